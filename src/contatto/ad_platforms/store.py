@@ -4,19 +4,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Any, Final
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    ColumnElement,
-    Index,
-    Integer,
-    String,
-    Table,
-    UniqueConstraint,
-    func,
-    select,
-    update,
-)
+import sqlalchemy as sa
 
 from contatto.ad_platforms.model import (
     AdDay,
@@ -33,32 +21,32 @@ from contatto.measurement.store import measured_ads
 
 MOST_ACCOUNTS: Final = 100
 
-outside_accounts = Table(
+outside_accounts = sa.Table(
     "outside_accounts",
     metadata,
     key(),
     tenant(),
-    Column("platform", Choice(AdPlatform), nullable=False),
-    Column("external_id", String(64), nullable=False),
+    sa.Column("platform", Choice(AdPlatform), nullable=False),
+    sa.Column("external_id", sa.String(64), nullable=False),
     text("name"),
     text("base_url"),
-    Column("currency", String(3), nullable=False),
-    Column("timezone", String(64), nullable=False),
-    Column("state", Choice(PullState), nullable=False),
-    Column("reason", String(64), nullable=False),
-    Column("backfill_days", Integer, nullable=False),
+    sa.Column("currency", sa.String(3), nullable=False),
+    sa.Column("timezone", sa.String(64), nullable=False),
+    sa.Column("state", Choice(PullState), nullable=False),
+    sa.Column("reason", sa.String(64), nullable=False),
+    sa.Column("backfill_days", sa.Integer, nullable=False),
     instant("pulled_at", nullable=True),
-    Column("pulled_through", String(10), nullable=False),
-    Column("deep_day", String(10), nullable=False),
-    Column("left_out", Integer, nullable=False),
+    sa.Column("pulled_through", sa.String(10), nullable=False),
+    sa.Column("deep_day", sa.String(10), nullable=False),
+    sa.Column("left_out", sa.Integer, nullable=False),
     instant("created_at"),
-    UniqueConstraint("business_id", "platform", "external_id"),
+    sa.UniqueConstraint("business_id", "platform", "external_id"),
 )
 
-outside_tokens = Table(
+outside_tokens = sa.Table(
     "outside_tokens",
     metadata,
-    Column("outside_account_id", String(36), primary_key=True),
+    sa.Column("outside_account_id", sa.String(36), primary_key=True),
     tenant(),
     sealed("access_token"),
     instant("changed_at"),
@@ -73,11 +61,11 @@ def record_account(tx: Tx, account: OutsideAccount, **changes: Any) -> OutsideAc
 
 def find_outside_account(tx: Tx, business_id: str, account_id: str) -> OutsideAccount | None:
     where = rows_of(outside_accounts, business_id, id=account_id)
-    return tx.find(OutsideAccount, select(outside_accounts).where(*where))
+    return tx.find(OutsideAccount, sa.select(outside_accounts).where(*where))
 
 
 def list_outside_accounts(tx: Tx, business_id: str) -> list[OutsideAccount]:
-    query = select(outside_accounts).where(outside_accounts.c.business_id == business_id)
+    query = sa.select(outside_accounts).where(outside_accounts.c.business_id == business_id)
     return tx.list(OutsideAccount, query.order_by(outside_accounts.c.created_at, outside_accounts.c.id))
 
 
@@ -91,48 +79,48 @@ def save_outside_token(tx: Tx, account: OutsideAccount, access_token: str) -> No
 def find_outside_token(tx: Tx, account: OutsideAccount) -> str | None:
     """Return the unsealed access token of an account."""
     where = rows_of(outside_tokens, account.business_id, outside_account_id=account.id)
-    token = tx.scalar(select(outside_tokens.c.access_token).where(*where))
+    token = tx.scalar(sa.select(outside_tokens.c.access_token).where(*where))
     place = account.business_id, "outside_tokens.access_token", account.id
     return None if token is None else tx.vault.open(token, *place)
 
 
-outside_nodes = Table(
+outside_nodes = sa.Table(
     "outside_nodes",
     metadata,
     tenant(),
-    Column("account_id", String(36), primary_key=True),
-    Column("level", Choice(NodeLevel), primary_key=True),
-    Column("number", BigInteger, primary_key=True, autoincrement=False),
-    Column("parent", BigInteger, nullable=False),
+    sa.Column("account_id", sa.String(36), primary_key=True),
+    sa.Column("level", Choice(NodeLevel), primary_key=True),
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("parent", sa.BigInteger, nullable=False),
     text("name"),
-    Column("status", Choice(OutsideStatus), nullable=False),
-    Column("goal", String(64), nullable=False),
-    Column("click_window_s", BigInteger),
-    Column("view_window_s", BigInteger),
-    Column("mark", BigInteger, nullable=False),
+    sa.Column("status", Choice(OutsideStatus), nullable=False),
+    sa.Column("goal", sa.String(64), nullable=False),
+    sa.Column("click_window_s", sa.BigInteger),
+    sa.Column("view_window_s", sa.BigInteger),
+    sa.Column("mark", sa.BigInteger, nullable=False),
 )
 """``mark`` is the pull or the file that wrote the row last. It grows with time, so late responses of older
 pulls change nothing.
 """
 
-outside_days = Table(
+outside_days = sa.Table(
     "outside_days",
     metadata,
     tenant(),
-    Column("account_id", String(36), primary_key=True),
-    Column("ad_number", BigInteger, primary_key=True, autoincrement=False),
-    Column("day", String(10), primary_key=True),
-    Column("spend_micros", BigInteger, nullable=False),
-    Column("impressions", BigInteger, nullable=False),
-    Column("clicks", BigInteger, nullable=False),
-    Column("mark", BigInteger, nullable=False),
-    Index("ix_outside_days_of_day", "business_id", "account_id", "day"),
+    sa.Column("account_id", sa.String(36), primary_key=True),
+    sa.Column("ad_number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("day", sa.String(10), primary_key=True),
+    sa.Column("spend_micros", sa.BigInteger, nullable=False),
+    sa.Column("impressions", sa.BigInteger, nullable=False),
+    sa.Column("clicks", sa.BigInteger, nullable=False),
+    sa.Column("mark", sa.BigInteger, nullable=False),
+    sa.Index("ix_outside_days_of_day", "business_id", "account_id", "day"),
 )
 """Days are those of the account's zone; money is micros of its currency."""
 
 
 def save_rows(
-    tx: Tx, table: Table, account: OutsideAccount, items: Iterable[OutsideNode | AdDay], mark: int
+    tx: Tx, table: sa.Table, account: OutsideAccount, items: Iterable[OutsideNode | AdDay], mark: int
 ) -> None:
     """Insert or replace nodes or daily costs, except those with a newer mark: platforms correct both."""
     keys = [column.name for column in table.primary_key]
@@ -152,7 +140,7 @@ def save_rows(
 def mark_nodes_deleted(tx: Tx, account: OutsideAccount, level: NodeLevel, mark: int) -> None:
     """Mark nodes that a whole pull did not see as deleted; their costs stay."""
     where = rows_of(outside_nodes, account.business_id, account_id=account.id, level=level)
-    unseen = update(outside_nodes).where(*where, outside_nodes.c.mark < mark)
+    unseen = sa.update(outside_nodes).where(*where, outside_nodes.c.mark < mark)
     tx.execute(unseen.values(status=OutsideStatus.DELETED))
 
 
@@ -161,7 +149,7 @@ def delete_unseen_days(tx: Tx, account: OutsideAccount, days: tuple[str, str], m
     tx.execute(outside_days.delete().where(*_days_of(account, days), outside_days.c.mark < mark))
 
 
-def _days_of(account: OutsideAccount, days: tuple[str, str]) -> list[ColumnElement[bool]]:
+def _days_of(account: OutsideAccount, days: tuple[str, str]) -> list[sa.ColumnElement[bool]]:
     own = rows_of(outside_days, account.business_id, account_id=account.id)
     return [*own, outside_days.c.day.between(*days)]
 
@@ -172,13 +160,13 @@ def list_nodes(
     """List the campaigns, ad groups or ads of an account: all of them, or those of ``numbers``."""
     named = {} if numbers is None else {"number": list(numbers)}
     where = rows_of(outside_nodes, account.business_id, account_id=account.id, level=level, **named)
-    return tx.list(OutsideNode, select(outside_nodes).where(*where).order_by(outside_nodes.c.number))
+    return tx.list(OutsideNode, sa.select(outside_nodes).where(*where).order_by(outside_nodes.c.number))
 
 
 def count_nodes(tx: Tx, business_id: str) -> dict[tuple[str, NodeLevel], int]:
     """Count the nodes of a business by account and level, without deleted ones."""
     groups = outside_nodes.c.account_id, outside_nodes.c.level
-    query = select(*groups, func.count().label("count")).where(
+    query = sa.select(*groups, sa.func.count().label("count")).where(
         outside_nodes.c.business_id == business_id, outside_nodes.c.status != OutsideStatus.DELETED
     )
     rows = tx.execute(query.group_by(*groups)).mappings()
@@ -187,19 +175,23 @@ def count_nodes(tx: Tx, business_id: str) -> dict[tuple[str, NodeLevel], int]:
 
 def list_ad_days(tx: Tx, account: OutsideAccount, days: tuple[str, str]) -> list[AdDay]:
     """List costs of ads on each of these days, both ends included."""
-    query = select(outside_days).where(*_days_of(account, days))
+    query = sa.select(outside_days).where(*_days_of(account, days))
     return tx.list(AdDay, query.order_by(outside_days.c.day, outside_days.c.ad_number))
 
 
 def list_ad_sums(tx: Tx, account: OutsideAccount, days: tuple[str, str]) -> dict[int, AdDay]:
     """Sum costs of ads over these days; the day of a sum is empty."""
-    sums = [func.sum(outside_days.c[name]).label(name) for name in ("spend_micros", "impressions", "clicks")]
-    query = select(outside_days.c.ad_number, *sums).where(*_days_of(account, days))
+    sums = [
+        sa.func.sum(outside_days.c[name]).label(name) for name in ("spend_micros", "impressions", "clicks")
+    ]
+    query = sa.select(outside_days.c.ad_number, *sums).where(*_days_of(account, days))
     rows = tx.execute(query.group_by(outside_days.c.ad_number))
     return {int(row[0]): AdDay(int(row[0]), "", *map(int, row[1:])) for row in map(tuple, rows)}
 
 
 def list_account_ads(tx: Tx, account: OutsideAccount) -> list[MeasuredAd]:
     """List the measured ads of an account, with their ad groups and campaigns."""
-    query = select(measured_ads).where(*rows_of(measured_ads, account.business_id, ad_account_id=account.id))
+    query = sa.select(measured_ads).where(
+        *rows_of(measured_ads, account.business_id, ad_account_id=account.id)
+    )
     return tx.list(MeasuredAd, query.order_by(measured_ads.c.ad_number))

@@ -4,20 +4,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    ColumnElement,
-    Index,
-    Integer,
-    Select,
-    String,
-    Table,
-    bindparam,
-    func,
-    select,
-    update,
-)
+import sqlalchemy as sa
 
 from contatto.ads.model import (
     EVERY_STATUS,
@@ -64,69 +51,69 @@ from contatto.kit.vault import row_key
 from contatto.measurement.model import Goal
 
 
-def _reference(name: str) -> Column[str]:
-    return Column(name, String(36), nullable=False)
+def _reference(name: str) -> sa.Column[str]:
+    return sa.Column(name, sa.String(36), nullable=False)
 
 
-campaigns = Table(
+campaigns = sa.Table(
     "campaigns",
     metadata,
     key(),
     tenant(),
-    Column("number", BigInteger, nullable=False, unique=True),
+    sa.Column("number", sa.BigInteger, nullable=False, unique=True),
     _reference("ad_account_id"),
     text("name"),
-    Column("budget_mode", Choice(BudgetMode), nullable=False),
-    Column("budget_micros", BigInteger),
-    Column("status", Choice(NodeStatus), nullable=False),
+    sa.Column("budget_mode", Choice(BudgetMode), nullable=False),
+    sa.Column("budget_micros", sa.BigInteger),
+    sa.Column("status", Choice(NodeStatus), nullable=False),
     instant("created_at"),
     instant("updated_at"),
-    Index("ix_campaigns_of_account", "business_id", "ad_account_id"),
+    sa.Index("ix_campaigns_of_account", "business_id", "ad_account_id"),
 )
 
-ad_groups = Table(
+ad_groups = sa.Table(
     "ad_groups",
     metadata,
     key(),
     tenant(),
-    Column("number", BigInteger, nullable=False, unique=True),
+    sa.Column("number", sa.BigInteger, nullable=False, unique=True),
     _reference("campaign_id"),
     _reference("ad_account_id"),
     _reference("channel_account_id"),
     text("name"),
-    Column("goal", Choice(Goal), nullable=False),
-    Column("countries", Words, nullable=False),
-    Column("budget_mode", Choice(BudgetMode), nullable=False),
-    Column("budget_micros", BigInteger),
-    Column("bid_type", Choice(BidType), nullable=False),
-    Column("bid_micros", BigInteger),
-    Column("pacing", Choice(Pacing), nullable=False),
+    sa.Column("goal", Choice(Goal), nullable=False),
+    sa.Column("countries", Words, nullable=False),
+    sa.Column("budget_mode", Choice(BudgetMode), nullable=False),
+    sa.Column("budget_micros", sa.BigInteger),
+    sa.Column("bid_type", Choice(BidType), nullable=False),
+    sa.Column("bid_micros", sa.BigInteger),
+    sa.Column("pacing", Choice(Pacing), nullable=False),
     instant("starts_at"),
     instant("ends_at", nullable=True),
-    Column("click_window", Choice(ClickWindow), nullable=False),
-    Column("view_window", Choice(ViewWindow), nullable=False),
-    Column("status", Choice(NodeStatus), nullable=False),
+    sa.Column("click_window", Choice(ClickWindow), nullable=False),
+    sa.Column("view_window", Choice(ViewWindow), nullable=False),
+    sa.Column("status", Choice(NodeStatus), nullable=False),
     instant("created_at"),
     instant("updated_at"),
-    Column("page_id", String(64), nullable=False, server_default=""),
+    sa.Column("page_id", sa.String(64), nullable=False, server_default=""),
     *(
-        Column(name, Words, nullable=False, server_default="[]")
+        sa.Column(name, Words, nullable=False, server_default="[]")
         for name in ("location_ids", *Targeting.__dataclass_fields__)
     ),
-    Column("engaged_window", Choice(ViewWindow), nullable=False, server_default=ViewWindow.OFF.value),
-    Column("event_count", Choice(EventCount), nullable=False, server_default=EventCount.UNSET.value),
-    Column("frequency", Integer),
-    Column("frequency_schedule", Integer),
-    Index("ix_ad_groups_of_account", "business_id", "ad_account_id"),
-    Index("ix_ad_groups_of_campaign", "business_id", "campaign_id"),
+    sa.Column("engaged_window", Choice(ViewWindow), nullable=False, server_default=ViewWindow.OFF.value),
+    sa.Column("event_count", Choice(EventCount), nullable=False, server_default=EventCount.UNSET.value),
+    sa.Column("frequency", sa.Integer),
+    sa.Column("frequency_schedule", sa.Integer),
+    sa.Index("ix_ad_groups_of_account", "business_id", "ad_account_id"),
+    sa.Index("ix_ad_groups_of_campaign", "business_id", "campaign_id"),
 )
 
-ads = Table(
+ads = sa.Table(
     "ads",
     metadata,
     key(),
     tenant(),
-    Column("number", BigInteger, nullable=False, unique=True),
+    sa.Column("number", sa.BigInteger, nullable=False, unique=True),
     _reference("ad_group_id"),
     _reference("campaign_id"),
     _reference("ad_account_id"),
@@ -134,23 +121,23 @@ ads = Table(
     text("name"),
     text("headline"),
     text("text"),
-    Column("ad_format", String(64), nullable=False),
-    Column("call_to_action", String(64), nullable=False),
-    Column("auto_message_id", String(64), nullable=False),
-    Column("page_id", String(64), nullable=False),
-    Column("video_id", String(128), nullable=False),
-    Column("status", Choice(NodeStatus), nullable=False),
+    sa.Column("ad_format", sa.String(64), nullable=False),
+    sa.Column("call_to_action", sa.String(64), nullable=False),
+    sa.Column("auto_message_id", sa.String(64), nullable=False),
+    sa.Column("page_id", sa.String(64), nullable=False),
+    sa.Column("video_id", sa.String(128), nullable=False),
+    sa.Column("status", Choice(NodeStatus), nullable=False),
     instant("created_at"),
     instant("updated_at"),
-    Column("audit", Choice(Audit), nullable=False, server_default=Audit.PASS.value),
+    sa.Column("audit", Choice(Audit), nullable=False, server_default=Audit.PASS.value),
     text("audit_reason", default=""),
-    Index("ix_ads_in_review", "audit"),
-    Index("ix_ads_of_account", "business_id", "ad_account_id"),
-    Index("ix_ads_of_group", "business_id", "ad_group_id"),
+    sa.Index("ix_ads_in_review", "audit"),
+    sa.Index("ix_ads_of_account", "business_id", "ad_account_id"),
+    sa.Index("ix_ads_of_group", "business_id", "ad_group_id"),
 )
 
 
-_TABLES: Final[dict[type[Any], Table]] = {Campaign: campaigns, AdGroup: ad_groups, Ad: ads}
+_TABLES: Final[dict[type[Any], sa.Table]] = {Campaign: campaigns, AdGroup: ad_groups, Ad: ads}
 
 
 def save_node(tx: Tx, node: AdNode) -> None:
@@ -167,12 +154,14 @@ def record_node[T: AdNode](tx: Tx, before: T, changed: T) -> bool:
 def find_node[T: AdNode](tx: Tx, kind: type[T], business_id: str, **key: str | int) -> T | None:
     """Return a campaign, an ad group or an ad by its ``id``, or by its ``number`` in the API."""
     table = _TABLES[kind]
-    return tx.find(kind, select(table).where(*rows_of(table, business_id, **key)))
+    return tx.find(kind, sa.select(table).where(*rows_of(table, business_id, **key)))
 
 
 _NAMED_AD_GROUPS: Final = PreparedQuery(
     AdGroup,
-    select(ad_groups).where(ad_groups.c.business_id == bindparam("of"), within(ad_groups.c.id, "named")),
+    sa.select(ad_groups).where(
+        ad_groups.c.business_id == sa.bindparam("of"), within(ad_groups.c.id, "named")
+    ),
 )
 
 
@@ -184,8 +173,8 @@ def list_ad_groups_by_id(tx: Tx, business_id: str, ad_group_ids: Collection[str]
 
 _CAMPAIGNS_WITH_BUDGET: Final = PreparedQuery(
     Campaign,
-    select(campaigns).where(
-        campaigns.c.business_id == bindparam("of"),
+    sa.select(campaigns).where(
+        campaigns.c.business_id == sa.bindparam("of"),
         within(campaigns.c.id, "named"),
         campaigns.c.budget_micros.is_not(None),
     ),
@@ -200,13 +189,13 @@ def list_campaigns_with_budget(tx: Tx, business_id: str, campaign_ids: Collectio
 
 def list_ads_by_number(tx: Tx, business_id: str, numbers: Collection[int]) -> dict[int, Ad]:
     """Return ads of a business by the API's ``ad_id``, without missing ones."""
-    query = select(ads).where(*rows_of(ads, business_id, number=list(numbers)))
+    query = sa.select(ads).where(*rows_of(ads, business_id, number=list(numbers)))
     return {ad.number: ad for ad in tx.list(Ad, query)}
 
 
 def list_accounts_of_ad_groups(tx: Tx, business_id: str, numbers: Collection[int]) -> dict[int, str]:
     """Return the ad accounts of ad groups by the API's ``adgroup_id``, without missing ones."""
-    query = select(ad_groups.c.number, ad_groups.c.ad_account_id).where(
+    query = sa.select(ad_groups.c.number, ad_groups.c.ad_account_id).where(
         ad_groups.c.business_id == business_id, ad_groups.c.number.in_(sorted(numbers))
     )
     return dict(map(tuple, tx.execute(query))) if numbers else {}
@@ -214,18 +203,18 @@ def list_accounts_of_ad_groups(tx: Tx, business_id: str, numbers: Collection[int
 
 def list_ads_by_name(tx: Tx, business_id: str, names: Collection[str]) -> list[Ad]:
     """Return all ads of a business with one of these names."""
-    return tx.list(Ad, select(ads).where(*rows_of(ads, business_id, name=sorted(names)))) if names else []
+    return tx.list(Ad, sa.select(ads).where(*rows_of(ads, business_id, name=sorted(names)))) if names else []
 
 
 def find_any_ad(tx: Tx, number: int) -> Ad | None:
     """Return an ad of any business by the API's ``ad_id``; for the operator."""
-    return tx.find(Ad, select(ads).where(ads.c.number == number))
+    return tx.find(Ad, sa.select(ads).where(ads.c.number == number))
 
 
 def load_nodes[T: AdNode](tx: Tx, kind: type[T], business_id: str, ids: Iterable[str]) -> dict[str, T]:
     """Load campaigns, ad groups or ads by their ids, without missing ones."""
     table = _TABLES[kind]
-    nodes = tx.list(kind, select(table).where(*rows_of(table, business_id, id=sorted(ids))))
+    nodes = tx.list(kind, sa.select(table).where(*rows_of(table, business_id, id=sorted(ids))))
     return {node.id: node for node in nodes}
 
 
@@ -248,17 +237,19 @@ def count_nodes[T: AdNode](
     tx: Tx, kind: type[T], business_id: str, ad_account_id: str, node_filter: NodeFilter
 ) -> int:
     query = _filtered(kind, business_id, ad_account_id, node_filter)
-    return int(tx.scalar(select(func.count()).select_from(query.subquery())))
+    return int(tx.scalar(sa.select(sa.func.count()).select_from(query.subquery())))
 
 
 def _filtered[T: AdNode](
     kind: type[T], business_id: str, ad_account_id: str, node_filter: NodeFilter
-) -> Select[Any]:
+) -> sa.Select[Any]:
     table = _TABLES[kind]
     own = {"ad_account_id": ad_account_id, "status": sorted(node_filter.statuses)}
-    query = select(table).where(*rows_of(table, business_id, **own))
+    query = sa.select(table).where(*rows_of(table, business_id, **own))
     if node_filter.name_part:
-        query = query.where(func.lower(table.c.name).contains(node_filter.name_part.lower(), autoescape=True))
+        query = query.where(
+            sa.func.lower(table.c.name).contains(node_filter.name_part.lower(), autoescape=True)
+        )
     numbers = {
         Campaign: node_filter.campaign_numbers,
         AdGroup: node_filter.ad_group_numbers,
@@ -270,7 +261,7 @@ def _filtered[T: AdNode](
         query = query.where(ad_groups.c.goal.in_(sorted(node_filter.goals)))
     if kind is not Campaign and node_filter.campaign_numbers is not None:
         named_campaigns = rows_of(campaigns, business_id, number=sorted(node_filter.campaign_numbers))
-        query = query.where(table.c.campaign_id.in_(select(campaigns.c.id).where(*named_campaigns)))
+        query = query.where(table.c.campaign_id.in_(sa.select(campaigns.c.id).where(*named_campaigns)))
     if kind is Ad and (node_filter.ad_group_numbers is not None or node_filter.goals is not None):
         group_filter = NodeFilter(
             ad_group_numbers=node_filter.ad_group_numbers, statuses=EVERY_STATUS, goals=node_filter.goals
@@ -282,13 +273,15 @@ def _filtered[T: AdNode](
 
 def has_ad(tx: Tx, business_id: str) -> bool:
     """Report whether a business has, or had, an ad."""
-    return tx.execute(select(ads.c.id).where(ads.c.business_id == business_id).limit(1)).first() is not None
+    return (
+        tx.execute(sa.select(ads.c.id).where(ads.c.business_id == business_id).limit(1)).first() is not None
+    )
 
 
 def list_ad_group_ids(tx: Tx, business_id: str, campaign_ids: Iterable[str]) -> dict[str, list[str]]:
     """Return all ad groups of campaigns, in any status, by the id of the campaign; each has a list."""
     under: dict[str, list[str]] = {campaign_id: [] for campaign_id in campaign_ids}
-    query = select(ad_groups.c.campaign_id, ad_groups.c.id).where(
+    query = sa.select(ad_groups.c.campaign_id, ad_groups.c.id).where(
         ad_groups.c.business_id == business_id, ad_groups.c.campaign_id.in_(sorted(under))
     )
     for campaign_id, ad_group_id in map(tuple, tx.execute(query)):
@@ -298,7 +291,7 @@ def list_ad_group_ids(tx: Tx, business_id: str, campaign_ids: Iterable[str]) -> 
 
 def list_ads_in_review(tx: Tx) -> list[Ad]:
     """Return ads of every business that wait for their review, oldest first; for the operator."""
-    in_review = select(ads).where(ads.c.audit == Audit.AUDITING, ads.c.status != NodeStatus.DELETED)
+    in_review = sa.select(ads).where(ads.c.audit == Audit.AUDITING, ads.c.status != NodeStatus.DELETED)
     return tx.list(Ad, in_review.order_by(ads.c.updated_at, ads.c.number))
 
 
@@ -310,13 +303,13 @@ def mark_status(tx: Tx, node: AdNode, status: NodeStatus) -> None:
     if status is NodeStatus.DELETED and isinstance(node, AdGroup):
         selections.append((ads.c.ad_group_id == node.id, ads))
     for condition, table in selections:
-        statement = update(table).where(table.c.business_id == node.business_id, condition)
+        statement = sa.update(table).where(table.c.business_id == node.business_id, condition)
         tx.execute(statement.values(status=status, updated_at=tx.now))
 
 
-def _active(table: Table, *conditions: ColumnElement[bool]) -> Select[tuple[object, ...]]:
-    condition = table.c.business_id == bindparam("of")
-    return select(table).where(condition, table.c.status == NodeStatus.ACTIVE, *conditions)
+def _active(table: sa.Table, *conditions: sa.ColumnElement[bool]) -> sa.Select[tuple[object, ...]]:
+    condition = table.c.business_id == sa.bindparam("of")
+    return sa.select(table).where(condition, table.c.status == NodeStatus.ACTIVE, *conditions)
 
 
 _CAMPAIGNS: Final = PreparedQuery(Campaign, _active(campaigns).order_by(campaigns.c.number))
@@ -359,19 +352,19 @@ def load_live_nodes(tx: Tx, business_id: str, before: LiveNodes | None = None) -
     return LiveNodes(live, *nodes)
 
 
-welcome_messages = Table(
+welcome_messages = sa.Table(
     "welcome_messages",
     metadata,
     key(),
     tenant(),
-    Column("number", BigInteger, nullable=False, unique=True),
-    Column("ad_account_id", String(36), nullable=False),
+    sa.Column("number", sa.BigInteger, nullable=False, unique=True),
+    sa.Column("ad_account_id", sa.String(36), nullable=False),
     text("title"),
     text("content"),
-    Column("questions", Words, nullable=False),
-    Column("answers", Words, nullable=False),
+    sa.Column("questions", Words, nullable=False),
+    sa.Column("answers", Words, nullable=False),
     instant("created_at"),
-    Index("ix_welcome_messages_of_account", "business_id", "ad_account_id"),
+    sa.Index("ix_welcome_messages_of_account", "business_id", "ad_account_id"),
 )
 
 
@@ -379,7 +372,7 @@ def list_welcome_messages(
     tx: Tx, business_id: str, ad_account_id: str, numbers: Iterable[int] | None = None
 ) -> list[WelcomeMessage]:
     """List the welcome messages of an ad account, newest first: all, or those with the numbers."""
-    query = select(welcome_messages).where(
+    query = sa.select(welcome_messages).where(
         welcome_messages.c.business_id == business_id, welcome_messages.c.ad_account_id == ad_account_id
     )
     if numbers is not None:
@@ -387,18 +380,18 @@ def list_welcome_messages(
     return tx.list(WelcomeMessage, query.order_by(welcome_messages.c.number.desc()))
 
 
-ad_drafts = Table(
+ad_drafts = sa.Table(
     "ad_drafts",
     metadata,
     key(),
     tenant(),
-    Column("member_id", String(36), nullable=False),
-    Column("kind", Choice(NodeKind), nullable=False),
-    Column("parent", BigInteger, nullable=False),
+    sa.Column("member_id", sa.String(36), nullable=False),
+    sa.Column("kind", Choice(NodeKind), nullable=False),
+    sa.Column("parent", sa.BigInteger, nullable=False),
     sealed("typed", nullable=True),
     instant("saved_at"),
-    Index("uq_ad_drafts_place", "business_id", "member_id", "kind", "parent", unique=True),
-    Index("ix_ad_drafts_saved_at", "saved_at"),
+    sa.Index("uq_ad_drafts_place", "business_id", "member_id", "kind", "parent", unique=True),
+    sa.Index("ix_ad_drafts_saved_at", "saved_at"),
     info={ROW: ("member_id", "kind", "parent")},
 )
 
@@ -416,7 +409,7 @@ def find_draft(tx: Tx, business_id: str, member_id: str, place: Place) -> Draft 
     """Return a draft by the kind of its node and the number of its parent (0 for a campaign)."""
     kind, parent = place
     where = rows_of(ad_drafts, business_id, member_id=member_id, kind=kind, parent=parent)
-    return tx.find(Draft, select(ad_drafts).where(*where))
+    return tx.find(Draft, sa.select(ad_drafts).where(*where))
 
 
 def delete_draft(tx: Tx, business_id: str, member_id: str, place: Place) -> None:

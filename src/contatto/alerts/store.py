@@ -4,19 +4,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import (
-    Boolean,
-    Column,
-    Index,
-    Integer,
-    PrimaryKeyConstraint,
-    String,
-    Table,
-    exists,
-    or_,
-    select,
-    tuple_,
-)
+import sqlalchemy as sa
 
 from contatto.accounts.store import members, sessions
 from contatto.alerts.connectors.web_push import PushEndpoint
@@ -25,37 +13,37 @@ from contatto.kit.db.statements import Query
 from contatto.kit.db.tx import Choice, Tx, Words, instant, metadata, row_of, rows_of, sealed, tenant
 from contatto.kit.vault import row_key
 
-alert_choices = Table(
+alert_choices = sa.Table(
     "alert_choices",
     metadata,
-    Column("member_id", String(36), primary_key=True),
+    sa.Column("member_id", sa.String(36), primary_key=True),
     tenant(),
-    Column("mailed", Words, nullable=False),
-    Column("digested", Words, nullable=False),
-    Column("pushed", Words, nullable=False, server_default="[]"),
-    Column("shown", Words, nullable=False),
-    Column("has_sound", Boolean, nullable=False),
-    Column("quiet_from", Integer, nullable=False),
-    Column("quiet_until", Integer, nullable=False),
-    Column("digest_at", Integer, nullable=False),
-    Index("ix_alert_choices_business_id", "business_id"),
+    sa.Column("mailed", Words, nullable=False),
+    sa.Column("digested", Words, nullable=False),
+    sa.Column("pushed", Words, nullable=False, server_default="[]"),
+    sa.Column("shown", Words, nullable=False),
+    sa.Column("has_sound", sa.Boolean, nullable=False),
+    sa.Column("quiet_from", sa.Integer, nullable=False),
+    sa.Column("quiet_until", sa.Integer, nullable=False),
+    sa.Column("digest_at", sa.Integer, nullable=False),
+    sa.Index("ix_alert_choices_business_id", "business_id"),
 )
 
-alerts = Table(
+alerts = sa.Table(
     "alerts",
     metadata,
-    Column("member_id", String(36), primary_key=True),
-    Column("kind", Choice(AlertKind), primary_key=True),
-    Column("subject_id", String(36), primary_key=True),
-    Column("stamp", String(40), primary_key=True),
+    sa.Column("member_id", sa.String(36), primary_key=True),
+    sa.Column("kind", Choice(AlertKind), primary_key=True),
+    sa.Column("subject_id", sa.String(36), primary_key=True),
+    sa.Column("stamp", sa.String(40), primary_key=True),
     tenant(),
     instant("created_at"),
     instant("mail_at", nullable=True),
     instant("push_at", nullable=True),
-    Index("ix_alerts_mail_at", "mail_at"),
-    Index("ix_alerts_push_at", "push_at"),
-    Index("ix_alerts_created_at", "created_at"),
-    Index("ix_alerts_told", "business_id", "kind", "created_at"),
+    sa.Index("ix_alerts_mail_at", "mail_at"),
+    sa.Index("ix_alerts_push_at", "push_at"),
+    sa.Index("ix_alerts_created_at", "created_at"),
+    sa.Index("ix_alerts_told", "business_id", "kind", "created_at"),
 )
 """A row stays for a while after it was sent, so that the same alert is not sent twice."""
 _DUE: Final = {AlertMedium.MAIL: alerts.c.mail_at, AlertMedium.PUSH: alerts.c.push_at}
@@ -70,19 +58,21 @@ def save_choices(tx: Tx, choices: AlertChoices) -> None:
 def load_choices(tx: Tx, business_id: str, member_id: str) -> AlertChoices:
     """Return a member's choices; by default alerts appear on open pages only."""
     own = rows_of(alert_choices, business_id, member_id=member_id)
-    choices = tx.find(AlertChoices, select(alert_choices).where(*own))
+    choices = tx.find(AlertChoices, sa.select(alert_choices).where(*own))
     return choices or AlertChoices(business_id, member_id)
 
 
 def list_choices(tx: Tx, business_id: str) -> dict[str, AlertChoices]:
     """Return the choices of a business by member, without members who never chose."""
-    in_business = select(alert_choices).where(alert_choices.c.business_id == business_id)
+    in_business = sa.select(alert_choices).where(alert_choices.c.business_id == business_id)
     return {choices.member_id: choices for choices in tx.list(AlertChoices, in_business)}
 
 
 _CHOICE_COLUMNS: Final = alert_choices.c.mailed, alert_choices.c.digested, alert_choices.c.pushed
 _ALERTED: Final = Query(
-    select(alert_choices.c.business_id).where(or_(*(column != () for column in _CHOICE_COLUMNS))).distinct()
+    sa.select(alert_choices.c.business_id)
+    .where(sa.or_(*(column != () for column in _CHOICE_COLUMNS)))
+    .distinct()
 )
 
 
@@ -99,40 +89,40 @@ def append_alert(tx: Tx, alert: Alert, due: Mapping[AlertMedium, datetime | None
 def list_alerted_subjects(tx: Tx, business_id: str, kind: AlertKind, since: datetime) -> set[tuple[str, str]]:
     """Return subjects and stamps of a business's alerts since a time."""
     recent = alerts.c.business_id == business_id, alerts.c.kind == kind, alerts.c.created_at >= since
-    subjects = select(alerts.c.subject_id, alerts.c.stamp).where(*recent).distinct()
+    subjects = sa.select(alerts.c.subject_id, alerts.c.stamp).where(*recent).distinct()
     return {(row.subject_id, row.stamp) for row in tx.execute(subjects)}
 
 
 def has_due_alert(tx: Tx, medium: AlertMedium) -> bool:
-    return bool(tx.scalar(select(exists().where(_DUE[medium] <= tx.now))))
+    return bool(tx.scalar(sa.select(sa.exists().where(_DUE[medium] <= tx.now))))
 
 
 def list_due_alerts(tx: Tx, medium: AlertMedium, limit: int) -> list[Alert]:
     """Return due alerts of all businesses, those of one member together."""
-    due = select(alerts).where(_DUE[medium] <= tx.now)
+    due = sa.select(alerts).where(_DUE[medium] <= tx.now)
     return tx.list(Alert, due.order_by(alerts.c.business_id, alerts.c.member_id).limit(limit))
 
 
 def mark_alerts_sent(tx: Tx, medium: AlertMedium, sent_alerts: Collection[Alert]) -> None:
     """Mark alerts as sent in one medium."""
     keys = [(alert.member_id, alert.kind, alert.subject_id, alert.stamp) for alert in sent_alerts]
-    tx.execute(alerts.update().where(tuple_(*_KEYS).in_(keys)).values({_DUE[medium]: None}))
+    tx.execute(alerts.update().where(sa.tuple_(*_KEYS).in_(keys)).values({_DUE[medium]: None}))
 
 
-push_browsers = Table(
+push_browsers = sa.Table(
     "push_browsers",
     metadata,
-    Column("id", String(36), nullable=False),
-    Column("member_id", String(36), nullable=False),
+    sa.Column("id", sa.String(36), nullable=False),
+    sa.Column("member_id", sa.String(36), nullable=False),
     tenant(),
-    Column("user_id", String(36), nullable=False),
+    sa.Column("user_id", sa.String(36), nullable=False),
     sealed("endpoint"),
     sealed("public_key"),
     sealed("secret"),
-    Column("name", String(80), nullable=False),
+    sa.Column("name", sa.String(80), nullable=False),
     instant("created_at"),
-    PrimaryKeyConstraint("id", "member_id"),
-    Index("ix_push_browsers_member", "business_id", "member_id"),
+    sa.PrimaryKeyConstraint("id", "member_id"),
+    sa.Index("ix_push_browsers_member", "business_id", "member_id"),
 )
 
 
@@ -148,17 +138,19 @@ def save_browser(tx: Tx, push_browser: PushBrowser, endpoint: PushEndpoint) -> N
 
 def has_session(tx: Tx, user_id: str) -> bool:
     """Report whether a person is signed in, in any of their businesses."""
-    memberships = select(members.c.id).where(members.c.user_id == user_id, members.c.deactivated_at.is_(None))
-    live = exists().where(sessions.c.member_id.in_(memberships), sessions.c.expires_at > tx.now)
-    return bool(tx.scalar(select(live)))
+    memberships = sa.select(members.c.id).where(
+        members.c.user_id == user_id, members.c.deactivated_at.is_(None)
+    )
+    live = sa.exists().where(sessions.c.member_id.in_(memberships), sessions.c.expires_at > tx.now)
+    return bool(tx.scalar(sa.select(live)))
 
 
 def list_browsers(tx: Tx, business_id: str, member_id: str) -> list[PushBrowser]:
     own = rows_of(push_browsers, business_id, member_id=member_id)
-    return tx.list(PushBrowser, select(push_browsers).where(*own).order_by(push_browsers.c.created_at))
+    return tx.list(PushBrowser, sa.select(push_browsers).where(*own).order_by(push_browsers.c.created_at))
 
 
 def find_browser(tx: Tx, business_id: str, member_id: str, browser_id: str) -> PushEndpoint | None:
     """Return the unsealed push endpoint of a member's browser."""
     is_browser = rows_of(push_browsers, business_id, member_id=member_id, id=browser_id)
-    return tx.find(PushEndpoint, select(push_browsers).where(*is_browser))
+    return tx.find(PushEndpoint, sa.select(push_browsers).where(*is_browser))

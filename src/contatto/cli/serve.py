@@ -19,7 +19,7 @@ from contatto.app import create_app, open_context
 from contatto.cli.installation import bring_up_to_date, check_workers, read_settings
 from contatto.guide.actions import setup_path
 from contatto.kit.runtime import freeze_loaded_objects
-from contatto.ui.connection_limits import Connections, guarded_by
+from contatto.ui.connection_limits import Connections, GuardedProtocol
 from contatto.ui.requests import Context
 from contatto.wiring import install
 
@@ -53,7 +53,7 @@ class Serving:
         usual: dict[str, Any] = {
             "host": settings.host,
             "port": settings.port,
-            "http": guarded_by(self._connections),
+            "http": type("Guarded", (GuardedProtocol,), {"registry": self._connections}),
             "ws": "none",
             "access_log": False,
             "log_config": None,

@@ -8,25 +8,7 @@ from itertools import batched
 from typing import Any, Final, NamedTuple
 
 import msgspec
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    ColumnElement,
-    Index,
-    Integer,
-    LargeBinary,
-    String,
-    Table,
-    and_,
-    bindparam,
-    delete,
-    exists,
-    func,
-    literal_column,
-    or_,
-    select,
-    update,
-)
+import sqlalchemy as sa
 
 from contatto.ads.model import Spent
 from contatto.delivery.rules import (
@@ -74,32 +56,32 @@ from contatto.learning.model import (
 from contatto.measurement.model import ConversionKind
 from contatto.measurement.store import conversions
 
-charged_days = Table(
+charged_days = sa.Table(
     "charged_days",
     metadata,
-    Column("business_id", String(36), primary_key=True),
-    Column("ad_group_id", String(36), primary_key=True),
-    Column("day", String(10), primary_key=True),
-    Column("ad_account_id", String(36), nullable=False),
-    Column("views", BigInteger, nullable=False),
-    Column("clicks", BigInteger, nullable=False),
-    Column("charged_micros", BigInteger, nullable=False),
-    Index("ix_charged_days_ad_account_id", "business_id", "ad_account_id", "day"),
+    sa.Column("business_id", sa.String(36), primary_key=True),
+    sa.Column("ad_group_id", sa.String(36), primary_key=True),
+    sa.Column("day", sa.String(10), primary_key=True),
+    sa.Column("ad_account_id", sa.String(36), nullable=False),
+    sa.Column("views", sa.BigInteger, nullable=False),
+    sa.Column("clicks", sa.BigInteger, nullable=False),
+    sa.Column("charged_micros", sa.BigInteger, nullable=False),
+    sa.Index("ix_charged_days_ad_account_id", "business_id", "ad_account_id", "day"),
 )
 
-promises = Table(
+promises = sa.Table(
     "delivery_promises",
     metadata,
-    Column("business_id", String(36), primary_key=True),
-    Column("nonce", BigInteger, primary_key=True, autoincrement=False),
-    Column("ad_group_id", String(36), nullable=False),
-    Column("ad_account_id", String(36), nullable=False),
-    Column("micros", BigInteger, nullable=False),
-    Column("expires_at", BigInteger, nullable=False),
-    Column("viewer", String(36), nullable=False, server_default=""),
-    Index("ix_delivery_promises_viewer", "business_id", "ad_group_id", "viewer", **only("viewer <> ''")),
-    Index("ix_delivery_promises_sums", "business_id", "ad_group_id", "micros"),
-    Index("ix_delivery_promises_expires_at", "business_id", "expires_at"),
+    sa.Column("business_id", sa.String(36), primary_key=True),
+    sa.Column("nonce", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("ad_group_id", sa.String(36), nullable=False),
+    sa.Column("ad_account_id", sa.String(36), nullable=False),
+    sa.Column("micros", sa.BigInteger, nullable=False),
+    sa.Column("expires_at", sa.BigInteger, nullable=False),
+    sa.Column("viewer", sa.String(36), nullable=False, server_default=""),
+    sa.Index("ix_delivery_promises_viewer", "business_id", "ad_group_id", "viewer", **only("viewer <> ''")),
+    sa.Index("ix_delivery_promises_sums", "business_id", "ad_group_id", "micros"),
+    sa.Index("ix_delivery_promises_expires_at", "business_id", "expires_at"),
 )
 """Budget that a decision reserves while its view is missing.
 
@@ -107,23 +89,23 @@ Each ad server sums promises by ad group every second from an index alone, and d
 has as many rows as the decisions of a quarter of an hour without a view.
 """
 
-grants = Table(
+grants = sa.Table(
     "delivery_grants",
     metadata,
-    Column("business_id", String(36), primary_key=True),
-    Column("ad_group_id", String(36), primary_key=True),
-    Column("server_id", String(36), primary_key=True),
-    Column("ad_account_id", String(36), nullable=False),
-    Column("micros", BigInteger, nullable=False),
-    Column("expires_at", BigInteger, nullable=False),
+    sa.Column("business_id", sa.String(36), primary_key=True),
+    sa.Column("ad_group_id", sa.String(36), primary_key=True),
+    sa.Column("server_id", sa.String(36), primary_key=True),
+    sa.Column("ad_account_id", sa.String(36), nullable=False),
+    sa.Column("micros", sa.BigInteger, nullable=False),
+    sa.Column("expires_at", sa.BigInteger, nullable=False),
 )
 """Budget leases: an ad server may promise this amount without asking others, for some seconds."""
 
 
 # Frequent statements are built once, because building one costs more than running it.
-_BUSINESS: Final = bindparam("business", type_=String)
-_EXCEPT_SERVER: Final = bindparam("except_server", type_=String)
-_NOW_US: Final = bindparam("now", type_=BigInteger)
+_BUSINESS: Final = sa.bindparam("business", type_=sa.String)
+_EXCEPT_SERVER: Final = sa.bindparam("except_server", type_=sa.String)
+_NOW_US: Final = sa.bindparam("now", type_=sa.BigInteger)
 
 
 def save_charged_days(tx: Tx, days: Iterable[ChargedDay]) -> None:
@@ -131,12 +113,14 @@ def save_charged_days(tx: Tx, days: Iterable[ChargedDay]) -> None:
     add_counts(tx, charged_days, ("views", "clicks", "charged_micros"), map(row_of, days))
 
 
-_SPENT_TODAY: Final = func.sum(charged_days.c.charged_micros).filter(
-    charged_days.c.day == bindparam("day", type_=String)
+_SPENT_TODAY: Final = sa.func.sum(charged_days.c.charged_micros).filter(
+    charged_days.c.day == sa.bindparam("day", type_=sa.String)
 )
 _SPENT: Final = Query(
-    select(
-        charged_days.c.ad_group_id, func.coalesce(_SPENT_TODAY, 0), func.sum(charged_days.c.charged_micros)
+    sa.select(
+        charged_days.c.ad_group_id,
+        sa.func.coalesce(_SPENT_TODAY, 0),
+        sa.func.sum(charged_days.c.charged_micros),
     )
     .where(charged_days.c.business_id == _BUSINESS, within(charged_days.c.ad_group_id, "named"))
     .group_by(charged_days.c.ad_group_id)
@@ -154,7 +138,7 @@ def list_charged_days(
 ) -> list[ChargedDay]:
     """List the charges of an ad account by day and ad group, oldest day first."""
     table = charged_days
-    query = select(table).where(
+    query = sa.select(table).where(
         table.c.business_id == business_id, table.c.ad_account_id == ad_account_id,
         table.c.day.between(first, last),
     )  # fmt: skip
@@ -163,8 +147,10 @@ def list_charged_days(
 
 _CLAIMED_AMOUNT: Final = (
     promises.update()
-    .where(promises.c.business_id == _BUSINESS, promises.c.nonce == bindparam("of_nonce", type_=BigInteger))
-    .values(micros=bindparam("amount", type_=BigInteger))
+    .where(
+        promises.c.business_id == _BUSINESS, promises.c.nonce == sa.bindparam("of_nonce", type_=sa.BigInteger)
+    )
+    .values(micros=sa.bindparam("amount", type_=sa.BigInteger))
 )
 
 
@@ -196,15 +182,15 @@ def delete_promise_viewers(tx: Tx, business_id: str, viewers: Collection[str]) -
     """Remove the pseudonyms of viewers from promises."""
     of_viewers = promises.c.business_id == business_id, promises.c.viewer.in_(sorted(viewers))
     tx.execute(
-        promises.update().where(*of_viewers, promises.c.viewer != literal_column("''")).values(viewer="")
+        promises.update().where(*of_viewers, promises.c.viewer != sa.literal_column("''")).values(viewer="")
     )
 
 
-_CLAIMED: Final = select(promises.c.expires_at).where(
+_CLAIMED: Final = sa.select(promises.c.expires_at).where(
     promises.c.business_id == _BUSINESS,
-    promises.c.ad_group_id == bindparam("of_group", type_=String),
-    promises.c.viewer == bindparam("of_viewer", type_=String),
-    promises.c.viewer != literal_column("''"),
+    promises.c.ad_group_id == sa.bindparam("of_group", type_=sa.String),
+    promises.c.viewer == sa.bindparam("of_viewer", type_=sa.String),
+    promises.c.viewer != sa.literal_column("''"),
     promises.c.expires_at > _NOW_US,
 )
 
@@ -236,20 +222,20 @@ def delete_expired(tx: Tx, business_id: str) -> None:
 
 
 _PROMISED: Final = (
-    select(promises.c.ad_group_id, func.sum(promises.c.micros))
+    sa.select(promises.c.ad_group_id, sa.func.sum(promises.c.micros))
     .where(promises.c.business_id == _BUSINESS)
     .group_by(promises.c.ad_group_id)
 )
-_LEASED: Final = select(grants.c.server_id, grants.c.ad_group_id, grants.c.micros).where(
+_LEASED: Final = sa.select(grants.c.server_id, grants.c.ad_group_id, grants.c.micros).where(
     grants.c.business_id == _BUSINESS, grants.c.server_id != _EXCEPT_SERVER
 )
 
 
 _COMMITTED: Final = (
-    select(promises.c.ad_account_id, func.sum(promises.c.micros))
+    sa.select(promises.c.ad_account_id, sa.func.sum(promises.c.micros))
     .where(promises.c.business_id == _BUSINESS)
     .group_by(promises.c.ad_account_id),
-    select(grants.c.ad_account_id, func.sum(grants.c.micros))
+    sa.select(grants.c.ad_account_id, sa.func.sum(grants.c.micros))
     .where(grants.c.business_id == _BUSINESS, grants.c.server_id != _EXCEPT_SERVER)
     .group_by(grants.c.ad_account_id),
 )
@@ -281,7 +267,7 @@ def list_committed_of_accounts(tx: Tx, business_id: str, except_server: str) -> 
 
 
 _LEASES_OF_SERVER: Final = grants.delete().where(
-    grants.c.business_id == _BUSINESS, grants.c.server_id == bindparam("server", type_=String)
+    grants.c.business_id == _BUSINESS, grants.c.server_id == sa.bindparam("server", type_=sa.String)
 )
 
 
@@ -305,7 +291,7 @@ def list_charged_since(
     table = charged_days
     where = table.c.business_id == business_id, table.c.ad_group_id.in_(sorted(ad_group_ids))
     charged = table.c.day >= day.isoformat(), table.c.charged_micros > 0
-    query = select(table.c.ad_group_id, func.sum(table.c.charged_micros), func.min(table.c.day))
+    query = sa.select(table.c.ad_group_id, sa.func.sum(table.c.charged_micros), sa.func.min(table.c.day))
     rows = tx.execute(query.where(*where, *charged).group_by(table.c.ad_group_id))
     return {
         name: ChargedTotal(int(micros), date.fromisoformat(since)) for name, micros, since in map(tuple, rows)
@@ -319,22 +305,22 @@ def list_earned_since(
     table = conversions
     where = table.c.business_id == business_id, table.c.ad_account_id == ad_account_id
     valid = table.c.withdrawn_at.is_(None), table.c.day >= day.isoformat()
-    query = select(table.c.ad_group_id, table.c.kind, func.count()).where(*where, *valid)
+    query = sa.select(table.c.ad_group_id, table.c.kind, sa.func.count()).where(*where, *valid)
     rows = tx.execute(query.group_by(table.c.ad_group_id, table.c.kind))
     return {(name, kind): int(count) for name, kind, count in map(tuple, rows)}
 
 
 _COUNTS = ("views", "clicks", "charged_micros", "conversations", "leads")
 
-trials = Table(
+trials = sa.Table(
     "delivery_trials",
     metadata,
-    Column("business_id", String(36), primary_key=True),
-    Column("ad_group_id", String(36), primary_key=True),
-    Column("day", String(10), primary_key=True),
-    Column("trial", Integer, primary_key=True, autoincrement=False),
-    *(Column(name, BigInteger, nullable=False) for name in _COUNTS),
-    Index("ix_delivery_trials_day", "day"),
+    sa.Column("business_id", sa.String(36), primary_key=True),
+    sa.Column("ad_group_id", sa.String(36), primary_key=True),
+    sa.Column("day", sa.String(10), primary_key=True),
+    sa.Column("trial", sa.Integer, primary_key=True, autoincrement=False),
+    *(sa.Column(name, sa.BigInteger, nullable=False) for name in _COUNTS),
+    sa.Index("ix_delivery_trials_day", "day"),
 )
 """Results by day of the random and the learned arm; ``trial`` is a group of viewers (`rules.trial_of`)."""
 
@@ -346,9 +332,9 @@ def save_trial_days(tx: Tx, days: Iterable[TrialDay]) -> None:
 
 def list_trials(tx: Tx, business_id: str, ad_group_ids: Collection[str], since: str) -> list[TrialDay]:
     """Sum the counts of ad groups from a day on, by group of viewers; the day is empty."""
-    sums = [func.sum(trials.c[name]).label(name) for name in _COUNTS]
+    sums = [sa.func.sum(trials.c[name]).label(name) for name in _COUNTS]
     query = (
-        select(trials.c.ad_group_id, trials.c.trial, *sums)
+        sa.select(trials.c.ad_group_id, trials.c.trial, *sums)
         .where(
             trials.c.business_id == business_id,
             trials.c.ad_group_id.in_(sorted(ad_group_ids)),
@@ -362,37 +348,37 @@ def list_trials(tx: Tx, business_id: str, ad_group_ids: Collection[str], since: 
     ]
 
 
-streams = Table(
+streams = sa.Table(
     "delivery_streams",
     metadata,
-    Column("business_id", String(36), primary_key=True),
-    Column("last_seq", BigInteger, nullable=False),
-    Column("trained_seq", BigInteger, nullable=False, server_default="0"),
-    Column("published_seq", BigInteger, nullable=False, server_default="0"),
-    Column("published_at", BigInteger, nullable=False, server_default="0"),
-    Column("lease_by", String(36), nullable=False, server_default=""),
-    Column("lease_until", BigInteger, nullable=False, server_default="0"),
-    Column("sealed_seq", BigInteger, nullable=False, server_default="0"),
+    sa.Column("business_id", sa.String(36), primary_key=True),
+    sa.Column("last_seq", sa.BigInteger, nullable=False),
+    sa.Column("trained_seq", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("published_seq", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("published_at", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("lease_by", sa.String(36), nullable=False, server_default=""),
+    sa.Column("lease_until", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("sealed_seq", sa.BigInteger, nullable=False, server_default="0"),
 )
 """Progress of the log of a business, and the lease of its learner; sealed entries are in decision files."""
 
-log = Table(
+log = sa.Table(
     "delivery_log",
     metadata,
-    Column("business_id", String(36), primary_key=True),
-    Column("seq", BigInteger, primary_key=True, autoincrement=False),
-    Column("kind", Choice(EntryKind), nullable=False),
-    Column("ts", BigInteger, nullable=False),
-    Column("nonce", BigInteger, nullable=False, server_default="0"),
-    Column("ad_id", String(36), nullable=False, server_default=""),
-    Column("touch_id", BigInteger),
-    Column("person_id", String(36)),
+    sa.Column("business_id", sa.String(36), primary_key=True),
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("kind", Choice(EntryKind), nullable=False),
+    sa.Column("ts", sa.BigInteger, nullable=False),
+    sa.Column("nonce", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("ad_id", sa.String(36), nullable=False, server_default=""),
+    sa.Column("touch_id", sa.BigInteger),
+    sa.Column("person_id", sa.String(36)),
     sealed("body"),
-    Column("arrived_ts", BigInteger, nullable=False, server_default="0"),
-    Index("ix_delivery_log_nonce", "business_id", "nonce"),
-    Index("ix_delivery_log_touch_id", "business_id", "touch_id"),
-    Index("ix_delivery_log_person_id", "business_id", "person_id", "ad_id"),
-    Index("ix_delivery_log_ts", "ts"),
+    sa.Column("arrived_ts", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Index("ix_delivery_log_nonce", "business_id", "nonce"),
+    sa.Index("ix_delivery_log_touch_id", "business_id", "touch_id"),
+    sa.Index("ix_delivery_log_person_id", "business_id", "person_id", "ad_id"),
+    sa.Index("ix_delivery_log_ts", "ts"),
 )
 """Log of decisions and outcomes, by ``seq`` in the order of commits.
 
@@ -489,11 +475,11 @@ def find_view_of(tx: Tx, business_id: str, person_id: str, ad_id: str) -> Entry 
     return next(iter(_list(tx, business_id, *where, order=log.c.seq.desc(), limit=1)), None)
 
 
-_NONCES: Final[Any] = bindparam("nonces", type_=BigInteger, expanding=True)
+_NONCES: Final[Any] = sa.bindparam("nonces", type_=sa.BigInteger, expanding=True)
 _TOUCHES: Final = (
-    select(*(log.c[name] for name in ("kind", "ts", "nonce", "ad_id", "touch_id", "person_id")))
+    sa.select(*(log.c[name] for name in ("kind", "ts", "nonce", "ad_id", "touch_id", "person_id")))
     .where(
-        log.c.business_id == bindparam("business", type_=String),
+        log.c.business_id == sa.bindparam("business", type_=sa.String),
         log.c.nonce.in_(_NONCES),
         log.c.kind.in_((EntryKind.VIEW, EntryKind.CLICK)),
     )
@@ -510,7 +496,7 @@ def list_touches_of(tx: Tx, business_id: str, nonces: Collection[int]) -> list[N
 def list_nonces_of_persons(tx: Tx, business_id: str, persons: Collection[str]) -> set[int]:
     """Return the impressions that some persons viewed or clicked."""
     where = log.c.business_id == business_id, log.c.person_id.in_(sorted(persons)), log.c.nonce != 0
-    return set(tx.execute(select(log.c.nonce).where(*where).distinct()).scalars())
+    return set(tx.execute(sa.select(log.c.nonce).where(*where).distinct()).scalars())
 
 
 def list_decisions_of(tx: Tx, business_id: str, nonces: Collection[int]) -> list[Entry]:
@@ -530,36 +516,36 @@ def list_decisions_for(tx: Tx, business_id: str, viewers: Collection[str]) -> li
 def record_body(tx: Tx, business_id: str, seq: int, body: bytes) -> None:
     """Replace the body of an entry."""
     sealed_body = tx.vault.seal_bytes(body, business_id, "delivery_log.body", str(seq))
-    tx.execute(update(log).where(*rows_of(log, business_id, seq=seq)).values(body=sealed_body))
+    tx.execute(sa.update(log).where(*rows_of(log, business_id, seq=seq)).values(body=sealed_body))
 
 
 def delete_persons_of_entries(tx: Tx, business_id: str, persons: Collection[str]) -> None:
     """Remove some persons from their entries."""
     where = rows_of(log, business_id, person_id=sorted(persons))
-    tx.execute(update(log).where(*where).values(person_id=None))
+    tx.execute(sa.update(log).where(*where).values(person_id=None))
 
 
 def find_stream(tx: Tx, business_id: str) -> Stream | None:
-    return tx.find(Stream, select(streams).where(streams.c.business_id == business_id))
+    return tx.find(Stream, sa.select(streams).where(streams.c.business_id == business_id))
 
 
 def list_streams_to_learn(tx: Tx, learner: str) -> list[Stream]:
     """List logs with entries to learn or to publish, without a lease of another learner."""
     now_us = micros(tx.now)
-    stale = and_(
+    stale = sa.and_(
         streams.c.published_seq < streams.c.trained_seq, streams.c.published_at < now_us - PUBLISH_US
     )
-    free = or_(streams.c.lease_by == learner, streams.c.lease_until < now_us)
-    query = select(streams).where(or_(streams.c.last_seq > streams.c.trained_seq, stale), free)
+    free = sa.or_(streams.c.lease_by == learner, streams.c.lease_until < now_us)
+    query = sa.select(streams).where(sa.or_(streams.c.last_seq > streams.c.trained_seq, stale), free)
     return tx.list(Stream, query.order_by(streams.c.business_id))
 
 
 def record_learned(tx: Tx, business_id: str, learner: str, through: int) -> bool:
     """Record the progress of a learner and renew its lease; return False when another learner has it."""
     now_us = micros(tx.now)
-    statement = update(streams).where(
+    statement = sa.update(streams).where(
         streams.c.business_id == business_id,
-        or_(streams.c.lease_by == learner, streams.c.lease_until < now_us),
+        sa.or_(streams.c.lease_by == learner, streams.c.lease_until < now_us),
     )
     values = {"trained_seq": through, "lease_by": learner, "lease_until": now_us + _LEARNER_LEASE_US}
     return tx.execute(statement.values(**values)).rowcount == 1
@@ -567,13 +553,13 @@ def record_learned(tx: Tx, business_id: str, learner: str, through: int) -> bool
 
 def list_unsealed_streams(tx: Tx) -> list[Stream]:
     """List logs with entries that are not in a decision file yet."""
-    query = select(streams).where(streams.c.last_seq > streams.c.sealed_seq)
+    query = sa.select(streams).where(streams.c.last_seq > streams.c.sealed_seq)
     return tx.list(Stream, query.order_by(streams.c.business_id))
 
 
 def record_progress(tx: Tx, business_id: str, **values: int | str) -> None:
     """Record up to which entry a log is published, learned or sealed."""
-    tx.execute(update(streams).where(streams.c.business_id == business_id).values(**values))
+    tx.execute(sa.update(streams).where(streams.c.business_id == business_id).values(**values))
 
 
 def delete_old_entries(tx: Tx, before_ts: int) -> int:
@@ -581,15 +567,15 @@ def delete_old_entries(tx: Tx, before_ts: int) -> int:
 
     Entries stay that no published model has learned.
     """
-    published = select(streams.c.published_seq).where(streams.c.business_id == log.c.business_id)
+    published = sa.select(streams.c.published_seq).where(streams.c.business_id == log.c.business_id)
     return tx.delete_some(log, log.c.ts < before_ts, log.c.seq <= published.scalar_subquery())
 
 
 def _list(
-    tx: Tx, business_id: str, *where: ColumnElement[bool], order: Any = None, limit: int | None = None
+    tx: Tx, business_id: str, *where: sa.ColumnElement[bool], order: Any = None, limit: int | None = None
 ) -> list[Entry]:
     """Return decrypted entries of a business."""
-    query = select(log).where(log.c.business_id == business_id, *where)
+    query = sa.select(log).where(log.c.business_id == business_id, *where)
     query = query if order is None else query.order_by(order)
     query = query if limit is None else query.limit(limit)
     entries = []
@@ -599,39 +585,41 @@ def _list(
     return entries
 
 
-decision_files = Table(
+decision_files = sa.Table(
     "decision_files",
     metadata,
-    Column("business_id", String(36), primary_key=True),
-    Column("name", String(120), primary_key=True),
+    sa.Column("business_id", sa.String(36), primary_key=True),
+    sa.Column("name", sa.String(120), primary_key=True),
     text("folder"),
-    Column("day", String(10), nullable=False),
-    Column("first_seq", BigInteger, nullable=False),
-    Column("last_seq", BigInteger, nullable=False),
-    Column("entries", BigInteger, nullable=False),
-    Column("size", BigInteger, nullable=False),
-    Column("sha256", String(64), nullable=False),
+    sa.Column("day", sa.String(10), nullable=False),
+    sa.Column("first_seq", sa.BigInteger, nullable=False),
+    sa.Column("last_seq", sa.BigInteger, nullable=False),
+    sa.Column("entries", sa.BigInteger, nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("sha256", sa.String(64), nullable=False),
 )
 """List of sealed files; readers ignore files that it lacks."""
 
-forgotten = Table(
+forgotten = sa.Table(
     "forgotten_viewers",
     metadata,
-    Column("business_id", String(36), primary_key=True),
-    Column("person_id", String(36), primary_key=True),
+    sa.Column("business_id", sa.String(36), primary_key=True),
+    sa.Column("person_id", sa.String(36), primary_key=True),
     instant("forgotten_at"),
 )
 """Ids of erased persons that a file may still contain."""
 
 
 def list_decision_files(tx: Tx) -> list[DecisionFile]:
-    return tx.list(DecisionFile, select(decision_files).order_by(decision_files.c.business_id, "first_seq"))
+    return tx.list(
+        DecisionFile, sa.select(decision_files).order_by(decision_files.c.business_id, "first_seq")
+    )
 
 
 def list_decision_files_of(tx: Tx, business_id: str, first_day: str = "") -> list[DecisionFile]:
     """List the files of a business from a day on, in the order of the log."""
     where = (decision_files.c.business_id == business_id, decision_files.c.day >= first_day)
-    return tx.list(DecisionFile, select(decision_files).where(*where).order_by(decision_files.c.first_seq))
+    return tx.list(DecisionFile, sa.select(decision_files).where(*where).order_by(decision_files.c.first_seq))
 
 
 def append_decision_file(tx: Tx, file: DecisionFile) -> bool:
@@ -641,7 +629,7 @@ def append_decision_file(tx: Tx, file: DecisionFile) -> bool:
 
 def record_decision_file(tx: Tx, file: DecisionFile) -> None:
     """Record the new folder, size and digest of a file that was moved or rewritten."""
-    statement = update(decision_files).where(*rows_of(decision_files, file.business_id, name=file.name))
+    statement = sa.update(decision_files).where(*rows_of(decision_files, file.business_id, name=file.name))
     tx.execute(statement.values(folder=file.folder, size=file.size, sha256=file.sha256))
 
 
@@ -653,12 +641,12 @@ def append_forgotten(tx: Tx, business_id: str, persons: Collection[str]) -> None
 
 def list_forgetting_businesses(tx: Tx) -> list[str]:
     """List businesses with files that may contain erased persons."""
-    return list(tx.execute(select(forgotten.c.business_id).distinct().order_by("business_id")).scalars())
+    return list(tx.execute(sa.select(forgotten.c.business_id).distinct().order_by("business_id")).scalars())
 
 
 def list_forgotten(tx: Tx, business_id: str) -> list[str]:
     """List the persons to erase from the files of a business."""
-    query = select(forgotten.c.person_id).where(forgotten.c.business_id == business_id)
+    query = sa.select(forgotten.c.person_id).where(forgotten.c.business_id == business_id)
     return list(tx.execute(query.order_by(forgotten.c.person_id)).scalars())
 
 
@@ -670,31 +658,31 @@ def delete_forgotten(tx: Tx, business_id: str, persons: Collection[str]) -> None
 
 def delete_forgotten_without_files(tx: Tx) -> int:
     """Delete erasure requests of businesses without files; return their number."""
-    has_files = exists().where(decision_files.c.business_id == forgotten.c.business_id)
+    has_files = sa.exists().where(decision_files.c.business_id == forgotten.c.business_id)
     return tx.delete_some(forgotten, ~has_files)
 
 
-models = Table(
+models = sa.Table(
     "delivery_models",
     metadata,
-    Column("business_id", String(36), primary_key=True),
-    Column("version", BigInteger, primary_key=True, autoincrement=False),
-    Column("through", BigInteger, nullable=False),
-    Column("made_at", BigInteger, nullable=False),
-    Column("origin", String(64), nullable=False),
-    Column("size", BigInteger, nullable=False),
-    Column("sha256", String(64), nullable=False),
-    Column("entries", BigInteger, nullable=False),
-    Column("blob", LargeBinary, info={SEALED: True}),
+    sa.Column("business_id", sa.String(36), primary_key=True),
+    sa.Column("version", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("through", sa.BigInteger, nullable=False),
+    sa.Column("made_at", sa.BigInteger, nullable=False),
+    sa.Column("origin", sa.String(64), nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("sha256", sa.String(64), nullable=False),
+    sa.Column("entries", sa.BigInteger, nullable=False),
+    sa.Column("blob", sa.LargeBinary, info={SEALED: True}),
 )
 """One statement writes a model with its row, so no partial model exists. Older rows lose their bytes."""
 
-states = Table(
+states = sa.Table(
     "delivery_states",
     metadata,
-    Column("business_id", String(36), primary_key=True),
-    Column("at", BigInteger, nullable=False),
-    Column("body", LargeBinary, nullable=False),
+    sa.Column("business_id", sa.String(36), primary_key=True),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
 )
 """Current state of each ad group in the learner: value of a conversion, and learning phase."""
 
@@ -717,17 +705,17 @@ def list_models(tx: Tx, business_id: str) -> list[ModelVersion]:
     """List the models of a business, newest first."""
     columns = [column for column in models.c if column.name != "blob"]
     has_blob = models.c.blob.is_not(None).label("has_blob")
-    query = select(*columns, has_blob).where(models.c.business_id == business_id)
+    query = sa.select(*columns, has_blob).where(models.c.business_id == business_id)
     return tx.list(ModelVersion, query.order_by(models.c.version.desc()))
 
 
 _NEWEST: Final = Query(
-    select(models.c.version)
+    sa.select(models.c.version)
     .where(models.c.business_id == _BUSINESS)
     .order_by(models.c.version.desc())
     .limit(1)
 )
-_STATES: Final = Query(select(states.c.body).where(states.c.business_id == _BUSINESS))
+_STATES: Final = Query(sa.select(states.c.body).where(states.c.business_id == _BUSINESS))
 
 
 def find_newest_version(tx: Tx, business_id: str) -> int:
@@ -739,7 +727,7 @@ def find_newest_version(tx: Tx, business_id: str) -> int:
 def load_model(tx: Tx, business_id: str, version: int) -> bytes | None:
     """Return the bytes of a model; None when they were deleted, or cannot be decrypted, or differ."""
     where = models.c.business_id == business_id, models.c.version == version
-    row = tx.execute(select(models.c.blob, models.c.sha256).where(*where)).first()
+    row = tx.execute(sa.select(models.c.blob, models.c.sha256).where(*where)).first()
     if row is None or row.blob is None:
         return None
     try:
@@ -765,8 +753,8 @@ def delete_old_models(tx: Tx, business_id: str, keep_days: int) -> None:
     unneeded = [model.version for model in newest_first if model.version not in needed and model.has_blob]
     where = models.c.business_id == business_id
     if unneeded:
-        tx.execute(update(models).where(where, models.c.version.in_(unneeded)).values(blob=None))
-    tx.execute(delete(models).where(where, models.c.blob.is_(None), models.c.made_at < oldest))
+        tx.execute(sa.update(models).where(where, models.c.version.in_(unneeded)).values(blob=None))
+    tx.execute(sa.delete(models).where(where, models.c.blob.is_(None), models.c.made_at < oldest))
 
 
 def save_states(tx: Tx, business_id: str, group_states: Collection[GroupState]) -> None:
@@ -781,23 +769,23 @@ def list_states(tx: Tx, business_id: str) -> list[GroupState]:
     return msgspec.msgpack.decode(rows[0][0], type=list[GroupState]) if rows else []
 
 
-tallies: Final = Table(
+tallies: Final = sa.Table(
     "delivery_foretold",
     metadata,
-    Column("business_id", String(36), primary_key=True),
-    Column("ad_account_id", String(36), primary_key=True),
-    Column("day", String(10), primary_key=True),
-    Column("question", Choice(Question), primary_key=True),
-    Column("body", LargeBinary, nullable=False),
-    Index("ix_delivery_foretold_day", "day"),
+    sa.Column("business_id", sa.String(36), primary_key=True),
+    sa.Column("ad_account_id", sa.String(36), primary_key=True),
+    sa.Column("day", sa.String(10), primary_key=True),
+    sa.Column("question", Choice(Question), primary_key=True),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Index("ix_delivery_foretold_day", "day"),
 )
 """Anonymous counts of predicted and actual outcomes: about 1 kB for each question and day."""
 
-influences: Final = Table(
+influences: Final = sa.Table(
     "delivery_influences",
     metadata,
-    Column("business_id", String(36), primary_key=True),
-    Column("at", BigInteger, nullable=False),
+    sa.Column("business_id", sa.String(36), primary_key=True),
+    sa.Column("at", sa.BigInteger, nullable=False),
     sealed("body"),
 )
 """Influences on predictions; encrypted, because they contain values that requests sent."""
@@ -834,7 +822,7 @@ def list_tallies(
         PredictionDay(
             row.ad_account_id, row.day, row.question, msgspec.msgpack.decode(row.body, type=PredictionTally)
         )
-        for row in tx.execute(select(tallies).where(*where))
+        for row in tx.execute(sa.select(tallies).where(*where))
     ]
 
 
@@ -846,23 +834,23 @@ def save_influences(tx: Tx, business_id: str, new: list[Influence]) -> None:
 
 def find_influences(tx: Tx, business_id: str) -> Influences | None:
     """Return the influences on predictions; None before they were computed."""
-    row = tx.execute(select(influences).where(influences.c.business_id == business_id)).first()
+    row = tx.execute(sa.select(influences).where(influences.c.business_id == business_id)).first()
     if row is None:
         return None
     raw = tx.vault.open_bytes(row.body, business_id, "delivery_influences.body", "")
     return Influences(row.at, msgspec.msgpack.decode(raw, type=list[Influence]))
 
 
-relearnings: Final = Table(
+relearnings: Final = sa.Table(
     "delivery_relearnings",
     metadata,
-    Column("business_id", String(36), primary_key=True),
+    sa.Column("business_id", sa.String(36), primary_key=True),
     instant("started_at"),
     instant("told_at"),
-    Column("stage", Choice(Stage), nullable=False),
-    Column("views", BigInteger, nullable=False),
-    Column("version", BigInteger, nullable=False),
-    Column("compared", LargeBinary, nullable=False),
+    sa.Column("stage", Choice(Stage), nullable=False),
+    sa.Column("views", sa.BigInteger, nullable=False),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("compared", sa.LargeBinary, nullable=False),
 )
 """Last relearning run of each business; ``told_at`` is the time of its last change."""
 
@@ -875,7 +863,9 @@ def save_relearning(tx: Tx, relearning: Relearning) -> None:
 
 def find_relearning(tx: Tx, business_id: str) -> Relearning | None:
     """Return the last relearning run; None before the first."""
-    row = tx.execute(select(relearnings).where(relearnings.c.business_id == business_id)).mappings().first()
+    row = (
+        tx.execute(sa.select(relearnings).where(relearnings.c.business_id == business_id)).mappings().first()
+    )
     if row is None:
         return None
     compared = msgspec.msgpack.decode(row["compared"], type=tuple[LossComparison, ...])

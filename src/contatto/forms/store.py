@@ -6,26 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
-    ColumnElement,
-    Index,
-    Integer,
-    PrimaryKeyConstraint,
-    Select,
-    String,
-    Table,
-    Text,
-    UniqueConstraint,
-    bindparam,
-    exists,
-    func,
-    or_,
-    select,
-    type_coerce,
-)
+import sqlalchemy as sa
 
 from contatto.forms.model import (
     CONTACTS,
@@ -55,89 +36,89 @@ from contatto.kit.db.tx import (
 )
 from contatto.kit.uploads import PictureTable
 
-forms = Table(
+forms = sa.Table(
     "forms",
     metadata,
     key(),
     tenant(),
-    Column("number", BigInteger, nullable=False, unique=True),
+    sa.Column("number", sa.BigInteger, nullable=False, unique=True),
     text("name"),
-    Column("revision", Integer, nullable=False),
-    Column("version", Integer, nullable=False),
-    Column("draft", JsonText(Content), nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("draft", JsonText(Content), nullable=False),
     text("edited_by"),
     instant("created_at"),
     instant("updated_at"),
-    Index("ix_forms_business_id", "business_id", "updated_at"),
+    sa.Index("ix_forms_business_id", "business_id", "updated_at"),
 )
 
-form_versions = Table(
+form_versions = sa.Table(
     "form_versions",
     metadata,
     key(),
     tenant(),
-    Column("form_id", String(36), nullable=False),
-    Column("number", BigInteger, nullable=False, unique=True),
-    Column("version", Integer, nullable=False),
+    sa.Column("form_id", sa.String(36), nullable=False),
+    sa.Column("number", sa.BigInteger, nullable=False, unique=True),
+    sa.Column("version", sa.Integer, nullable=False),
     text("name"),
-    Column("content", JsonText(Content), nullable=False),
+    sa.Column("content", JsonText(Content), nullable=False),
     text("published_by"),
     instant("published_at"),
-    UniqueConstraint("business_id", "form_id", "version"),
+    sa.UniqueConstraint("business_id", "form_id", "version"),
 )
 
-form_bookings = Table(
+form_bookings = sa.Table(
     "form_bookings",
     metadata,
     tenant(),
-    Column("form_id", String(36), nullable=False),
-    Column("person_id", String(36), nullable=False),
-    Column("answer_id", String(36), nullable=False),
+    sa.Column("form_id", sa.String(36), nullable=False),
+    sa.Column("person_id", sa.String(36), nullable=False),
+    sa.Column("answer_id", sa.String(36), nullable=False),
     instant("starts_at"),
     instant("ends_at"),
-    PrimaryKeyConstraint("business_id", "form_id", "starts_at"),
-    Index("ix_form_bookings_of_person", "business_id", "person_id"),
+    sa.PrimaryKeyConstraint("business_id", "form_id", "starts_at"),
+    sa.Index("ix_form_bookings_of_person", "business_id", "person_id"),
 )
 
-form_answers = Table(
+form_answers = sa.Table(
     "form_answers",
     metadata,
     key(),
     tenant(),
-    Column("form_id", String(36), nullable=False),
-    Column("version_id", String(36), nullable=False),
-    Column("language", String(16), nullable=False),
-    Column("person_id", String(36), nullable=False),
-    Column("channel_account_id", String(36), nullable=False),
-    Column("conversation_id", String(36), nullable=False),
-    Column("lead_id", String(36), nullable=False),
-    Column("ad_id", String(36)),
-    Column("verdict", Choice(FormVerdict), nullable=False),
-    Column("score", Integer, nullable=False),
+    sa.Column("form_id", sa.String(36), nullable=False),
+    sa.Column("version_id", sa.String(36), nullable=False),
+    sa.Column("language", sa.String(16), nullable=False),
+    sa.Column("person_id", sa.String(36), nullable=False),
+    sa.Column("channel_account_id", sa.String(36), nullable=False),
+    sa.Column("conversation_id", sa.String(36), nullable=False),
+    sa.Column("lead_id", sa.String(36), nullable=False),
+    sa.Column("ad_id", sa.String(36)),
+    sa.Column("verdict", Choice(FormVerdict), nullable=False),
+    sa.Column("score", sa.Integer, nullable=False),
     sealed("body"),
     instant("at"),
-    Index("ix_form_answers_of_form", "business_id", "form_id", "at", "id"),
-    Index("ix_form_answers_of_lead", "business_id", "lead_id"),
-    Index("ix_form_answers_of_version", "business_id", "version_id", "at", "id"),
-    Index("ix_form_answers_of_person", "business_id", "person_id"),
+    sa.Index("ix_form_answers_of_form", "business_id", "form_id", "at", "id"),
+    sa.Index("ix_form_answers_of_lead", "business_id", "lead_id"),
+    sa.Index("ix_form_answers_of_version", "business_id", "version_id", "at", "id"),
+    sa.Index("ix_form_answers_of_person", "business_id", "person_id"),
 )
 
-consent_receipts = Table(
+consent_receipts = sa.Table(
     "consent_receipts",
     metadata,
     key(),
     tenant(),
-    Column("answer_id", String(36), nullable=False),
-    Column("person_id", String(36), nullable=False),
-    Column("purpose", String(16), nullable=False),
-    Column("given", Boolean, nullable=False),
+    sa.Column("answer_id", sa.String(36), nullable=False),
+    sa.Column("person_id", sa.String(36), nullable=False),
+    sa.Column("purpose", sa.String(16), nullable=False),
+    sa.Column("given", sa.Boolean, nullable=False),
     text("text"),
-    Column("text_hash", String(64), nullable=False),
+    sa.Column("text_hash", sa.String(64), nullable=False),
     text("policy_url"),
-    Column("language", String(16), nullable=False),
+    sa.Column("language", sa.String(16), nullable=False),
     instant("at"),
-    UniqueConstraint("business_id", "answer_id", "purpose"),
-    Index("ix_consent_receipts_of_person", "business_id", "person_id"),
+    sa.UniqueConstraint("business_id", "answer_id", "purpose"),
+    sa.Index("ix_consent_receipts_of_person", "business_id", "person_id"),
 )
 
 type AnswerCursor = tuple[datetime, str]
@@ -147,14 +128,14 @@ _answers: Final = msgspec.json.Decoder(tuple[QuestionAnswer, ...])
 
 def list_forms(tx: Tx, business_id: str) -> list[Form]:
     """Return the forms of a business, last changed first."""
-    statement = select(forms).where(forms.c.business_id == business_id)
+    statement = sa.select(forms).where(forms.c.business_id == business_id)
     return tx.list(Form, statement.order_by(forms.c.updated_at.desc(), forms.c.id.desc()))
 
 
 _OF_NUMBERS: Final = PreparedQuery(
     FormVersion,
-    select(form_versions).where(
-        form_versions.c.business_id == bindparam("of"), within(form_versions.c.number, "numbers")
+    sa.select(form_versions).where(
+        form_versions.c.business_id == sa.bindparam("of"), within(form_versions.c.number, "numbers")
     ),
 )
 
@@ -171,13 +152,13 @@ def list_versions_by_number(tx: Tx, business_id: str, numbers: Collection[int]) 
 def list_versions(tx: Tx, business_id: str, form_id: str | None = None) -> list[FormVersion]:
     """List published versions, newest first: of one form, or of all."""
     form = {} if form_id is None else {"form_id": form_id}
-    statement = select(form_versions).where(*rows_of(form_versions, business_id, **form))
+    statement = sa.select(form_versions).where(*rows_of(form_versions, business_id, **form))
     latest_first = statement.order_by(form_versions.c.published_at.desc(), form_versions.c.id.desc())
     return tx.list(FormVersion, latest_first)
 
 
 def list_versions_by_id(tx: Tx, business_id: str, version_ids: set[str]) -> dict[str, FormVersion]:
-    statement = select(form_versions).where(*rows_of(form_versions, business_id, id=version_ids))
+    statement = sa.select(form_versions).where(*rows_of(form_versions, business_id, id=version_ids))
     return {version.id: version for version in tx.list(FormVersion, statement)}
 
 
@@ -191,8 +172,8 @@ def append_answers(tx: Tx, answers: Iterable[FormAnswer]) -> None:
 
 
 _BY_ID: Final = Query(
-    select(form_answers).where(
-        form_answers.c.business_id == bindparam("of"), within(form_answers.c.id, "ids")
+    sa.select(form_answers).where(
+        form_answers.c.business_id == sa.bindparam("of"), within(form_answers.c.id, "ids")
     )
 )
 
@@ -223,17 +204,17 @@ def list_answers(
     ``key`` is its ``form_id`` or its ``version_id``.
     """
     accepted = rows_of(form_answers, business_id, verdict=FormVerdict.TAKEN, **key)
-    statement = select(form_answers).where(*accepted).limit(limit)
+    statement = sa.select(form_answers).where(*accepted).limit(limit)
     if before is not None:
         at, answer_id = before
         older = (form_answers.c.at == at) & (form_answers.c.id < answer_id)
-        statement = statement.where(or_(form_answers.c.at < at, older))
+        statement = statement.where(sa.or_(form_answers.c.at < at, older))
     return _list_answers(tx, statement)
 
 
 def list_answers_of_leads(tx: Tx, business_id: str, lead_ids: set[str]) -> defaultdict[str, list[FormAnswer]]:
     """Return all answers of some leads, by lead, latest first."""
-    statement = select(form_answers).where(
+    statement = sa.select(form_answers).where(
         form_answers.c.business_id == business_id, form_answers.c.lead_id.in_(lead_ids)
     )
     answers: defaultdict[str, list[FormAnswer]] = defaultdict(list)
@@ -243,7 +224,7 @@ def list_answers_of_leads(tx: Tx, business_id: str, lead_ids: set[str]) -> defau
 
 
 def count_answers(tx: Tx, business_id: str) -> dict[str, dict[FormVerdict, int]]:
-    counted = select(form_answers.c.form_id, form_answers.c.verdict, func.count().label("n"))
+    counted = sa.select(form_answers.c.form_id, form_answers.c.verdict, sa.func.count().label("n"))
     grouped = counted.where(form_answers.c.business_id == business_id)
     counts: dict[str, dict[FormVerdict, int]] = {}
     for row in tx.execute(grouped.group_by(form_answers.c.form_id, form_answers.c.verdict)).mappings():
@@ -251,7 +232,7 @@ def count_answers(tx: Tx, business_id: str) -> dict[str, dict[FormVerdict, int]]
     return counts
 
 
-def _list_answers(tx: Tx, statement: Select[Any]) -> list[FormAnswer]:
+def _list_answers(tx: Tx, statement: sa.Select[Any]) -> list[FormAnswer]:
     latest_first = statement.order_by(form_answers.c.at.desc(), form_answers.c.id.desc())
     return [_open_answer(tx, row) for row in tx.execute(latest_first).mappings()]
 
@@ -272,9 +253,9 @@ def append_receipts(tx: Tx, receipts: Sequence[ConsentReceipt]) -> None:
 
 
 _SENT: Final = Query(
-    select(form_answers.c.form_id, form_answers.c.person_id)
+    sa.select(form_answers.c.form_id, form_answers.c.person_id)
     .where(
-        *rows_of(form_answers, bindparam("of"), verdict=FormVerdict.TAKEN),
+        *rows_of(form_answers, sa.bindparam("of"), verdict=FormVerdict.TAKEN),
         within(form_answers.c.person_id, "people"),
         within(form_answers.c.form_id, "forms"),
     )
@@ -292,7 +273,7 @@ def list_who_sent(
 
 def list_receipts(tx: Tx, business_id: str, answer_ids: set[str]) -> dict[str, list[ConsentReceipt]]:
     """Return consent receipts by answer, ordered by purpose."""
-    statement = select(consent_receipts).where(
+    statement = sa.select(consent_receipts).where(
         consent_receipts.c.business_id == business_id, consent_receipts.c.answer_id.in_(answer_ids)
     )
     receipts: dict[str, list[ConsentReceipt]] = {}
@@ -303,8 +284,8 @@ def list_receipts(tx: Tx, business_id: str, answer_ids: set[str]) -> dict[str, l
 
 def list_receipts_of_lead(tx: Tx, business_id: str, lead_id: str) -> list[ConsentReceipt]:
     """Return the consent receipts of a lead, given or not, oldest first."""
-    answers = select(form_answers.c.id).where(*rows_of(form_answers, business_id, lead_id=lead_id))
-    statement = select(consent_receipts).where(consent_receipts.c.business_id == business_id)
+    answers = sa.select(form_answers.c.id).where(*rows_of(form_answers, business_id, lead_id=lead_id))
+    statement = sa.select(consent_receipts).where(consent_receipts.c.business_id == business_id)
     of_lead = statement.where(consent_receipts.c.answer_id.in_(answers))
     return tx.list(ConsentReceipt, of_lead.order_by(consent_receipts.c.at, consent_receipts.c.purpose))
 
@@ -313,7 +294,7 @@ def list_bookings(
     tx: Tx, business_id: str, form_ids: Collection[str], since: datetime
 ) -> dict[str, tuple[Booking, ...]]:
     """Return the bookings of forms that end after ``since``, by form, soonest first."""
-    statement = select(form_bookings).where(
+    statement = sa.select(form_bookings).where(
         form_bookings.c.business_id == business_id,
         form_bookings.c.form_id.in_(form_ids),
         form_bookings.c.ends_at > since,
@@ -333,27 +314,27 @@ def save_bookings(tx: Tx, business_id: str, bookings: Iterable[Booking]) -> None
         tx.insert(form_bookings, row_of(booking) | {"business_id": business_id})
 
 
-default_forms = Table(
+default_forms = sa.Table(
     "default_forms",
     metadata,
-    Column("channel_account_id", String(36), primary_key=True),
+    sa.Column("channel_account_id", sa.String(36), primary_key=True),
     tenant(),
-    Column("form_id", String(36), nullable=False),
-    Index("ix_default_forms_business_id", "business_id"),
+    sa.Column("form_id", sa.String(36), nullable=False),
+    sa.Index("ix_default_forms_business_id", "business_id"),
 )
 
 
 def list_default_forms(tx: Tx, business_id: str) -> dict[str, str]:
-    statement = select(default_forms).where(default_forms.c.business_id == business_id)
+    statement = sa.select(default_forms).where(default_forms.c.business_id == business_id)
     return {row["channel_account_id"]: row["form_id"] for row in tx.execute(statement).mappings()}
 
 
-def match_shown_pictures(pictures: Table) -> ColumnElement[bool]:
+def match_shown_pictures(pictures: sa.Table) -> sa.ColumnElement[bool]:
     """Return the condition for a picture that a draft or a version shows."""
     own, digest = pictures.c.business_id, pictures.c.digest
-    draft, content = (type_coerce(column, Text) for column in (forms.c.draft, form_versions.c.content))
-    in_draft = exists().where(forms.c.business_id == own, draft.contains(digest))
-    return in_draft | exists().where(form_versions.c.business_id == own, content.contains(digest))
+    draft, content = (sa.type_coerce(column, sa.Text) for column in (forms.c.draft, form_versions.c.content))
+    in_draft = sa.exists().where(forms.c.business_id == own, draft.contains(digest))
+    return in_draft | sa.exists().where(form_versions.c.business_id == own, content.contains(digest))
 
 
 form_pictures: Final = PictureTable("form_pictures", match_shown_pictures)

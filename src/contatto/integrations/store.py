@@ -9,20 +9,7 @@ from collections.abc import Callable, Collection, Iterator
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import (
-    Boolean,
-    Column,
-    ColumnElement,
-    Index,
-    String,
-    Table,
-    Update,
-    and_,
-    func,
-    literal_column,
-    select,
-    update,
-)
+import sqlalchemy as sa
 
 from contatto.integrations.model import DeliveryState, LedgerEntry
 from contatto.kit.db.tx import Choice, Serial, Tx, in_time, instant, rows_of, tenant
@@ -31,25 +18,25 @@ from contatto.kit.outbound.model import OutboundRequest, Outcome, RequestState
 
 REASON_LIMIT: Final = 64
 """Most characters of a reason."""
-_WAITING: Final[ColumnElement[bool]] = literal_column("(state = 'due' AND NOT is_queued)")
+_WAITING: Final[sa.ColumnElement[bool]] = sa.literal_column("(state = 'due' AND NOT is_queued)")
 
 
-def ledger_columns() -> tuple[Column[Any], ...]:
+def ledger_columns() -> tuple[sa.Column[Any], ...]:
     """Return the columns that each table of deliveries has."""
     return (
-        Column("id", Serial, primary_key=True, autoincrement=True),
+        sa.Column("id", Serial, primary_key=True, autoincrement=True),
         tenant(),
-        Column("state", Choice(DeliveryState), nullable=False),
-        Column("is_queued", Boolean, nullable=False),
-        Column("reason", String(REASON_LIMIT), nullable=False),
+        sa.Column("state", Choice(DeliveryState), nullable=False),
+        sa.Column("is_queued", sa.Boolean, nullable=False),
+        sa.Column("reason", sa.String(REASON_LIMIT), nullable=False),
         instant("created_at"),
         instant("settled_at", nullable=True),
     )
 
 
-def waiting_index(name: str, receiver: str) -> Index:
+def waiting_index(name: str, receiver: str) -> sa.Index:
     """Return the index of the due entries without a request."""
-    return Index(name, receiver, "id", sqlite_where=_WAITING, postgresql_where=_WAITING)
+    return sa.Index(name, receiver, "id", sqlite_where=_WAITING, postgresql_where=_WAITING)
 
 
 class DeliveryLedger[E: LedgerEntry]:
@@ -65,27 +52,27 @@ class DeliveryLedger[E: LedgerEntry]:
 
     def __init__(
         self,
-        table: Table,
+        table: sa.Table,
         entry_type: type[E],
-        receiver: Column[Any],
-        receiver_id: Column[Any],
-        is_active: ColumnElement[bool],
+        receiver: sa.Column[Any],
+        receiver_id: sa.Column[Any],
+        is_active: sa.ColumnElement[bool],
     ) -> None:
         self._table = table
         self._entry_type = entry_type
         self._receiver = receiver
         self._receiver_id = receiver_id
-        has_no_request: ColumnElement[bool] = literal_column(
+        has_no_request: sa.ColumnElement[bool] = sa.literal_column(
             f"({table.name}.state = 'due' AND NOT {table.name}.is_queued)"
         )
         self.tables = {table.name, receiver_id.table.name}
-        self._is_waiting: ColumnElement[bool] = and_(has_no_request, is_active)
+        self._is_waiting: sa.ColumnElement[bool] = sa.and_(has_no_request, is_active)
 
     def find(self, tx: Tx, business_id: str, entry_id: int, receiver_id: str | None = None) -> E | None:
         """Return an entry; with ``receiver_id`` only one of this receiver."""
         own = {} if receiver_id is None else {self._receiver.name: receiver_id}
         is_entry = rows_of(self._table, business_id, id=entry_id, **own)
-        return tx.find(self._entry_type, select(self._table).where(*is_entry))
+        return tx.find(self._entry_type, sa.select(self._table).where(*is_entry))
 
     def find_open(self, tx: Tx, request: OutboundRequest) -> E | None:
         """Return the entry of a request, unless it is settled."""
@@ -103,13 +90,13 @@ class DeliveryLedger[E: LedgerEntry]:
         """Return the latest entries of a receiver, or of all, the newest first."""
         own: dict[str, Any] = {} if receiver_id is None else {self._receiver.name: receiver_id}
         own |= {"state": tuple(states)} if states else {}
-        query = select(self._table).where(*rows_of(self._table, business_id, **own))
+        query = sa.select(self._table).where(*rows_of(self._table, business_id, **own))
         return tx.list(self._entry_type, query.order_by(self._table.c.id.desc()).limit(limit))
 
     def count_states(self, tx: Tx, business_id: str) -> dict[str, dict[DeliveryState, int]]:
         """Count the entries of each receiver by state."""
         keys = self._receiver, self._table.c.state
-        query = select(*keys, func.count().label("n")).where(self._table.c.business_id == business_id)
+        query = sa.select(*keys, sa.func.count().label("n")).where(self._table.c.business_id == business_id)
         states: dict[str, dict[DeliveryState, int]] = {}
         for row in tx.execute(query.group_by(*keys)).mappings():
             states.setdefault(row[self._receiver.name], {})[row["state"]] = row["n"]
@@ -118,13 +105,15 @@ class DeliveryLedger[E: LedgerEntry]:
     def find_oldest_due(self, tx: Tx, business_id: str, receiver_id: str) -> datetime | None:
         """Return the creation time of the oldest due entry of a receiver."""
         own = {self._receiver.name: receiver_id, "state": DeliveryState.DUE}
-        query = select(func.min(self._table.c.created_at)).where(*rows_of(self._table, business_id, **own))
+        query = sa.select(sa.func.min(self._table.c.created_at)).where(
+            *rows_of(self._table, business_id, **own)
+        )
         oldest: datetime | None = tx.scalar(query)
         return oldest
 
-    def change(self, entry: E) -> Update:
+    def change(self, entry: E) -> sa.Update:
         """Return an UPDATE statement for the row of an entry."""
-        return update(self._table).where(*rows_of(self._table, entry.business_id, id=entry.id))
+        return sa.update(self._table).where(*rows_of(self._table, entry.business_id, id=entry.id))
 
     def record(self, tx: Tx, entry: E, state: DeliveryState, reason: str = "", **values: Any) -> None:
         """Set the state of an entry; every state but due settles it."""
@@ -139,7 +128,7 @@ class DeliveryLedger[E: LedgerEntry]:
     def has_waiting(self, tx: Tx) -> bool:
         """Report whether a due entry of an active receiver has no request."""
         joined = self._receiver_id.table.join(self._table, self._receiver_id == self._receiver)
-        query = select(self._table.c.id).select_from(joined).where(self._is_waiting)
+        query = sa.select(self._table.c.id).select_from(joined).where(self._is_waiting)
         return tx.scalar(query.limit(1)) is not None
 
     def release(self, tx: Tx, limit: int) -> Iterator[E]:
@@ -148,7 +137,7 @@ class DeliveryLedger[E: LedgerEntry]:
         The caller queues a request for each; then the entry is marked as queued.
         """
         query = (
-            select(self._table)
+            sa.select(self._table)
             .join(self._receiver_id.table, self._receiver_id == self._receiver)
             .where(self._is_waiting)
             .order_by(self._table.c.id)

@@ -8,18 +8,7 @@ from enum import StrEnum
 from functools import partial
 from typing import Any, Final
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    ColumnElement,
-    Index,
-    Integer,
-    String,
-    Table,
-    literal_column,
-    select,
-    update,
-)
+import sqlalchemy as sa
 
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Choice, Tx, instant, key, metadata, row_of, sealed, tenant, text
@@ -91,27 +80,29 @@ class ExportFormat:
 
 type ExportFormats = Mapping[ExportKind, ExportFormat]
 
-_IS_OPEN: Final[ColumnElement[bool]] = literal_column("state IN ('queued', 'running')")
+_IS_OPEN: Final[sa.ColumnElement[bool]] = sa.literal_column("state IN ('queued', 'running')")
 
-export_jobs = Table(
+export_jobs = sa.Table(
     "export_jobs",
     metadata,
     key(),
     tenant(),
-    Column("number", BigInteger, nullable=False, unique=True),
-    Column("kind", Choice(ExportKind), nullable=False),
-    Column("ad_account_id", String(36), nullable=False),
+    sa.Column("number", sa.BigInteger, nullable=False, unique=True),
+    sa.Column("kind", Choice(ExportKind), nullable=False),
+    sa.Column("ad_account_id", sa.String(36), nullable=False),
     text("request"),
     text("file_name"),
     instant("created_at"),
     instant("due_at"),
-    Column("state", Choice(ExportState), nullable=False),
-    Column("file_type", String(8), nullable=False),
+    sa.Column("state", Choice(ExportState), nullable=False),
+    sa.Column("file_type", sa.String(8), nullable=False),
     text("message"),
     instant("finished_at", nullable=True),
-    Column("attempts", Integer, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
     sealed("content", nullable=True),
-    Index("ix_export_jobs_open", "business_id", "due_at", sqlite_where=_IS_OPEN, postgresql_where=_IS_OPEN),
+    sa.Index(
+        "ix_export_jobs_open", "business_id", "due_at", sqlite_where=_IS_OPEN, postgresql_where=_IS_OPEN
+    ),
 )
 OPEN_JOBS: Final = Queue(export_jobs, _IS_OPEN, export_jobs.c.due_at)
 """Jobs that are queued, or whose worker stopped."""
@@ -129,13 +120,13 @@ def queue_export(
 
 def find_export(tx: Tx, kind: ExportKind, business_id: str, number: int) -> ExportJob | None:
     """Return a job by the API's ``task_id``."""
-    query = select(export_jobs).where(export_jobs.c.business_id == business_id, export_jobs.c.kind == kind)
+    query = sa.select(export_jobs).where(export_jobs.c.business_id == business_id, export_jobs.c.kind == kind)
     return tx.find(ExportJob, query.where(export_jobs.c.number == number))
 
 
 def find_export_content(tx: Tx, job: ExportJob) -> bytes | None:
     """Return the opened content of a file; None before it is made, or after it expired."""
-    query = select(export_jobs.c.content).where(export_jobs.c.business_id == job.business_id)
+    query = sa.select(export_jobs.c.content).where(export_jobs.c.business_id == job.business_id)
     content = tx.scalar(query.where(export_jobs.c.id == job.id))
     return content and tx.vault.open_bytes(content, job.business_id, "export_jobs.content", job.id)
 
@@ -165,7 +156,9 @@ def end_export(tx: Tx, job: ExportJob, state: ExportState, message: str = "") ->
 def drop_contents(tx: Tx, kind: ExportKind, business_id: str) -> None:
     """Drop the files of a business that may hold data of an erased person."""
     is_kind = (export_jobs.c.business_id == business_id, export_jobs.c.kind == kind)
-    tx.execute(update(export_jobs).where(*is_kind, export_jobs.c.content.is_not(None)).values(content=None))
+    tx.execute(
+        sa.update(export_jobs).where(*is_kind, export_jobs.c.content.is_not(None)).values(content=None)
+    )
 
 
 def purge_exports(tx: Tx, formats: ExportFormats) -> int:
@@ -174,7 +167,7 @@ def purge_exports(tx: Tx, formats: ExportFormats) -> int:
     for kind, kind_format in formats.items():
         is_kind, has_content = export_jobs.c.kind == kind, export_jobs.c.content.is_not(None)
         is_over = export_jobs.c.finished_at < tx.now - kind_format.link
-        expired = update(export_jobs).where(is_kind, is_over, has_content)
+        expired = sa.update(export_jobs).where(is_kind, is_over, has_content)
         count += tx.execute(expired.values(content=None)).rowcount
         count += tx.delete_some(export_jobs, is_kind, export_jobs.c.created_at < tx.now - kind_format.keep)
     return count

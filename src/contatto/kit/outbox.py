@@ -18,23 +18,7 @@ from functools import cache, partial
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import (
-    Boolean,
-    Column,
-    ColumnElement,
-    Index,
-    String,
-    Table,
-    Text,
-    and_,
-    exists,
-    false,
-    func,
-    literal,
-    literal_column,
-    select,
-    update,
-)
+import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
 from contatto.kit.db.database import Database
@@ -47,20 +31,20 @@ from contatto.kit.outbound.queue import DUE, OVER, jobs
 
 _SPLIT_NAME: Final = cache(partial(re.compile(r"(?<!^)(?=[A-Z])").sub, "_"))
 """Cached, as each new event needs it."""
-FRESH: Final[ColumnElement[bool]] = literal_column("NOT fanned_out")
+FRESH: Final[sa.ColumnElement[bool]] = sa.literal_column("NOT fanned_out")
 """Condition of undispatched events, verbatim as in the index."""
 
-events = Table(
+events = sa.Table(
     "events",
     metadata,
-    Column("seq", Serial, primary_key=True, autoincrement=True),
+    sa.Column("seq", Serial, primary_key=True, autoincrement=True),
     tenant(),
-    Column("name", String(64), nullable=False),
-    Column("payload", Text, nullable=False),
+    sa.Column("name", sa.String(64), nullable=False),
+    sa.Column("payload", sa.Text, nullable=False),
     instant("at"),
-    Column("fanned_out", Boolean, nullable=False),
-    Index("ix_events_business_id_seq", "business_id", "seq"),
-    Index("ix_events_waiting", "business_id", "at", "seq", sqlite_where=FRESH, postgresql_where=FRESH),
+    sa.Column("fanned_out", sa.Boolean, nullable=False),
+    sa.Index("ix_events_business_id_seq", "business_id", "seq"),
+    sa.Index("ix_events_waiting", "business_id", "at", "seq", sqlite_where=FRESH, postgresql_where=FRESH),
 )
 
 
@@ -111,13 +95,13 @@ def list_events(
     tx: Tx, after_seq: int, limit: int = 500, business_id: str | None = None
 ) -> list[StoredEvent]:
     """Return events of one or all tenants after a sequence number, oldest first."""
-    query = select(events).where(events.c.seq > after_seq).order_by(events.c.seq).limit(limit)
+    query = sa.select(events).where(events.c.seq > after_seq).order_by(events.c.seq).limit(limit)
     if business_id is not None:
         query = query.where(events.c.business_id == business_id)
     return tx.list(StoredEvent, query)
 
 
-_LAST: Final = select(func.max(events.c.seq))
+_LAST: Final = sa.select(sa.func.max(events.c.seq))
 
 
 def last_seq(tx: Tx) -> int:
@@ -126,7 +110,7 @@ def last_seq(tx: Tx) -> int:
 
 def list_payloads(tx: Tx, seqs: Collection[int]) -> dict[int, str]:
     """Return the payloads of events by their sequence numbers."""
-    query = select(events.c.seq, events.c.payload).where(events.c.seq.in_(list(seqs)))
+    query = sa.select(events.c.seq, events.c.payload).where(events.c.seq.in_(list(seqs)))
     return {row.seq: row.payload for row in tx.execute(query)}
 
 
@@ -139,37 +123,37 @@ def purge_events(tx: Tx) -> int:
 
     The newest event stays, because SQLite would assign its sequence number again.
     """
-    has_open_job = exists().where(jobs.c.event_seq == events.c.seq, ~OVER)
+    has_open_job = sa.exists().where(jobs.c.event_seq == events.c.seq, ~OVER)
     return tx.delete_some(
         events,
         events.c.fanned_out.is_(True),
         events.c.at < tx.now - KEEP,
-        events.c.seq < select(func.max(events.c.seq)).correlate(None).scalar_subquery(),
+        events.c.seq < sa.select(sa.func.max(events.c.seq)).correlate(None).scalar_subquery(),
         ~has_open_job,
     )
 
 
-_HANDLER_DUE: Final = and_(DUE, jobs.c.event_seq.is_not(None))
+_HANDLER_DUE: Final = sa.and_(DUE, jobs.c.event_seq.is_not(None))
 
 
 def count_waiting(tx: Tx) -> int:
     """Count undispatched events and due jobs of handlers."""
-    fresh = select(func.count()).select_from(events).where(FRESH)
-    due = select(func.count()).where(_HANDLER_DUE, jobs.c.due_at <= tx.now)
+    fresh = sa.select(sa.func.count()).select_from(events).where(FRESH)
+    due = sa.select(sa.func.count()).where(_HANDLER_DUE, jobs.c.due_at <= tx.now)
     return int(tx.scalar(fresh)) + int(tx.scalar(due))
 
 
 def count_dead_jobs(tx: Tx) -> int:
     """Count the dead jobs of handlers, of all tenants."""
     dead = jobs.c.event_seq.is_not(None), jobs.c.state == RequestState.DEAD
-    return int(tx.scalar(select(func.count()).select_from(jobs).where(*dead)))
+    return int(tx.scalar(sa.select(sa.func.count()).select_from(jobs).where(*dead)))
 
 
 def find_oldest_waiting(tx: Tx) -> datetime | None:
     """Return the time of the oldest undispatched event or due job of a handler."""
-    fresh: datetime | None = tx.scalar(select(func.min(events.c.at)).where(FRESH))
+    fresh: datetime | None = tx.scalar(sa.select(sa.func.min(events.c.at)).where(FRESH))
     is_due = jobs.c.due_at <= tx.now
-    due: datetime | None = tx.scalar(select(func.min(jobs.c.due_at)).where(_HANDLER_DUE, is_due))
+    due: datetime | None = tx.scalar(sa.select(sa.func.min(jobs.c.due_at)).where(_HANDLER_DUE, is_due))
     return min((at for at in (fresh, due) if at is not None), default=None)
 
 
@@ -305,9 +289,9 @@ CLAIMED: Final = 50
 """Jobs per claim; few, so that other tenants do not wait long."""
 
 
-JOBS: Final = Queue(jobs, and_(DUE, jobs.c.destination == ""), jobs.c.due_at)
+JOBS: Final = Queue(jobs, sa.and_(DUE, jobs.c.destination == ""), jobs.c.due_at)
 """Jobs of handlers, which alone have no destination."""
-_HANDED_OUT: Final = update(events).where(within(events.c.seq, "seqs")).values(fanned_out=True)
+_HANDED_OUT: Final = sa.update(events).where(within(events.c.seq, "seqs")).values(fanned_out=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,8 +322,8 @@ class Drain:
         self._kinds = {event_name(kind): (kind, handlers) for kind, handlers in after.items()}
         self._claimed = claimed
         names = ", ".join(f"'{name}'" for name in self._kinds)
-        is_known: ColumnElement[bool] = literal_column(f"name IN ({names})") if names else false()
-        self._events = Turns(Queue(events, and_(FRESH, is_known), events.c.at))
+        is_known: sa.ColumnElement[bool] = sa.literal_column(f"name IN ({names})") if names else sa.false()
+        self._events = Turns(Queue(events, sa.and_(FRESH, is_known), events.c.at))
         self._jobs = Turns(JOBS)
 
     @property
@@ -377,9 +361,9 @@ class Drain:
         if not claimed:
             return delivered, []
         self._jobs.served(claimed[-1].business_id)
-        lease = update(jobs).where(jobs.c.id.in_([job.id for job in claimed]))
+        lease = sa.update(jobs).where(jobs.c.id.in_([job.id for job in claimed]))
         tx.execute(lease.values(due_at=tx.now + LEASE, attempts=jobs.c.attempts + 1))
-        query = select(events).where(events.c.seq.in_({job.event_seq for job in claimed}))
+        query = sa.select(events).where(events.c.seq.in_({job.event_seq for job in claimed}))
         event_of = {event.seq: event for event in tx.list(StoredEvent, query)}
         return delivered, [(job, event_of[job.event_seq]) for job in claimed]
 
@@ -440,11 +424,11 @@ class Drain:
                 logger().warning("outbox.unknown_handler", job_id=str(job.id), handler=job.kind)
                 # A release that knows the handler runs it; this was no try.
                 values = {"due_at": tx.now + LATER, "attempts": job.attempts, "reason": UNKNOWN}
-                tx.execute(update(jobs).where(DUE, jobs.c.id == job.id).values(**values))
+                tx.execute(sa.update(jobs).where(DUE, jobs.c.id == job.id).values(**values))
                 continue
             try:
                 with savepoint(tx):
-                    still_due = update(jobs).where(jobs.c.id == job.id, jobs.c.state == RequestState.DUE)
+                    still_due = sa.update(jobs).where(jobs.c.id == job.id, jobs.c.state == RequestState.DUE)
                     done_row = {"state": RequestState.DONE, "reason": "", "failed_at": None}
                     if tx.execute(still_due.values(**done_row, settled_at=tx.now)).rowcount:
                         handlers[job.kind](tx, msgspec.json.decode(event.payload, type=kind))
@@ -453,7 +437,7 @@ class Drain:
                 tries = job.attempts + 1
                 wait = timedelta(seconds=RETRY_AFTER[min(tries, len(RETRY_AFTER)) - 1])
                 state = RequestState.DEAD if tries > len(RETRY_AFTER) else RequestState.DUE
-                since = func.coalesce(jobs.c.failed_at, literal(tx.now, Instant))
+                since = sa.func.coalesce(jobs.c.failed_at, sa.literal(tx.now, Instant))
                 failure = {"state": state, "due_at": tx.now + wait, "reason": where(error)}
-                tx.execute(update(jobs).where(DUE, jobs.c.id == job.id).values(**failure, failed_at=since))
+                tx.execute(sa.update(jobs).where(DUE, jobs.c.id == job.id).values(**failure, failed_at=since))
         return done

@@ -50,6 +50,7 @@ from contatto.learning.model import (
     LineBudgetMode,
     LineGoal,
     Phase,
+    Quality,
     QualityLine,
     Ranking,
     RankLine,
@@ -62,7 +63,9 @@ from contatto.learning.model import (
     ViewLine,
 )
 from contatto.learning.outcomes import (
+    NO,
     STEP_S,
+    YES,
     do_work,
     finish_work,
     is_target_too_low,
@@ -71,10 +74,10 @@ from contatto.learning.outcomes import (
     take_click,
     take_conversation,
     take_lead,
-    take_quality,
     take_spam,
     take_view,
     target_of,
+    teach,
 )
 from contatto.learning.storage import restore_market, save_market
 
@@ -228,7 +231,9 @@ class Marketplace:
         elif isinstance(line, SpamLine):
             take_spam(market, viewer, advertiser)
         else:
-            take_quality(market, line, viewer, advertiser)
+            impression = market.records.shown.get(market.lead_of.get((viewer, advertiser), ""))
+            if impression is not None:
+                teach(market, impression, col.BAD, YES if line.status is Quality.UNQUALIFIED else NO)
 
     def _answer_query(self, line: ReportLine | RankLine) -> AnswerLine:
         """Answer a report or ranking; repeat the answer to a repeated query."""

@@ -48,8 +48,6 @@ from contatto.learning.model import (
     LineGoal,
     LineLeadSource,
     LinePacing,
-    Quality,
-    QualityLine,
 )
 
 _FASTEST: Final = 0.7
@@ -637,13 +635,6 @@ def take_spam(market: MarketState, viewer: int, advertiser: int) -> None:
         _count_expected(market, impression, col.LEAD, estimated, impression.waited_lead, 1.0)
         impression.waited_lead = 1.0
         _add_farm_evidence(market, impression, col.LEAD, is_positive=False)
-
-
-def take_quality(market: MarketState, line: QualityLine, viewer: int, advertiser: int) -> None:
-    """Learn the quality of a lead."""
-    impression = market.records.shown.get(market.lead_of.get((viewer, advertiser), ""))
-    if impression is not None:
-        teach(market, impression, col.BAD, YES if line.status is Quality.UNQUALIFIED else NO)
 
 
 def learn_due(market: MarketState) -> None:

@@ -4,24 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    ColumnElement,
-    Index,
-    Select,
-    String,
-    Table,
-    UniqueConstraint,
-    and_,
-    bindparam,
-    delete,
-    func,
-    literal_column,
-    select,
-    union_all,
-    update,
-)
+import sqlalchemy as sa
 
 from contatto.kit.db.statements import PreparedQuery, Query, add_counts, insert_new, write_rows
 from contatto.kit.db.tx import (
@@ -54,107 +37,109 @@ from contatto.measurement.model import (
 )
 from contatto.measurement.rules import conversion_number
 
-measured_ads = Table(
+measured_ads = sa.Table(
     "measured_ads",
     metadata,
-    Column("ad_id", String(36), primary_key=True),
-    Column("ad_number", BigInteger, nullable=False),
+    sa.Column("ad_id", sa.String(36), primary_key=True),
+    sa.Column("ad_number", sa.BigInteger, nullable=False),
     text("ad_name"),
-    Column("ad_group_id", String(36), nullable=False),
-    Column("ad_group_number", BigInteger, nullable=False),
+    sa.Column("ad_group_id", sa.String(36), nullable=False),
+    sa.Column("ad_group_number", sa.BigInteger, nullable=False),
     text("ad_group_name"),
-    Column("campaign_id", String(36), nullable=False),
-    Column("campaign_number", BigInteger, nullable=False),
+    sa.Column("campaign_id", sa.String(36), nullable=False),
+    sa.Column("campaign_number", sa.BigInteger, nullable=False),
     text("campaign_name"),
     tenant(),
-    Column("ad_account_id", String(36), nullable=False),
-    Column("channel_account_id", String(36), nullable=False),
-    Column("goal", Choice(Goal), nullable=False),
-    Column("click_window_s", BigInteger),
-    Column("view_window_s", BigInteger),
-    Column("timezone", String(64), nullable=False),
-    Column("currency", String(3), nullable=False),
+    sa.Column("ad_account_id", sa.String(36), nullable=False),
+    sa.Column("channel_account_id", sa.String(36), nullable=False),
+    sa.Column("goal", Choice(Goal), nullable=False),
+    sa.Column("click_window_s", sa.BigInteger),
+    sa.Column("view_window_s", sa.BigInteger),
+    sa.Column("timezone", sa.String(64), nullable=False),
+    sa.Column("currency", sa.String(3), nullable=False),
     text("landing_path"),
     text("headline"),
     text("text"),
-    Column("page_id", String(64), nullable=False, server_default=""),
+    sa.Column("page_id", sa.String(64), nullable=False, server_default=""),
     text("welcome", default=""),
-    Column("questions", Words, nullable=False, server_default="[]"),
-    Column("answers", Words, nullable=False, server_default="[]"),
-    Column("platform", String(16), nullable=False, server_default=""),
-    Index("ix_measured_ads_business_id", "business_id"),
-    Index("ix_measured_ads_of_number", "business_id", "ad_number"),
-    UniqueConstraint("ad_account_id", "ad_number"),
+    sa.Column("questions", Words, nullable=False, server_default="[]"),
+    sa.Column("answers", Words, nullable=False, server_default="[]"),
+    sa.Column("platform", sa.String(16), nullable=False, server_default=""),
+    sa.Index("ix_measured_ads_business_id", "business_id"),
+    sa.Index("ix_measured_ads_of_number", "business_id", "ad_number"),
+    sa.UniqueConstraint("ad_account_id", "ad_number"),
 )
 
-touches = Table(
+touches = sa.Table(
     "touches",
     metadata,
-    Column("touch_id", BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("touch_id", sa.BigInteger, primary_key=True, autoincrement=False),
     tenant(),
-    Column("person_id", String(36), nullable=False),
-    Column("ad_id", String(36), nullable=False),
-    Column("ad_group_id", String(36), nullable=False),
-    Column("ad_account_id", String(36), nullable=False),
-    Column("kind", Choice(TouchKind), nullable=False),
-    Column("ts", BigInteger, nullable=False),
-    Column("expires_ts", BigInteger, nullable=False),
-    Column("day", String(10), nullable=False),
-    Column("cost_micros", BigInteger, nullable=False),
-    Column("country", String(2), nullable=False, server_default=""),
-    Index("ix_touches_of_day", "business_id", "ad_account_id", "day", "ts"),
+    sa.Column("person_id", sa.String(36), nullable=False),
+    sa.Column("ad_id", sa.String(36), nullable=False),
+    sa.Column("ad_group_id", sa.String(36), nullable=False),
+    sa.Column("ad_account_id", sa.String(36), nullable=False),
+    sa.Column("kind", Choice(TouchKind), nullable=False),
+    sa.Column("ts", sa.BigInteger, nullable=False),
+    sa.Column("expires_ts", sa.BigInteger, nullable=False),
+    sa.Column("day", sa.String(10), nullable=False),
+    sa.Column("cost_micros", sa.BigInteger, nullable=False),
+    sa.Column("country", sa.String(2), nullable=False, server_default=""),
+    sa.Index("ix_touches_of_day", "business_id", "ad_account_id", "day", "ts"),
 )
 
 WEEK_US: Final = LONGEST_VIEW_S * 1_000_000
-WEEK: Final = literal_column(f"(ts / {WEEK_US})", BigInteger)
+WEEK: Final = sa.literal_column(f"(ts / {WEEK_US})", sa.BigInteger)
 """The week of a touch since the epoch. By weeks, new views go to one small part of their index,
 and since no window of a view is longer, what may win lies in the week of a conversion or the one before.
 """
-IS_CLICK: Final = touches.c.kind == literal_column(f"'{TouchKind.CLICK}'")
-IS_VIEW: Final = touches.c.kind == literal_column(f"'{TouchKind.VIEW}'")
+IS_CLICK: Final = touches.c.kind == sa.literal_column(f"'{TouchKind.CLICK}'")
+IS_VIEW: Final = touches.c.kind == sa.literal_column(f"'{TouchKind.VIEW}'")
 """The kinds as the indexes of persons name them; a bound value would not lead there."""
 
 _LATEST_FIRST: Final = (touches.c.ts.desc(), touches.c.touch_id.desc())
 _KEY: Final = (touches.c.person_id, touches.c.ts, touches.c.touch_id, touches.c.expires_ts)
-Index("ix_touches_clicked", touches.c.business_id, *_KEY, sqlite_where=IS_CLICK, postgresql_where=IS_CLICK)
-Index("ix_touches_viewed", touches.c.business_id, WEEK, *_KEY, sqlite_where=IS_VIEW, postgresql_where=IS_VIEW)
+sa.Index("ix_touches_clicked", touches.c.business_id, *_KEY, sqlite_where=IS_CLICK, postgresql_where=IS_CLICK)
+sa.Index(
+    "ix_touches_viewed", touches.c.business_id, WEEK, *_KEY, sqlite_where=IS_VIEW, postgresql_where=IS_VIEW
+)
 _OF_AD, _OF_ACCOUNT = (only(f"{name} IS NOT NULL") for name in ("ad_id", "ad_account_id"))
-conversions = Table(
+conversions = sa.Table(
     "conversions",
     metadata,
-    Column("conversion_id", BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("conversion_id", sa.BigInteger, primary_key=True, autoincrement=False),
     tenant(),
-    Column("person_id", String(36), nullable=False),
-    Column("kind", Choice(ConversionKind), nullable=False),
-    Column("subject_id", String(36), nullable=False),
-    Column("ts", BigInteger, nullable=False),
-    Column("touch_id", BigInteger),
-    Column("ad_id", String(36)),
-    Column("ad_group_id", String(36)),
-    Column("ad_account_id", String(36)),
-    Column("via", Choice(TouchKind)),
-    Column("touch_ts", BigInteger),
-    Column("day", String(10)),
-    Column("rt_day", String(10)),
-    Column("country", String(2), nullable=False, server_default=""),
+    sa.Column("person_id", sa.String(36), nullable=False),
+    sa.Column("kind", Choice(ConversionKind), nullable=False),
+    sa.Column("subject_id", sa.String(36), nullable=False),
+    sa.Column("ts", sa.BigInteger, nullable=False),
+    sa.Column("touch_id", sa.BigInteger),
+    sa.Column("ad_id", sa.String(36)),
+    sa.Column("ad_group_id", sa.String(36)),
+    sa.Column("ad_account_id", sa.String(36)),
+    sa.Column("via", Choice(TouchKind)),
+    sa.Column("touch_ts", sa.BigInteger),
+    sa.Column("day", sa.String(10)),
+    sa.Column("rt_day", sa.String(10)),
+    sa.Column("country", sa.String(2), nullable=False, server_default=""),
     instant("withdrawn_at", nullable=True),
-    Index("ix_conversions_of_person", "person_id", "ts"),
-    Index("ix_conversions_of_day", "business_id", "ad_account_id", "day", **_OF_ACCOUNT),
-    Index("ix_conversions_of_rt_day", "business_id", "ad_account_id", "rt_day", **_OF_ACCOUNT),
-    Index("ix_conversions_of_ts", "business_id", "ad_account_id", "ts"),
-    Index("ix_conversions_of_subject", "subject_id", **_OF_AD),
-    Index("ix_conversions_of_ad", "business_id", "ad_id", "kind", "subject_id", **_OF_AD),
+    sa.Index("ix_conversions_of_person", "person_id", "ts"),
+    sa.Index("ix_conversions_of_day", "business_id", "ad_account_id", "day", **_OF_ACCOUNT),
+    sa.Index("ix_conversions_of_rt_day", "business_id", "ad_account_id", "rt_day", **_OF_ACCOUNT),
+    sa.Index("ix_conversions_of_ts", "business_id", "ad_account_id", "ts"),
+    sa.Index("ix_conversions_of_subject", "subject_id", **_OF_AD),
+    sa.Index("ix_conversions_of_ad", "business_id", "ad_id", "kind", "subject_id", **_OF_AD),
 )
 
-dropped_views = Table(
+dropped_views = sa.Table(
     "dropped_views",
     metadata,
-    Column("business_id", String(36), primary_key=True),
-    Column("ad_group_id", String(36), primary_key=True),
-    Column("day", String(10), primary_key=True),
-    Column("ad_account_id", String(36), nullable=False),
-    Column("views", BigInteger, nullable=False),
-    Column("cost_micros", BigInteger, nullable=False),
+    sa.Column("business_id", sa.String(36), primary_key=True),
+    sa.Column("ad_group_id", sa.String(36), primary_key=True),
+    sa.Column("day", sa.String(10), primary_key=True),
+    sa.Column("ad_account_id", sa.String(36), nullable=False),
+    sa.Column("views", sa.BigInteger, nullable=False),
+    sa.Column("cost_micros", sa.BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
 """How many views only the sealed files hold, and what they cost."""
@@ -165,8 +150,8 @@ APPEND_TOUCH: Final = {
 """The insert of the hot path: a repeated touch is ignored."""
 
 
-_AD: Final = measured_ads.c.business_id == bindparam("of"), measured_ads.c.ad_id == bindparam("ad")
-_MEASURED_AD: Final = PreparedQuery(MeasuredAd, select(measured_ads).where(*_AD))
+_AD: Final = measured_ads.c.business_id == sa.bindparam("of"), measured_ads.c.ad_id == sa.bindparam("ad")
+_MEASURED_AD: Final = PreparedQuery(MeasuredAd, sa.select(measured_ads).where(*_AD))
 
 
 def find_measured_ad(tx: Tx, business_id: str, ad_id: str) -> MeasuredAd | None:
@@ -176,18 +161,18 @@ def find_measured_ad(tx: Tx, business_id: str, ad_id: str) -> MeasuredAd | None:
 def find_measured_ad_by_number(tx: Tx, business_id: str, ad_number: int) -> MeasuredAd | None:
     """Return an ad of ours by the API's id."""
     where = rows_of(measured_ads, business_id, platform="", ad_number=ad_number)
-    return tx.find(MeasuredAd, select(measured_ads).where(*where))
+    return tx.find(MeasuredAd, sa.select(measured_ads).where(*where))
 
 
 def list_measured_ads(tx: Tx, business_id: str, ad_ids: set[str] | None = None) -> dict[str, MeasuredAd]:
     """Measured ads of a business by ad id: all of them, or those named."""
     named = {} if ad_ids is None else {"ad_id": ad_ids}
-    query = select(measured_ads).where(*rows_of(measured_ads, business_id, **named))
+    query = sa.select(measured_ads).where(*rows_of(measured_ads, business_id, **named))
     return {ad.ad_id: ad for ad in tx.list(MeasuredAd, query)}
 
 
-_NAMED: Final = touches.c.business_id == bindparam("of"), within(touches.c.touch_id, "named")
-_KNOWN_TOUCHES: Final = Query(select(touches.c.touch_id).where(*_NAMED))
+_NAMED: Final = touches.c.business_id == sa.bindparam("of"), within(touches.c.touch_id, "named")
+_KNOWN_TOUCHES: Final = Query(sa.select(touches.c.touch_id).where(*_NAMED))
 
 
 def list_known_touches(tx: Tx, business_id: str, touch_ids: Collection[int]) -> set[int]:
@@ -200,32 +185,35 @@ def append_touches(tx: Tx, rows: Sequence[Row]) -> None:
     write_rows(tx, APPEND_TOUCH[tx.connection.dialect.name], rows)
 
 
-def _latest(which: ColumnElement[bool], *what: Any) -> Select[Any]:
+def _latest(which: sa.ColumnElement[bool], *what: Any) -> sa.Select[Any]:
     """Select the latest eligible touch of a conversion, in one step of an index."""
-    query = select(*what).where(
-        touches.c.business_id == bindparam("of_business"),
-        touches.c.person_id == bindparam("of_person"),
-        touches.c.ts <= bindparam("at_ts"),
-        touches.c.expires_ts >= bindparam("at_ts"),
+    query = sa.select(*what).where(
+        touches.c.business_id == sa.bindparam("of_business"),
+        touches.c.person_id == sa.bindparam("of_person"),
+        touches.c.ts <= sa.bindparam("at_ts"),
+        touches.c.expires_ts >= sa.bindparam("at_ts"),
         which,
     )
-    return query.order_by(*_LATEST_FIRST).limit(literal_column("1"))
+    return query.order_by(*_LATEST_FIRST).limit(sa.literal_column("1"))
 
 
-def latest_view(find: Callable[[ColumnElement[bool]], ColumnElement[Any]], week: Any) -> Any:
+def latest_view(find: Callable[[sa.ColumnElement[bool]], sa.ColumnElement[Any]], week: Any) -> Any:
     """Return the latest view of a week, or of the week before."""
-    return func.coalesce(
-        *(find(and_(IS_VIEW, week_number == WEEK)) for week_number in (week, week - literal_column("1")))
+    return sa.func.coalesce(
+        *(
+            find(sa.and_(IS_VIEW, week_number == WEEK))
+            for week_number in (week, week - sa.literal_column("1"))
+        )
     )
 
 
-_AT_WEEK: Final = bindparam("at_ts", type_=BigInteger) // literal_column(str(WEEK_US), BigInteger)
-_CLICK: Final = select(_latest(IS_CLICK, touches).subquery())
-_VIEW: Final = select(touches).where(
+_AT_WEEK: Final = sa.bindparam("at_ts", type_=sa.BigInteger) // sa.literal_column(str(WEEK_US), sa.BigInteger)
+_CLICK: Final = sa.select(_latest(IS_CLICK, touches).subquery())
+_VIEW: Final = sa.select(touches).where(
     touches.c.touch_id
     == latest_view(lambda is_view: _latest(is_view, touches.c.touch_id).scalar_subquery(), _AT_WEEK)
 )
-_CANDIDATES: Final = PreparedQuery(Touch, select(union_all(_CLICK, _VIEW).subquery()))
+_CANDIDATES: Final = PreparedQuery(Touch, sa.select(sa.union_all(_CLICK, _VIEW).subquery()))
 
 
 def list_candidates(tx: Tx, conversion: Conversion) -> list[Touch]:
@@ -236,14 +224,14 @@ def list_candidates(tx: Tx, conversion: Conversion) -> list[Touch]:
 
 _LAST_TAP: Final = PreparedQuery(
     Touch,
-    select(touches)
+    sa.select(touches)
     .where(
-        touches.c.business_id == bindparam("of_business"),
-        touches.c.person_id == bindparam("of_person"),
+        touches.c.business_id == sa.bindparam("of_business"),
+        touches.c.person_id == sa.bindparam("of_person"),
         IS_CLICK,
     )
     .order_by(*_LATEST_FIRST)
-    .limit(literal_column("1")),
+    .limit(sa.literal_column("1")),
 )
 
 
@@ -255,24 +243,24 @@ def find_last_tap(tx: Tx, business_id: str, person_id: str) -> Touch | None:
 def list_touches_of(tx: Tx, business_id: str, person_id: str, limit: int = 200) -> list[Touch]:
     """Return a person's touches, latest first."""
     own = rows_of(touches, business_id, person_id=person_id)
-    views = select(WEEK).where(touches.c.business_id == business_id, IS_VIEW).limit(1)
+    views = sa.select(WEEK).where(touches.c.business_id == business_id, IS_VIEW).limit(1)
     first, last = tx.scalar(views.order_by(WEEK)), tx.scalar(views.order_by(WEEK.desc()))
     weeks = () if first is None else range(first, last + 1)
     matching_touches: list[Touch] = []
-    for which in (IS_CLICK, and_(IS_VIEW, WEEK.in_(weeks))):
+    for which in (IS_CLICK, sa.and_(IS_VIEW, WEEK.in_(weeks))):
         matching_touches += tx.list(
-            Touch, select(touches).where(*own, which).order_by(*_LATEST_FIRST).limit(limit)
+            Touch, sa.select(touches).where(*own, which).order_by(*_LATEST_FIRST).limit(limit)
         )
     return sorted(matching_touches, key=lambda touch: (touch.ts, touch.touch_id), reverse=True)[:limit]
 
 
-_VIEWS_SINCE: Final = select(touches.c.ts).where(
-    touches.c.business_id == bindparam("of_business"),
+_VIEWS_SINCE: Final = sa.select(touches.c.ts).where(
+    touches.c.business_id == sa.bindparam("of_business"),
     IS_VIEW,
-    WEEK.in_(bindparam("weeks", expanding=True)),
-    touches.c.person_id.in_(bindparam("persons", expanding=True)),
-    touches.c.ts > bindparam("since", type_=BigInteger),
-    touches.c.ad_group_id == bindparam("of_group"),
+    WEEK.in_(sa.bindparam("weeks", expanding=True)),
+    touches.c.person_id.in_(sa.bindparam("persons", expanding=True)),
+    touches.c.ts > sa.bindparam("since", type_=sa.BigInteger),
+    touches.c.ad_group_id == sa.bindparam("of_group"),
 )
 
 
@@ -294,7 +282,7 @@ _ARE_NUMBERED: Final = (
     within(conversions.c.business_id, "businesses"),
     within(conversions.c.conversion_id, "numbers"),
 )
-_ATTRIBUTED: Final = PreparedQuery(Attribution, select(conversions).where(*_ARE_NUMBERED))
+_ATTRIBUTED: Final = PreparedQuery(Attribution, sa.select(conversions).where(*_ARE_NUMBERED))
 
 
 def list_there(tx: Tx, some: Iterable[Conversion]) -> dict[int, Attribution]:
@@ -305,11 +293,11 @@ def list_there(tx: Tx, some: Iterable[Conversion]) -> dict[int, Attribution]:
     return {attribution.conversion_id: attribution for attribution in attributions}
 
 
-ONE_CONVERSION: Final = update(conversions).where(
-    conversions.c.business_id == bindparam("of_business"),
-    conversions.c.conversion_id == bindparam("of_conversion"),
+ONE_CONVERSION: Final = sa.update(conversions).where(
+    conversions.c.business_id == sa.bindparam("of_business"),
+    conversions.c.conversion_id == sa.bindparam("of_conversion"),
 )
-_SOONER: Final = bindparam("sooner", type_=BigInteger)
+_SOONER: Final = sa.bindparam("sooner", type_=sa.BigInteger)
 EARLIER: Final = ONE_CONVERSION.where(conversions.c.ts > _SOONER).values(ts=_SOONER)
 """Moves a conversion back in time that happened sooner than was known."""
 
@@ -318,7 +306,7 @@ def find_attribution(tx: Tx, business_id: str, subject_id: str, kind: Conversion
     """Return the conversion of a lead or conversation, with the touch that won it."""
     number = conversion_number(business_id, kind, subject_id)  # the index of subjects has credited ones alone
     where = rows_of(conversions, business_id, conversion_id=number)
-    return tx.find(Attribution, select(conversions).where(*where))
+    return tx.find(Attribution, sa.select(conversions).where(*where))
 
 
 def list_attributions(tx: Tx, business_id: str, subject_ids: set[str]) -> dict[str, Attribution]:
@@ -335,7 +323,7 @@ def list_attributions(tx: Tx, business_id: str, subject_ids: set[str]) -> dict[s
 def list_dropped_days(tx: Tx, business_id: str, ad_account_id: str = "") -> list[str]:
     """Return the days with dropped views of a business or an account, in their order."""
     named = {"ad_account_id": ad_account_id} if ad_account_id else {}
-    query = select(dropped_views.c.day).where(*rows_of(dropped_views, business_id, **named))
+    query = sa.select(dropped_views.c.day).where(*rows_of(dropped_views, business_id, **named))
     return list(tx.execute(query.distinct().order_by(dropped_views.c.day)).scalars())
 
 
@@ -343,30 +331,31 @@ def delete_views(tx: Tx, touch_ids: Sequence[int]) -> None:
     """Delete views in a sealed file, of all businesses, and keep their costs."""
     condition = touches.c.touch_id.in_(touch_ids)
     places = [touches.c[name] for name in ("business_id", "ad_group_id", "day", "ad_account_id")]
-    sums = (func.count().label("views"), func.sum(touches.c.cost_micros).label("cost_micros"))
+    sums = (sa.func.count().label("views"), sa.func.sum(touches.c.cost_micros).label("cost_micros"))
     rows = [
-        dict(row) for row in tx.execute(select(*places, *sums).where(condition).group_by(*places)).mappings()
+        dict(row)
+        for row in tx.execute(sa.select(*places, *sums).where(condition).group_by(*places)).mappings()
     ]
     add_counts(tx, dropped_views, ("views", "cost_micros"), rows)
-    tx.execute(delete(touches).where(condition))
+    tx.execute(sa.delete(touches).where(condition))
 
 
 def list_converted_persons(tx: Tx, business_id: str, kind: ConversionKind) -> frozenset[str]:
     """Return the persons who started a conversation, or became a lead."""
     where = rows_of(conversions, business_id, kind=kind)
-    query = select(conversions.c.person_id).where(*where, conversions.c.withdrawn_at.is_(None))
+    query = sa.select(conversions.c.person_id).where(*where, conversions.c.withdrawn_at.is_(None))
     return frozenset(tx.execute(query.distinct()).scalars())
 
 
-changed_days = Table(
+changed_days = sa.Table(
     "changed_days",
     metadata,
     key(),
     tenant(),
-    Column("ad_account_id", String(36), nullable=False),
-    Column("day", String(10), nullable=False),
-    Column("source", Choice(CountedEvent), nullable=False),
-    Index("ix_changed_days_of_account", "business_id", "ad_account_id"),
+    sa.Column("ad_account_id", sa.String(36), nullable=False),
+    sa.Column("day", sa.String(10), nullable=False),
+    sa.Column("source", Choice(CountedEvent), nullable=False),
+    sa.Index("ix_changed_days_of_account", "business_id", "ad_account_id"),
 )
 """A row for each change, so that no two writers wait for each other and no change is lost to a count."""
 
@@ -374,23 +363,23 @@ changed_days = Table(
 def list_changed_days(tx: Tx, business_id: str, ad_account_id: str) -> list[ChangedDay]:
     """Return the marks of an account, possibly several per day."""
     where = rows_of(changed_days, business_id, ad_account_id=ad_account_id)
-    return tx.list(ChangedDay, select(changed_days).where(*where))
+    return tx.list(ChangedDay, sa.select(changed_days).where(*where))
 
 
 def list_changed_accounts(tx: Tx) -> list[tuple[str, str]]:
     """List business and ad account of all marks, for the worker."""
-    query = select(changed_days.c.business_id, changed_days.c.ad_account_id).distinct()
+    query = sa.select(changed_days.c.business_id, changed_days.c.ad_account_id).distinct()
     return [(row.business_id, row.ad_account_id) for row in tx.execute(query)]
 
 
-viewer_links = Table(
+viewer_links = sa.Table(
     "viewer_links",
     metadata,
-    Column("business_id", String(36), primary_key=True),
-    Column("viewer_id", String(36), primary_key=True),
-    Column("person_id", String(36), primary_key=True),
+    sa.Column("business_id", sa.String(36), primary_key=True),
+    sa.Column("viewer_id", sa.String(36), primary_key=True),
+    sa.Column("person_id", sa.String(36), primary_key=True),
     instant("linked_at"),
-    Index("ix_viewer_links_of_person", "business_id", "person_id", "linked_at"),
+    sa.Index("ix_viewer_links_of_person", "business_id", "person_id", "linked_at"),
     sqlite_with_rowid=False,
 )
 MOST: Final = 50
@@ -398,13 +387,13 @@ MOST: Final = 50
 
 
 _VIEWERS: Final = Query(
-    select(viewer_links.c.viewer_id)
+    sa.select(viewer_links.c.viewer_id)
     .where(
-        viewer_links.c.business_id == bindparam("of_business"),
-        viewer_links.c.person_id == bindparam("of_person"),
+        viewer_links.c.business_id == sa.bindparam("of_business"),
+        viewer_links.c.person_id == sa.bindparam("of_person"),
     )
     .order_by(viewer_links.c.linked_at.desc())
-    .limit(literal_column(str(MOST)))
+    .limit(sa.literal_column(str(MOST)))
 )
 
 
@@ -423,7 +412,7 @@ def list_viewers_of(tx: Tx, business_id: str, person_id: str) -> list[str]:
 
 def list_links(tx: Tx, business_id: str | None) -> Mapping[str, list[str]]:
     """Return the viewers of each person with links; None for the links of all businesses."""
-    links = select(viewer_links).order_by(viewer_links.c.viewer_id)
+    links = sa.select(viewer_links).order_by(viewer_links.c.viewer_id)
     if business_id is not None:
         links = links.where(viewer_links.c.business_id == business_id)
     viewers_by_person: defaultdict[str, list[str]] = defaultdict(list)
@@ -432,15 +421,15 @@ def list_links(tx: Tx, business_id: str | None) -> Mapping[str, list[str]]:
     return viewers_by_person
 
 
-_TOUCHES_OF_PERSONS: Final = select(touches.c.person_id).where(
-    touches.c.business_id == bindparam("of"), within(touches.c.person_id, "persons")
+_TOUCHES_OF_PERSONS: Final = sa.select(touches.c.person_id).where(
+    touches.c.business_id == sa.bindparam("of"), within(touches.c.person_id, "persons")
 )
-_LINKED: Final = select(viewer_links.c.person_id).where(
-    viewer_links.c.business_id == bindparam("of"), within(viewer_links.c.person_id, "persons")
+_LINKED: Final = sa.select(viewer_links.c.person_id).where(
+    viewer_links.c.business_id == sa.bindparam("of"), within(viewer_links.c.person_id, "persons")
 )
 _TOUCHED: Final = Query(
-    select(
-        union_all(
+    sa.select(
+        sa.union_all(
             _TOUCHES_OF_PERSONS.where(IS_CLICK),
             _TOUCHES_OF_PERSONS.where(IS_VIEW, within(WEEK, "weeks")),
             _LINKED,
@@ -451,11 +440,11 @@ _TOUCHED: Final = Query(
 
 CONVERTED_SINCE: Final = PreparedQuery(
     Conversion,
-    select(conversions)
+    sa.select(conversions)
     .where(
-        conversions.c.business_id == bindparam("of"),
+        conversions.c.business_id == sa.bindparam("of"),
         within(conversions.c.person_id, "persons"),
-        conversions.c.ts >= bindparam("since"),
+        conversions.c.ts >= sa.bindparam("since"),
     )
     .order_by(conversions.c.ts, conversions.c.conversion_id),
 )
@@ -463,8 +452,8 @@ CONVERTED_SINCE: Final = PreparedQuery(
 
 _CLICKS: Final = PreparedQuery(
     Touch,
-    select(touches)
-    .where(touches.c.business_id == bindparam("of"), within(touches.c.person_id, "persons"), IS_CLICK)
+    sa.select(touches)
+    .where(touches.c.business_id == sa.bindparam("of"), within(touches.c.person_id, "persons"), IS_CLICK)
     .order_by(touches.c.ts, touches.c.touch_id),
 )
 
@@ -506,8 +495,8 @@ def list_winnable(tx: Tx, new: Sequence[Conversion], kept_since: int) -> list[Co
 
 _CREDITED: Final = PreparedQuery(
     Attribution,
-    select(conversions).where(
-        conversions.c.business_id == bindparam("of"),
+    sa.select(conversions).where(
+        conversions.c.business_id == sa.bindparam("of"),
         within(conversions.c.subject_id, "subjects"),
         conversions.c.ad_id.is_not(None),
     ),
@@ -522,7 +511,7 @@ def list_credited(tx: Tx, business_id: str, subject_ids: Collection[str]) -> dic
 
 _ADS: Final = PreparedQuery(
     MeasuredAd,
-    select(measured_ads).where(
+    sa.select(measured_ads).where(
         within(measured_ads.c.business_id, "businesses"), within(measured_ads.c.ad_id, "ads")
     ),
 )

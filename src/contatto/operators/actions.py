@@ -265,12 +265,6 @@ def decide_admission(
     return decided
 
 
-def set_category(tx: Tx, operator: Operator, business_id: str, category: Category) -> None:
-    """Correct the category of a business; NOT_FOUND for one that never asked."""
-    admission = check_found(store.find_admission(tx, operator.business_id, business_id))
-    tx.save(store.admissions, row_of(replace(admission, category=category)))
-
-
 def leave_operator(tx: Tx, business_id: str, operator_id: str) -> None:
     """Withdraw a business and its ads from a marketplace. Raises NOT_FOUND, and CONFLICT for no member."""
     tx.hold_key("admissions", operator_id)

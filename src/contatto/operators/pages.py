@@ -16,7 +16,7 @@ from contatto.accounts.store import find_business
 from contatto.ads.actions.edits import name_ads
 from contatto.ads.store import list_ads_by_number
 from contatto.kit.db.database import acting
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import Tx, row_of
 from contatto.kit.errors import Refused, check_found
 from contatto.kit.form_fields import read_amount, read_whole
 from contatto.kit.i18n import N_
@@ -132,7 +132,8 @@ async def post_decision(
 
     def work(tx: Tx, operator: Operator) -> None:
         if form.category is not None:
-            actions.set_category(tx, operator, form.business_id, form.category)
+            admission = check_found(store.find_admission(tx, operator.business_id, form.business_id))
+            tx.save(store.admissions, row_of(replace(admission, category=form.category)))
         if form.state is not None:
             actions.decide_admission(tx, operator, form.business_id, form.state, form.reason)
 

@@ -15,22 +15,7 @@ from functools import cache
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    ColumnElement,
-    Select,
-    String,
-    Table,
-    and_,
-    case,
-    exists,
-    func,
-    literal,
-    literal_column,
-    or_,
-    select,
-)
+import sqlalchemy as sa
 
 from contatto.accounts import store as accounts
 from contatto.accounts.model import BusinessId
@@ -80,29 +65,29 @@ class EventFilter:
     except_days: frozenset[str] = frozenset()
 
 
-report_counts = Table(
+report_counts = sa.Table(
     "report_counts",
     metadata,
-    Column("business_id", String(36), primary_key=True),
-    Column("ad_account_id", String(36), primary_key=True),
-    Column("grain", Choice(Grain), primary_key=True),
-    Column("day", String(10), primary_key=True),
-    Column("source", Choice(CountedEvent), primary_key=True),
-    Column("hour", String(2), primary_key=True),
-    Column("place_id", String(36), primary_key=True),
-    Column("country", String(2), primary_key=True),
-    *(Column(name, BigInteger, nullable=False) for name in STORED),
+    sa.Column("business_id", sa.String(36), primary_key=True),
+    sa.Column("ad_account_id", sa.String(36), primary_key=True),
+    sa.Column("grain", Choice(Grain), primary_key=True),
+    sa.Column("day", sa.String(10), primary_key=True),
+    sa.Column("source", Choice(CountedEvent), primary_key=True),
+    sa.Column("hour", sa.String(2), primary_key=True),
+    sa.Column("place_id", sa.String(36), primary_key=True),
+    sa.Column("country", sa.String(2), primary_key=True),
+    *(sa.Column(name, sa.BigInteger, nullable=False) for name in STORED),
     sqlite_with_rowid=False,
 )
 """``place_id`` is the ad, the ad group or the account that the grain names."""
 
-report_progress = Table(
+report_progress = sa.Table(
     "report_progress",
     metadata,
-    Column("ad_account_id", String(36), primary_key=True),
+    sa.Column("ad_account_id", sa.String(36), primary_key=True),
     tenant(),
-    Column("counted_until", BigInteger, nullable=False),
-    Column("day", String(10), nullable=False),
+    sa.Column("counted_until", sa.BigInteger, nullable=False),
+    sa.Column("day", sa.String(10), nullable=False),
 )
 
 
@@ -117,13 +102,13 @@ class CountingProgress:
 
 
 def find_progress(tx: Tx, business_id: str, ad_account_id: str) -> CountingProgress | None:
-    query = select(report_progress).where(report_progress.c.business_id == business_id)
+    query = sa.select(report_progress).where(report_progress.c.business_id == business_id)
     return tx.find(CountingProgress, query.where(report_progress.c.ad_account_id == ad_account_id))
 
 
 def find_first_day(tx: Tx, business_id: str, ad_account_id: str) -> str | None:
     """Return the day of an account's first touch, in the database or in files."""
-    query = select(func.min(touches.c.day)).where(touches.c.business_id == business_id)
+    query = sa.select(sa.func.min(touches.c.day)).where(touches.c.business_id == business_id)
     stored_day: str | None = tx.scalar(query.where(touches.c.ad_account_id == ad_account_id))
     dropped_days = list_dropped_days(tx, business_id, ad_account_id)
     return min([day for day in (stored_day, *dropped_days[:1]) if day], default=None)
@@ -131,9 +116,9 @@ def find_first_day(tx: Tx, business_id: str, ad_account_id: str) -> str | None:
 
 def list_accounts_behind(tx: Tx, before: int) -> list[tuple[str, str, str]]:
     """Return business, id and zone of ad accounts not counted up to a moment, the oldest first."""
-    query = select(ad_accounts.c.business_id, ad_accounts.c.id, ad_accounts.c.timezone)
+    query = sa.select(ad_accounts.c.business_id, ad_accounts.c.id, ad_accounts.c.timezone)
     query = query.outerjoin(report_progress, report_progress.c.ad_account_id == ad_accounts.c.id)
-    until = func.coalesce(report_progress.c.counted_until, 0)
+    until = sa.func.coalesce(report_progress.c.counted_until, 0)
     return [
         (row.business_id, row.id, row.timezone)
         for row in tx.execute(query.where(until < before).order_by(until, ad_accounts.c.id))
@@ -144,7 +129,7 @@ def list_busy_accounts(tx: Tx, until: int, min_touches: int) -> list[tuple[str, 
     """Return business, id and zone of ad accounts with this many uncounted touches before a moment."""
     progress = report_progress.c
     uncounted = (
-        select(literal(1))
+        sa.select(sa.literal(1))
         .where(
             touches.c.business_id == progress.business_id,
             touches.c.ad_account_id == progress.ad_account_id,
@@ -155,8 +140,10 @@ def list_busy_accounts(tx: Tx, until: int, min_touches: int) -> list[tuple[str, 
         .limit(1)
         .offset(min_touches - 1)
     )
-    query = select(ad_accounts.c.business_id, ad_accounts.c.id, ad_accounts.c.timezone)
-    query = query.join(report_progress, progress.ad_account_id == ad_accounts.c.id).where(exists(uncounted))
+    query = sa.select(ad_accounts.c.business_id, ad_accounts.c.id, ad_accounts.c.timezone)
+    query = query.join(report_progress, progress.ad_account_id == ad_accounts.c.id).where(
+        sa.exists(uncounted)
+    )
     return [(row.business_id, row.id, row.timezone) for row in tx.execute(query)]
 
 
@@ -208,7 +195,7 @@ def load_counted(
         valid, live_events = _split_sources(progress, marks, events)
         by_day, by_country, groups = query.step is TimeStep.DAY, query.by_country, query.groups or {}
         facts: list[Fact] = []
-        keys: list[Column[Any]] = [report_counts.c.place_id]
+        keys: list[sa.Column[Any]] = [report_counts.c.place_id]
         keys += [report_counts.c.day] if by_day else []
         keys += [report_counts.c.country] if by_country else []
         for places, counts in _read_counts(tx, events, query.grain, keys, valid):
@@ -264,15 +251,15 @@ type LiveEvents = list[tuple[CountedEvent, EventFilter]]
 
 def _split_sources(
     progress: CountingProgress | None, marks: Iterable[ChangedDay], events: EventFilter
-) -> tuple[list[ColumnElement[bool]], LiveEvents]:
+) -> tuple[list[sa.ColumnElement[bool]], LiveEvents]:
     """Return the conditions of the valid counts, and the events to read instead of the others."""
     if progress is None:
         return [], [(source, events) for source in CountedEvent]
-    valid: list[ColumnElement[bool]] = []
+    valid: list[sa.ColumnElement[bool]] = []
     live: LiveEvents = []
     for source in CountedEvent:
         marked = {mark.day for mark in marks if mark.source is source and events.span.holds(mark.day)}
-        valid.append(and_(report_counts.c.source == source, report_counts.c.day.not_in(sorted(marked))))
+        valid.append(sa.and_(report_counts.c.source == source, report_counts.c.day.not_in(sorted(marked))))
         if marked:
             live.append((source, replace(events, days=frozenset(marked))))
         fresh = replace(events, since_ts=progress.counted_until, except_days=frozenset(marked))
@@ -295,12 +282,14 @@ def _read_counts(
     tx: Tx,
     events: EventFilter,
     grain: Grain,
-    keys: list[Column[Any]],
-    valid: list[ColumnElement[bool]],
+    keys: list[sa.Column[Any]],
+    valid: list[sa.ColumnElement[bool]],
     places: set[str] | None = None,
 ) -> Iterator[tuple[tuple[str, ...], Counts]]:
     """Yield the valid counts of a grain by some keys; ``places`` is None for all."""
-    query = select(*keys, *(func.sum(report_counts.c[name]).label(name) for name in STORED)).group_by(*keys)
+    query = sa.select(*keys, *(sa.func.sum(report_counts.c[name]).label(name) for name in STORED)).group_by(
+        *keys
+    )
     query = query.where(
         report_counts.c.business_id == events.business_id,
         report_counts.c.ad_account_id == events.ad_account_id,
@@ -313,7 +302,7 @@ def _read_counts(
     if places is not None:
         query = query.where(report_counts.c.place_id.in_(places))
     if valid:
-        for row in map(tuple, tx.execute(query.where(or_(*valid))).all()):
+        for row in map(tuple, tx.execute(query.where(sa.or_(*valid))).all()):
             yield row[: len(keys)], Counts(*map(int, row[len(keys) :]))
 
 
@@ -321,17 +310,17 @@ QUARTER_US: Final = 900 * 1_000_000
 """Hours are computed from quarters, because time zones differ by quarters of an hour."""
 DIMENSIONS: Final = ("ad_id", "country")
 _NOT_WITHDRAWN: Final = conversions.c.withdrawn_at.is_(None)
-_CHAT: Final = and_(conversions.c.kind == ConversionKind.CONVERSATION, _NOT_WITHDRAWN)
-_LEAD: Final = and_(conversions.c.kind == ConversionKind.LEAD, _NOT_WITHDRAWN)
+_CHAT: Final = sa.and_(conversions.c.kind == ConversionKind.CONVERSATION, _NOT_WITHDRAWN)
+_LEAD: Final = sa.and_(conversions.c.kind == ConversionKind.LEAD, _NOT_WITHDRAWN)
 _BY_VIEW: Final = conversions.c.via == TouchKind.VIEW
 
 
-def _count_if(*conditions: ColumnElement[bool]) -> ColumnElement[int]:
-    return func.sum(case((and_(*conditions), 1), else_=0))
+def _count_if(*conditions: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
+    return sa.func.sum(sa.case((sa.and_(*conditions), 1), else_=0))
 
 
 _TOUCH_SUMS: Final = {
-    "spend_micros": func.sum(touches.c.cost_micros),
+    "spend_micros": sa.func.sum(touches.c.cost_micros),
     "impressions": _count_if(touches.c.kind == TouchKind.VIEW),
     "clicks": _count_if(touches.c.kind == TouchKind.CLICK),
 }
@@ -346,7 +335,7 @@ _CREDITED_SUMS: Final = {
     "converted": _count_if(_LEAD, leads.c.status == LeadStatus.CONVERTED),
 }
 _OWN_DAY_SUMS: Final = {"rt_conversations": _count_if(_CHAT), "rt_leads": _count_if(_LEAD)}
-type Sums = dict[str, ColumnElement[Any]]
+type Sums = dict[str, sa.ColumnElement[Any]]
 
 
 def list_live_facts(
@@ -363,7 +352,7 @@ def list_raw_facts(
     """Return facts of touches or conversions, possibly several per ad."""
     time_name = _time_namer(tx, events, step)
 
-    def read(query: Select[Any]) -> list[Fact]:
+    def read(query: sa.Select[Any]) -> list[Fact]:
         rows = tx.execute(query)
         names = list(rows.keys())[3:]
         return [
@@ -392,10 +381,12 @@ def list_raw_facts(
         query = query.where(conversions.c.business_id == events.business_id)
         query = query.where(conversions.c.ad_account_id == events.ad_account_id)
         # For recent events the index of days would lead through the whole span, so hide it.
-        key = day if events.since_ts is None else func.coalesce(day, literal_column("''"))
+        key = day if events.since_ts is None else sa.func.coalesce(day, sa.literal_column("''"))
         query = query.where(*_in_time(key, conversions.c.ts, events))
         if sums is _CREDITED_SUMS:
-            is_lead = and_(leads.c.id == conversions.c.subject_id, leads.c.business_id == events.business_id)
+            is_lead = sa.and_(
+                leads.c.id == conversions.c.subject_id, leads.c.business_id == events.business_id
+            )
             query = query.select_from(conversions.outerjoin(leads, is_lead))
         facts += read(query)
     return facts
@@ -417,25 +408,27 @@ def _time_namer(tx: Tx, events: EventFilter, step: TimeStep) -> Callable[[Any], 
 
 
 def _select_sums(
-    dimensions: Sequence[str], time: tuple[Column[Any], Column[Any]], sums: Sums, step: TimeStep
-) -> Select[Any]:
+    dimensions: Sequence[str], time: tuple[sa.Column[Any], sa.Column[Any]], sums: Sums, step: TimeStep
+) -> sa.Select[Any]:
     table = time[0].table
     at = _time_column(*time, step)
     # Bare columns would lead SQLite along an index of ads, through the conversions of all days.
-    keys = {name: func.coalesce(table.c[name], literal_column("''")) for name in dimensions}
-    places = [keys.get(name, literal("")).label(name) for name in DIMENSIONS]
-    query = select(*places, at, *(value.label(name) for name, value in sums.items()))
+    keys = {name: sa.func.coalesce(table.c[name], sa.literal_column("''")) for name in dimensions}
+    places = [keys.get(name, sa.literal("")).label(name) for name in DIMENSIONS]
+    query = sa.select(*places, at, *(value.label(name) for name, value in sums.items()))
     return query.group_by(*keys.values(), *([] if step is TimeStep.WHOLE else [at]))
 
 
-def _time_column(day: Column[Any], ts: Column[Any], step: TimeStep) -> Any:
+def _time_column(day: sa.Column[Any], ts: sa.Column[Any], step: TimeStep) -> Any:
     if step is TimeStep.WHOLE:
-        return literal("").label("at")
+        return sa.literal("").label("at")
     return day.label("at") if step is TimeStep.DAY else (ts // QUARTER_US).label("at")
 
 
-def _in_time(day: ColumnElement[Any], ts: Column[Any], events: EventFilter) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = []
+def _in_time(
+    day: sa.ColumnElement[Any], ts: sa.Column[Any], events: EventFilter
+) -> list[sa.ColumnElement[bool]]:
+    conditions: list[sa.ColumnElement[bool]] = []
     if events.days is not None:  # with a range besides, SQLite would read all of a day
         conditions += [day.in_(sorted(events.days - events.except_days))]
     else:
@@ -447,8 +440,8 @@ def _in_time(day: ColumnElement[Any], ts: Column[Any], events: EventFilter) -> l
     return conditions
 
 
-_PERSONS: Final = func.count(func.distinct(touches.c.person_id))
-_SUBJECTS: Final[dict[Level, Column[Any]]] = {
+_PERSONS: Final = sa.func.count(sa.func.distinct(touches.c.person_id))
+_SUBJECTS: Final[dict[Level, sa.Column[Any]]] = {
     Level.AD_ACCOUNT: touches.c.ad_account_id,
     Level.PAGE: measured_ads.c.page_id,
     Level.GOAL: measured_ads.c.goal,
@@ -467,8 +460,8 @@ def list_reach(
     files = load_cold_files(tx, events)
     subject = _SUBJECTS[query.level]
     day = _time_column(touches.c.day, touches.c.ts, query.step)
-    country = touches.c.country if query.by_country else literal("")
-    views = select(touches.c.person_id).where(
+    country = touches.c.country if query.by_country else sa.literal("")
+    views = sa.select(touches.c.person_id).where(
         touches.c.business_id == events.business_id,
         touches.c.kind == TouchKind.VIEW,
         touches.c.ad_account_id == events.ad_account_id,

@@ -6,23 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import batched
 from typing import Annotated, Any, Final
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
-    ColumnElement,
-    FromClause,
-    Index,
-    String,
-    Table,
-    and_,
-    case,
-    cast,
-    func,
-    null,
-    or_,
-    select,
-)
+import sqlalchemy as sa
 
 from contatto.channels.model import Platform
 from contatto.channels.store import channel_accounts
@@ -56,7 +40,7 @@ def list_conversions(
     """Return a page of conversions, the latest first, and the number of all."""
     drill_down = conversion_filter.drill_down
     day = conversions.c.rt_day if drill_down.own_day else conversions.c.day
-    query = select(conversions).where(
+    query = sa.select(conversions).where(
         conversions.c.business_id == business_id,
         conversions.c.ad_account_id == conversion_filter.ad_account_id,
         conversions.c.withdrawn_at.is_(None),
@@ -75,7 +59,7 @@ def list_conversions(
         is_lead = (leads.c.id == conversions.c.subject_id) & (leads.c.business_id == business_id)
         query = query.join(leads, is_lead)
     query = query.where(*(column.in_(values) for column, values in lead_values.items() if values))
-    count = tx.scalar(query.with_only_columns(func.count(), maintain_column_froms=True))
+    count = tx.scalar(query.with_only_columns(sa.func.count(), maintain_column_froms=True))
     query = query.order_by(conversions.c.ts.desc(), conversions.c.conversion_id)
     return tx.list(Attribution, query.limit(limit).offset(skip)), int(count)
 
@@ -94,13 +78,13 @@ def list_rival_touches(
     is_of_account = conversions.c.ad_account_id.is_(None) | (conversions.c.ad_account_id == ad_account_id)
     week = conversions.c.ts // WEEK_US
 
-    def latest(persons: ColumnElement[Any], *conditions: ColumnElement[bool]) -> Any:
+    def latest(persons: sa.ColumnElement[Any], *conditions: sa.ColumnElement[bool]) -> Any:
         return latest_view(
             lambda is_view: _latest_touch(windows.view_days, persons, is_view, *conditions), week
         )
 
     touched = (
-        select(
+        sa.select(
             conversions.c.conversion_id,
             conversions.c.person_id,
             conversions.c.kind,
@@ -115,23 +99,23 @@ def list_rival_touches(
         .subquery("touched")
     )
     click, view, linked = (touches.alias(name) for name in ("click", "view", "linked"))
-    joined: FromClause = touched
+    joined: sa.FromClause = touched
     touch_ids = touched.c.click_id, touched.c.view_id, touched.c.linked_view_id
     for table, touch_id in zip((click, view, linked), touch_ids, strict=True):
         joined = joined.outerjoin(
-            table, and_(table.c.touch_id == touch_id, table.c.business_id == business_id)
+            table, sa.and_(table.c.touch_id == touch_id, table.c.business_id == business_id)
         )
-    is_older = or_(
-        view.c.ts < linked.c.ts, and_(view.c.ts == linked.c.ts, view.c.touch_id < linked.c.touch_id)
+    is_older = sa.or_(
+        view.c.ts < linked.c.ts, sa.and_(view.c.ts == linked.c.ts, view.c.touch_id < linked.c.touch_id)
     )
-    is_linked = and_(linked.c.ts.is_not(None), or_(view.c.ts.is_(None), is_older))
+    is_linked = sa.and_(linked.c.ts.is_not(None), sa.or_(view.c.ts.is_(None), is_older))
     columns = touched.c
-    query = select(
+    query = sa.select(
         *(columns[name] for name in ("conversion_id", "person_id", "kind", "ts", "stored")),
         click.c.ts.label("click_ts"),
         click.c.ad_group_id.label("click_group"),
         *(
-            case((is_linked, linked.c[name]), else_=view.c[name]).label(label)
+            sa.case((is_linked, linked.c[name]), else_=view.c[name]).label(label)
             for name, label in (("ts", "view_ts"), ("touch_id", "view_id"), ("ad_group_id", "view_group"))
         ),
     )
@@ -146,12 +130,12 @@ _IS_VIEWER: Final = (
 
 
 def _latest_touch(
-    days: int, persons: ColumnElement[Any], *conditions: ColumnElement[bool]
-) -> ColumnElement[Any]:
+    days: int, persons: sa.ColumnElement[Any], *conditions: sa.ColumnElement[bool]
+) -> sa.ColumnElement[Any]:
     """Select the latest touch before a conversion within a window."""
     if not days:
-        return cast(null(), BigInteger)
-    query = select(touches.c.touch_id).where(
+        return sa.cast(sa.null(), sa.BigInteger)
+    query = sa.select(touches.c.touch_id).where(
         touches.c.business_id == conversions.c.business_id,
         touches.c.person_id == persons,
         touches.c.ts <= conversions.c.ts,
@@ -186,7 +170,7 @@ def list_unmatched_taps(tx: Tx, business_id: str, days: tuple[date, date]) -> li
     since = datetime(days[0].year, days[0].month, days[0].day, tzinfo=UTC)
     until = datetime(days[1].year, days[1].month, days[1].day, tzinfo=UTC) + timedelta(days=1)
     query = (
-        select(
+        sa.select(
             ad_referrals.c.id,
             ad_referrals.c.business_id,
             ad_referrals.c.conversation_id,
@@ -215,7 +199,7 @@ def list_unmatched_taps(tx: Tx, business_id: str, days: tuple[date, date]) -> li
         for tap in tx.list(UnmatchedTap, query)
     }
     for touch_ids in batched(list(taps), _IDS_PER_QUERY, strict=False):
-        matched = select(touches.c.touch_id).where(
+        matched = sa.select(touches.c.touch_id).where(
             touches.c.business_id == business_id, touches.c.touch_id.in_(touch_ids)
         )
         for touch_id in tx.execute(matched).scalars().all():
@@ -226,7 +210,7 @@ def list_unmatched_taps(tx: Tx, business_id: str, days: tuple[date, date]) -> li
 def count_leads_by_person(tx: Tx, business_id: str, person_ids: Collection[str]) -> dict[str, int]:
     counts: dict[str, int] = {}
     for batch in batched(sorted(person_ids), _IDS_PER_QUERY, strict=False):
-        query = select(leads.c.person_id, func.count()).where(
+        query = sa.select(leads.c.person_id, sa.func.count()).where(
             leads.c.business_id == business_id, leads.c.person_id.in_(batch), leads.c.hidden_at.is_(None)
         )
         rows = map(tuple, tx.execute(query.group_by(leads.c.person_id)))
@@ -241,7 +225,7 @@ def list_first_replies(
     started = conversations.c.started_at
     replies = messages.alias("replies")
     first = (
-        select(replies.c.seq)
+        sa.select(replies.c.seq)
         .where(
             replies.c.business_id == business_id,
             replies.c.conversation_id == conversations.c.id,
@@ -253,7 +237,7 @@ def list_first_replies(
         .limit(1)
         .scalar_subquery()
     )
-    query = select(started, messages.c.at.label("answered_at"), messages.c.author)
+    query = sa.select(started, messages.c.at.label("answered_at"), messages.c.author)
     query = query.select_from(conversations).outerjoin(messages, messages.c.seq == first)
     query = query.where(
         conversations.c.business_id == business_id, started >= between[0], started < between[1]
@@ -264,22 +248,22 @@ def list_first_replies(
     ]
 
 
-saved_reports = Table(
+saved_reports = sa.Table(
     "saved_reports",
     metadata,
     key(),
     tenant(),
-    Column("member_id", String(36), nullable=False),
-    Column("name", String(60), nullable=False),
+    sa.Column("member_id", sa.String(36), nullable=False),
+    sa.Column("name", sa.String(60), nullable=False),
     text("query"),
-    Column("is_shared", Boolean, nullable=False),
+    sa.Column("is_shared", sa.Boolean, nullable=False),
     instant("created_at"),
-    Index("ix_saved_reports_business_id", "business_id", "created_at"),
+    sa.Index("ix_saved_reports_business_id", "business_id", "created_at"),
 )
 
 
 def list_saved_reports(tx: Tx, business_id: str, member_id: str) -> list[SavedReport]:
     """Return the reports of a member, and those that other members share."""
-    is_visible = or_(saved_reports.c.member_id == member_id, saved_reports.c.is_shared.is_(True))
-    query = select(saved_reports).where(saved_reports.c.business_id == business_id, is_visible)
+    is_visible = sa.or_(saved_reports.c.member_id == member_id, saved_reports.c.is_shared.is_(True))
+    query = sa.select(saved_reports).where(saved_reports.c.business_id == business_id, is_visible)
     return tx.list(SavedReport, query.order_by(saved_reports.c.created_at, saved_reports.c.id))

@@ -4,18 +4,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Any, Final
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Index,
-    Integer,
-    String,
-    Table,
-    UniqueConstraint,
-    bindparam,
-    select,
-    update,
-)
+import sqlalchemy as sa
 
 from contatto.ad_platforms.store import outside_tokens
 from contatto.integrations.model import ErasureState, TrialState
@@ -32,35 +21,35 @@ from contatto.signals.model import (
     SignalTest,
 )
 
-signal_settings = Table(
+signal_settings = sa.Table(
     "signal_settings",
     metadata,
-    Column("outside_account_id", String(36), primary_key=True),
+    sa.Column("outside_account_id", sa.String(36), primary_key=True),
     tenant(),
-    Column("mode", Choice(SignalMode), nullable=False),
-    Column("reason", String(64), nullable=False),
-    Column("dataset_id", String(64), nullable=False),
-    Column("whatsapp_id", String(64), nullable=False),
-    Column("steps", JsonText(tuple[SignalStep, ...]), nullable=False),
-    Column("names", JsonText(dict[SignalStep, str]), nullable=False),
-    Column("consent", Choice(ConsentRule), nullable=False),
-    Column("currency", String(3), nullable=False),
-    Column("value_micros", BigInteger),
+    sa.Column("mode", Choice(SignalMode), nullable=False),
+    sa.Column("reason", sa.String(64), nullable=False),
+    sa.Column("dataset_id", sa.String(64), nullable=False),
+    sa.Column("whatsapp_id", sa.String(64), nullable=False),
+    sa.Column("steps", JsonText(tuple[SignalStep, ...]), nullable=False),
+    sa.Column("names", JsonText(dict[SignalStep, str]), nullable=False),
+    sa.Column("consent", Choice(ConsentRule), nullable=False),
+    sa.Column("currency", sa.String(3), nullable=False),
+    sa.Column("value_micros", sa.BigInteger),
     instant("started_at"),
     instant("changed_at"),
     instant("arrived_at", nullable=True),
-    Index("ix_signal_settings_business_id", "business_id", "mode"),
+    sa.Index("ix_signal_settings_business_id", "business_id", "mode"),
 )
 
-signal_tests = Table(
+signal_tests = sa.Table(
     "signal_tests",
     metadata,
-    Column("outside_account_id", String(36), primary_key=True),
+    sa.Column("outside_account_id", sa.String(36), primary_key=True),
     tenant(),
-    Column("step", Choice(SignalStep), nullable=False),
-    Column("code", String(64), nullable=False),
-    Column("state", Choice(TrialState), nullable=False),
-    Column("reason", String(64), nullable=False),
+    sa.Column("step", Choice(SignalStep), nullable=False),
+    sa.Column("code", sa.String(64), nullable=False),
+    sa.Column("state", Choice(TrialState), nullable=False),
+    sa.Column("reason", sa.String(64), nullable=False),
     text("answer"),
     instant("created_at"),
     instant("settled_at", nullable=True),
@@ -71,20 +60,20 @@ signal_tests = Table(
 def record_signal_settings(tx: Tx, settings: SignalSettings, **changes: Any) -> SignalSettings:
     """Change some settings, and return the result."""
     own = rows_of(signal_settings, settings.business_id, outside_account_id=settings.outside_account_id)
-    tx.execute(update(signal_settings).where(*own).values(**changes))
+    tx.execute(sa.update(signal_settings).where(*own).values(**changes))
     return replace(settings, **changes)
 
 
 def find_signal_settings(tx: Tx, business_id: str, outside_account_id: str) -> SignalSettings | None:
     own = rows_of(signal_settings, business_id, outside_account_id=outside_account_id)
-    return tx.find(SignalSettings, select(signal_settings).where(*own))
+    return tx.find(SignalSettings, sa.select(signal_settings).where(*own))
 
 
 _ON: Final = PreparedQuery(
     SignalSettings,
-    select(signal_settings)
+    sa.select(signal_settings)
     .where(
-        signal_settings.c.business_id == bindparam("business_id"), signal_settings.c.mode != SignalMode.OFF
+        signal_settings.c.business_id == sa.bindparam("business_id"), signal_settings.c.mode != SignalMode.OFF
     )
     .order_by(signal_settings.c.outside_account_id),
 )
@@ -97,14 +86,14 @@ def list_signal_settings(tx: Tx, business_id: str) -> list[SignalSettings]:
 
 def list_signal_businesses(tx: Tx) -> list[str]:
     """Return the businesses with signal settings, for alarms of the installation."""
-    query = select(signal_settings.c.business_id).distinct()
+    query = sa.select(signal_settings.c.business_id).distinct()
     return sorted(tx.execute(query).scalars())
 
 
 def list_renewed_settings(tx: Tx, limit: int) -> list[SignalSettings]:
     """Return blocked settings with a newer token, of all businesses."""
     renewed = (
-        select(signal_settings)
+        sa.select(signal_settings)
         .join(outside_tokens, outside_tokens.c.outside_account_id == signal_settings.c.outside_account_id)
         .where(
             signal_settings.c.mode == SignalMode.SHUT_OUT,
@@ -118,30 +107,30 @@ def list_renewed_settings(tx: Tx, limit: int) -> list[SignalSettings]:
 
 def find_signal_test(tx: Tx, business_id: str, outside_account_id: str) -> SignalTest | None:
     own = rows_of(signal_tests, business_id, outside_account_id=outside_account_id)
-    return tx.find(SignalTest, select(signal_tests).where(*own))
+    return tx.find(SignalTest, sa.select(signal_tests).where(*own))
 
 
 def record_signal_test(tx: Tx, test: SignalTest, **changes: Any) -> None:
     own = rows_of(signal_tests, test.business_id, outside_account_id=test.outside_account_id)
-    tx.execute(update(signal_tests).where(*own).values(**changes))
+    tx.execute(sa.update(signal_tests).where(*own).values(**changes))
 
 
-ad_signals = Table(
+ad_signals = sa.Table(
     "ad_signals",
     metadata,
     *ledger_columns(),
-    Column("outside_account_id", String(36), nullable=False),
-    Column("lead_id", String(36), nullable=False),
-    Column("step", Choice(SignalStep), nullable=False),
-    Column("event_id", String(36), nullable=False),
-    Column("value_micros", BigInteger),
-    Column("currency", String(3), nullable=False),
+    sa.Column("outside_account_id", sa.String(36), nullable=False),
+    sa.Column("lead_id", sa.String(36), nullable=False),
+    sa.Column("step", Choice(SignalStep), nullable=False),
+    sa.Column("event_id", sa.String(36), nullable=False),
+    sa.Column("value_micros", sa.BigInteger),
+    sa.Column("currency", sa.String(3), nullable=False),
     instant("occurred_at"),
     instant("asked_at", nullable=True),
     instant("unsure_at", nullable=True),
-    UniqueConstraint("business_id", "outside_account_id", "lead_id", "step"),
-    Index("ix_ad_signals_of_account", "business_id", "outside_account_id", "state", "id"),
-    Index("ix_ad_signals_of_lead", "business_id", "lead_id"),
+    sa.UniqueConstraint("business_id", "outside_account_id", "lead_id", "step"),
+    sa.Index("ix_ad_signals_of_account", "business_id", "outside_account_id", "state", "id"),
+    sa.Index("ix_ad_signals_of_lead", "business_id", "lead_id"),
     waiting_index("ix_ad_signals_held", "outside_account_id"),
 )
 ledger: Final = DeliveryLedger(
@@ -154,7 +143,7 @@ ledger: Final = DeliveryLedger(
 
 
 def list_signals_of_leads(tx: Tx, business_id: str, lead_ids: Collection[str]) -> list[AdSignal]:
-    query = select(ad_signals).where(*rows_of(ad_signals, business_id, lead_id=sorted(lead_ids)))
+    query = sa.select(ad_signals).where(*rows_of(ad_signals, business_id, lead_id=sorted(lead_ids)))
     return tx.list(AdSignal, query.order_by(ad_signals.c.id))
 
 
@@ -169,17 +158,17 @@ def record_signal_failure(tx: Tx, signal: AdSignal, reason: str, *, is_sure: boo
         tx.execute(first.values(unsure_at=None))
 
 
-signal_erasures = Table(
+signal_erasures = sa.Table(
     "signal_erasures",
     metadata,
-    Column("id", Serial, primary_key=True, autoincrement=True),
+    sa.Column("id", Serial, primary_key=True, autoincrement=True),
     tenant(),
-    Column("outside_account_id", String(36), nullable=False),
-    Column("lead_id", String(36), nullable=False),
-    Column("state", Choice(ErasureState), nullable=False),
-    Column("sent", Integer, nullable=False),
+    sa.Column("outside_account_id", sa.String(36), nullable=False),
+    sa.Column("lead_id", sa.String(36), nullable=False),
+    sa.Column("state", Choice(ErasureState), nullable=False),
+    sa.Column("sent", sa.Integer, nullable=False),
     instant("created_at"),
-    UniqueConstraint("business_id", "outside_account_id", "lead_id"),
+    sa.UniqueConstraint("business_id", "outside_account_id", "lead_id"),
 )
 
 
@@ -187,5 +176,5 @@ def list_signal_erasures(
     tx: Tx, business_id: str, outside_account_id: str, limit: int = 50
 ) -> list[SignalErasure]:
     own = rows_of(signal_erasures, business_id, outside_account_id=outside_account_id)
-    query = select(signal_erasures).where(*own).order_by(signal_erasures.c.id.desc())
+    query = sa.select(signal_erasures).where(*own).order_by(signal_erasures.c.id.desc())
     return tx.list(SignalErasure, query.limit(limit))

@@ -42,12 +42,6 @@ def judge_chats(
     return changed
 
 
-def hold_rates(tx: Tx, business_id: str) -> dict[str, Rate]:
-    """Lock the verdicts of a business, and return the spam rate of each account."""
-    tx.hold_key(VERDICT_LOCK, business_id)
-    return store.list_rates(tx, business_id)
-
-
 def mark_chat(tx: Tx, business_id: str, conversation_id: str, channel_account_id: str, mark: Mark) -> None:
     """Save a member's mark of a chat; the next learning run uses it."""
     tx.hold_key(VERDICT_LOCK, business_id)

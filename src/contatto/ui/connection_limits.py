@@ -313,8 +313,3 @@ class Connections:
 
     def _is_proxy(self, connection: GuardedProtocol) -> bool:
         return connection.client is not None and connection.client[0] in self._proxies
-
-
-def guarded_by(connections: Connections) -> type[asyncio.Protocol]:
-    """Return the protocol class for a server's configuration, bound to its connections."""
-    return type("Guarded", (GuardedProtocol,), {"registry": connections})

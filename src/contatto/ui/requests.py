@@ -210,11 +210,6 @@ HEADERS: Final = {
 }
 
 
-def csp_within(origins: Iterable[str]) -> str:
-    """Return the policy of a page that these sites may embed."""
-    return CSP.replace("frame-ancestors 'none'", f"frame-ancestors {' '.join(origins)}")
-
-
 _PAIRS: Final = tuple((name.lower().encode(), value.encode()) for name, value in HEADERS.items())
 _HSTS: Final = (b"strict-transport-security", b"max-age=31536000")
 """A year of https for this host only, as its domain may have others. Source: RFC 6797, section 6.1."""

@@ -7,28 +7,7 @@ from functools import cache
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    ColumnElement,
-    Index,
-    Integer,
-    LargeBinary,
-    Select,
-    String,
-    Table,
-    UniqueConstraint,
-    and_,
-    bindparam,
-    case,
-    exists,
-    func,
-    literal,
-    or_,
-    select,
-    union_all,
-    update,
-)
+import sqlalchemy as sa
 
 from contatto.crm import model as crm
 from contatto.crm.model import RecordLink, Sweep, Target, TargetState
@@ -55,33 +34,33 @@ from contatto.kit.db.tx import (
 from contatto.kit.vault import row_key
 from contatto.leads.store.tables import leads
 
-crm_targets = Table(
+crm_targets = sa.Table(
     "crm_targets",
     metadata,
     key(),
-    Column("number", BigInteger, nullable=False, unique=True),
+    sa.Column("number", sa.BigInteger, nullable=False, unique=True),
     tenant(),
-    Column("connector", String(32), nullable=False),
+    sa.Column("connector", sa.String(32), nullable=False),
     text("name"),
-    Column("state", Choice(TargetState), nullable=False),
+    sa.Column("state", Choice(TargetState), nullable=False),
     text("address"),
-    Column("settings", JsonText(dict[str, str]), nullable=False),
+    sa.Column("settings", JsonText(dict[str, str]), nullable=False),
     sealed("secrets"),
-    Column("secrets_revision", Integer, nullable=False),
+    sa.Column("secrets_revision", sa.Integer, nullable=False),
     instant("renewing_until", nullable=True),
     instant("consented_at", nullable=True),
-    Column("mapping", JsonText(tuple[crm.MappedField, ...]), nullable=False),
-    Column("statuses", JsonText(dict[str, str]), nullable=False),
-    Column("described", JsonText(tuple[crm.CrmField, ...]), nullable=False),
+    sa.Column("mapping", JsonText(tuple[crm.MappedField, ...]), nullable=False),
+    sa.Column("statuses", JsonText(dict[str, str]), nullable=False),
+    sa.Column("described", JsonText(tuple[crm.CrmField, ...]), nullable=False),
     instant("described_at", nullable=True),
-    Column("faults", JsonText(tuple[crm.MappingFault, ...]), nullable=False),
+    sa.Column("faults", JsonText(tuple[crm.MappingFault, ...]), nullable=False),
     text("reason"),
     instant("created_at"),
     instant("verified_at", nullable=True),
-    Column("comparison", JsonText(crm.Comparison | None), nullable=False, server_default="null"),
-    Column("sweep", Choice(Sweep), nullable=False),
-    Column("sweep_after", String(36), nullable=False),
-    Index("ix_crm_targets_business_id", "business_id", "state"),
+    sa.Column("comparison", JsonText(crm.Comparison | None), nullable=False, server_default="null"),
+    sa.Column("sweep", Choice(Sweep), nullable=False),
+    sa.Column("sweep_after", sa.String(36), nullable=False),
+    sa.Index("ix_crm_targets_business_id", "business_id", "state"),
 )
 
 
@@ -98,8 +77,8 @@ class LiveTarget:
 
 _LIVE: Final = PreparedQuery(
     LiveTarget,
-    select(crm_targets).where(
-        crm_targets.c.business_id == bindparam("of"), crm_targets.c.state != TargetState.REMOVED
+    sa.select(crm_targets).where(
+        crm_targets.c.business_id == sa.bindparam("of"), crm_targets.c.state != TargetState.REMOVED
     ),
 )
 
@@ -118,9 +97,9 @@ def _sealed(tx: Tx, target: Target, secrets: Mapping[str, str]) -> bytes:
     return tx.vault.seal_bytes(raw, target.business_id, "crm_targets.secrets", target.id)
 
 
-_NOT_REMOVED: Final = select(crm_targets).where(crm_targets.c.state != TargetState.REMOVED)
+_NOT_REMOVED: Final = sa.select(crm_targets).where(crm_targets.c.state != TargetState.REMOVED)
 _ONE: Final = _NOT_REMOVED.where(
-    crm_targets.c.business_id == bindparam("of"), crm_targets.c.id == bindparam("one")
+    crm_targets.c.business_id == sa.bindparam("of"), crm_targets.c.id == sa.bindparam("one")
 )
 
 
@@ -145,7 +124,7 @@ def list_all_targets(tx: Tx) -> list[Target]:
     return _listed(tx, _NOT_REMOVED)
 
 
-def _listed(tx: Tx, statement: Select[Any], parameters: Mapping[str, str] | None = None) -> list[Target]:
+def _listed(tx: Tx, statement: sa.Select[Any], parameters: Mapping[str, str] | None = None) -> list[Target]:
     targets = []
     for row in tx.execute(statement, parameters or {}).mappings():
         values = {name: row[name] for name in Target.__dataclass_fields__}
@@ -171,7 +150,7 @@ def record_secrets(tx: Tx, target: Target, secrets: Mapping[str, str], address: 
 
 def mark_renewing(tx: Tx, target: Target, until: datetime) -> bool:
     """Lock the renewal of these secrets; return False where another request renews them, or did."""
-    free = or_(crm_targets.c.renewing_until.is_(None), crm_targets.c.renewing_until < tx.now)
+    free = sa.or_(crm_targets.c.renewing_until.is_(None), crm_targets.c.renewing_until < tx.now)
     same = crm_targets.c.secrets_revision == target.secrets_revision
     return tx.change(crm_targets, target.business_id, target.id, free, same, renewing_until=until)
 
@@ -180,12 +159,12 @@ _SWEEPING: Final = (crm_targets.c.sweep != Sweep.NONE, crm_targets.c.state != Ta
 
 
 def has_sweep(tx: Tx) -> bool:
-    return tx.scalar(select(crm_targets.c.id).where(*_SWEEPING).limit(1)) is not None
+    return tx.scalar(sa.select(crm_targets.c.id).where(*_SWEEPING).limit(1)) is not None
 
 
 def find_swept_target(tx: Tx) -> Target | None:
     """Return a target with a sweep, of any business."""
-    query = select(crm_targets).where(*_SWEEPING).order_by(crm_targets.c.sweep_after).limit(1)
+    query = sa.select(crm_targets).where(*_SWEEPING).order_by(crm_targets.c.sweep_after).limit(1)
     locked = query.with_for_update(skip_locked=True)
     return next(iter(_listed(tx, locked)), None)
 
@@ -193,19 +172,19 @@ def find_swept_target(tx: Tx) -> Target | None:
 RECORD_LIMIT: Final = 255
 """Most characters of a CRM's id."""
 
-crm_deliveries = Table(
+crm_deliveries = sa.Table(
     "crm_deliveries",
     metadata,
     *ledger_columns(),
-    Column("target_id", String(36), nullable=False),
-    Column("lead_id", String(36), nullable=False),
-    Column("revision", Integer, nullable=False),
+    sa.Column("target_id", sa.String(36), nullable=False),
+    sa.Column("lead_id", sa.String(36), nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),
     sealed("edited", nullable=True),
     instant("sent_at", nullable=True),
-    UniqueConstraint("business_id", "target_id", "lead_id", "revision"),
-    Index("ix_crm_deliveries_of_target", "business_id", "target_id", "state", "id"),
+    sa.UniqueConstraint("business_id", "target_id", "lead_id", "revision"),
+    sa.Index("ix_crm_deliveries_of_target", "business_id", "target_id", "state", "id"),
     waiting_index("ix_crm_deliveries_held", "target_id"),
-    Index("ix_crm_deliveries_settled", "settled_at"),
+    sa.Index("ix_crm_deliveries_settled", "settled_at"),
     info={ROW: ("target_id", "lead_id", "revision")},
 )
 ledger: Final = DeliveryLedger(
@@ -216,17 +195,17 @@ ledger: Final = DeliveryLedger(
     crm_targets.c.state == crm.TargetState.ACTIVE,
 )
 
-crm_records = Table(
+crm_records = sa.Table(
     "crm_records",
     metadata,
-    Column("target_id", String(36), primary_key=True),
-    Column("lead_id", String(36), primary_key=True),
+    sa.Column("target_id", sa.String(36), primary_key=True),
+    sa.Column("lead_id", sa.String(36), primary_key=True),
     tenant(),
-    Column("record_id", String(RECORD_LIMIT), nullable=False),
-    Column("revision", Integer, nullable=False),
-    Column("state", Choice(DeliveryState), nullable=False),
+    sa.Column("record_id", sa.String(RECORD_LIMIT), nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("state", Choice(DeliveryState), nullable=False),
     instant("verified_at", nullable=True),
-    Column("merged_into", String(36)),
+    sa.Column("merged_into", sa.String(36)),
     text("status"),
     sealed("owner", nullable=True),
     text("value"),
@@ -234,10 +213,10 @@ crm_records = Table(
     instant("told_at", nullable=True),
     instant("seen_at", nullable=True),
     instant("gone_at", nullable=True),
-    Index("ix_crm_records_of_state", "business_id", "target_id", "state"),
-    Index("ix_crm_records_of_lead", "business_id", "lead_id"),
-    Index("ix_crm_records_of_record", "business_id", "target_id", "record_id"),
-    Index(
+    sa.Index("ix_crm_records_of_state", "business_id", "target_id", "state"),
+    sa.Index("ix_crm_records_of_lead", "business_id", "lead_id"),
+    sa.Index("ix_crm_records_of_record", "business_id", "target_id", "record_id"),
+    sa.Index(
         "ix_crm_records_merged",
         "business_id",
         "target_id",
@@ -281,11 +260,11 @@ def append_deliveries(
 
 
 _LATER: Final = crm_deliveries.alias("later")
-_OPEN: Final = select(crm_deliveries).where(
-    crm_deliveries.c.business_id == bindparam("of"),
-    crm_deliveries.c.id == bindparam("number"),
+_OPEN: Final = sa.select(crm_deliveries).where(
+    crm_deliveries.c.business_id == sa.bindparam("of"),
+    crm_deliveries.c.id == sa.bindparam("number"),
     crm_deliveries.c.settled_at.is_(None),
-    ~exists().where(
+    ~sa.exists().where(
         _LATER.c.business_id == crm_deliveries.c.business_id,
         _LATER.c.target_id == crm_deliveries.c.target_id,
         _LATER.c.lead_id == crm_deliveries.c.lead_id,
@@ -302,16 +281,16 @@ def find_open_delivery(tx: Tx, business_id: str, delivery_id: int) -> crm.Delive
 
 def list_records(tx: Tx, business_id: str, **own: str) -> list[RecordLink]:
     """Return the records of a lead, or of a CRM's id; those of merged leads come last."""
-    query = select(crm_records).where(*rows_of(crm_records, business_id, **own))
+    query = sa.select(crm_records).where(*rows_of(crm_records, business_id, **own))
     return tx.list(RecordLink, query.order_by(crm_records.c.merged_into.is_not(None)))
 
 
-_OF_TARGET: Final = select(crm_records).where(
-    crm_records.c.business_id == bindparam("of"), crm_records.c.target_id == bindparam("target")
+_OF_TARGET: Final = sa.select(crm_records).where(
+    crm_records.c.business_id == sa.bindparam("of"), crm_records.c.target_id == sa.bindparam("target")
 )
-_RECORDS_OF: Final = union_all(
-    _OF_TARGET.where(crm_records.c.lead_id == bindparam("lead")),
-    _OF_TARGET.where(crm_records.c.merged_into == bindparam("lead")),
+_RECORDS_OF: Final = sa.union_all(
+    _OF_TARGET.where(crm_records.c.lead_id == sa.bindparam("lead")),
+    _OF_TARGET.where(crm_records.c.merged_into == sa.bindparam("lead")),
 )
 
 
@@ -325,7 +304,7 @@ def find_records(tx: Tx, business_id: str, target_id: str, lead_id: str) -> crm.
     while newest:  # leads may have been merged into these before
         merged_ids = sorted({record.lead_id for record in newest})
         into_them = rows_of(crm_records, business_id, target_id=target_id, merged_into=merged_ids)
-        newest = tx.list(RecordLink, select(crm_records).where(*into_them))
+        newest = tx.list(RecordLink, sa.select(crm_records).where(*into_them))
         merged += newest
     return crm.LeadRecords(own, merged)
 
@@ -337,7 +316,7 @@ def record_link(tx: Tx, record: RecordLink, **values: Any) -> None:
             row = row_key(record.target_id, record.lead_id)
             values[name] = tx.seal(values[name], record.business_id, f"crm_records.{name}", row)
     is_record = rows_of(crm_records, record.business_id, target_id=record.target_id, lead_id=record.lead_id)
-    tx.execute(update(crm_records).where(*is_record).values(**values))
+    tx.execute(sa.update(crm_records).where(*is_record).values(**values))
 
 
 def record_sent(tx: Tx, delivery: crm.Delivery, record_id: str) -> None:
@@ -364,37 +343,37 @@ def record_arrived(
     return ids, _set_record(tx, delivery, values, state)
 
 
-_SETTLED_AT: Final = bindparam("now", type_=Instant)
-_STATE_NOW: Final = bindparam("state_now", type_=Choice(DeliveryState))
+_SETTLED_AT: Final = sa.bindparam("now", type_=Instant)
+_STATE_NOW: Final = sa.bindparam("state_now", type_=Choice(DeliveryState))
 _SENT: Final = (
-    update(crm_deliveries)
-    .where(crm_deliveries.c.business_id == bindparam("of"), crm_deliveries.c.id == bindparam("number"))
-    .values(state=literal(DeliveryState.SENT, Choice(DeliveryState)), sent_at=_SETTLED_AT, reason="")
+    sa.update(crm_deliveries)
+    .where(crm_deliveries.c.business_id == sa.bindparam("of"), crm_deliveries.c.id == sa.bindparam("number"))
+    .values(state=sa.literal(DeliveryState.SENT, Choice(DeliveryState)), sent_at=_SETTLED_AT, reason="")
 )
 _UP_TO: Final = (
-    crm_deliveries.c.business_id == bindparam("of"),
-    crm_deliveries.c.target_id == bindparam("target"),
-    crm_deliveries.c.lead_id == bindparam("lead"),
-    crm_deliveries.c.revision <= bindparam("up_to"),
-    or_(crm_deliveries.c.settled_at.is_(None), crm_deliveries.c.state == DeliveryState.DEAD),
+    crm_deliveries.c.business_id == sa.bindparam("of"),
+    crm_deliveries.c.target_id == sa.bindparam("target"),
+    crm_deliveries.c.lead_id == sa.bindparam("lead"),
+    crm_deliveries.c.revision <= sa.bindparam("up_to"),
+    sa.or_(crm_deliveries.c.settled_at.is_(None), crm_deliveries.c.state == DeliveryState.DEAD),
 )
 """A delivery and the earlier ones of its lead that did not arrive."""
 _ARRIVED: Final = (
-    update(crm_deliveries)
+    sa.update(crm_deliveries)
     .where(*_UP_TO)
     .values(
         state=_STATE_NOW,
         settled_at=_SETTLED_AT,
-        sent_at=func.coalesce(crm_deliveries.c.sent_at, _SETTLED_AT),
-        reason=bindparam("why", type_=String),
+        sent_at=sa.func.coalesce(crm_deliveries.c.sent_at, _SETTLED_AT),
+        reason=sa.bindparam("why", type_=sa.String),
         edited=None,
     )
     .returning(crm_deliveries.c.id)
 )
 _GIVEN_UP: Final = (
-    update(crm_deliveries)
+    sa.update(crm_deliveries)
     .where(*_UP_TO)
-    .values(state=_STATE_NOW, settled_at=_SETTLED_AT, reason=bindparam("why", type_=String))
+    .values(state=_STATE_NOW, settled_at=_SETTLED_AT, reason=sa.bindparam("why", type_=sa.String))
 )
 
 
@@ -433,13 +412,13 @@ def _set_record(
 @cache
 def _update_columns(names: tuple[str, ...]) -> Any:
     """Build the statement once per set of columns, as each step of a delivery runs it."""
-    latest = crm_records.c.revision == bindparam("up_to")
-    values: dict[str, Any] = {name: bindparam(name, type_=crm_records.c[name].type) for name in names}
-    values["state"] = case((latest, _STATE_NOW), else_=crm_records.c.state)
-    statement = update(crm_records).where(
-        crm_records.c.business_id == bindparam("of"),
-        crm_records.c.target_id == bindparam("target"),
-        crm_records.c.lead_id == bindparam("lead"),
+    latest = crm_records.c.revision == sa.bindparam("up_to")
+    values: dict[str, Any] = {name: sa.bindparam(name, type_=crm_records.c[name].type) for name in names}
+    values["state"] = sa.case((latest, _STATE_NOW), else_=crm_records.c.state)
+    statement = sa.update(crm_records).where(
+        crm_records.c.business_id == sa.bindparam("of"),
+        crm_records.c.target_id == sa.bindparam("target"),
+        crm_records.c.lead_id == sa.bindparam("lead"),
     )
     return statement.values(values).returning(crm_records.c.merged_into)
 
@@ -453,7 +432,7 @@ def delete_unsettled(tx: Tx, delivery: crm.Delivery) -> list[int]:
 def count_states(tx: Tx, business_id: str) -> dict[str, dict[DeliveryState, int]]:
     """Count the listed leads of each target by the state of their latest revision."""
     state = crm_records.c.state
-    counted = select(crm_records.c.target_id, state, func.count().label("n")).join(
+    counted = sa.select(crm_records.c.target_id, state, sa.func.count().label("n")).join(
         leads, leads.c.id == crm_records.c.lead_id
     )
     counted = counted.where(
@@ -470,14 +449,16 @@ def count_states(tx: Tx, business_id: str) -> dict[str, dict[DeliveryState, int]
 _WORST_FIRST: Final = (DeliveryState.DEAD, DeliveryState.DUE, DeliveryState.SENT, DeliveryState.VERIFIED)
 
 
-def _select_live(business_id: str, *columns: Any) -> Select[Any]:
-    live = select(crm_targets.c.id).where(
+def _select_live(business_id: str, *columns: Any) -> sa.Select[Any]:
+    live = sa.select(crm_targets.c.id).where(
         crm_targets.c.business_id == business_id, crm_targets.c.state != crm.TargetState.REMOVED
     )
-    return select(*columns).where(crm_records.c.business_id == business_id, crm_records.c.target_id.in_(live))
+    return sa.select(*columns).where(
+        crm_records.c.business_id == business_id, crm_records.c.target_id.in_(live)
+    )
 
 
-def list_lead_ids_in_state(tx: Tx, business_id: str, state: str) -> Select[Any]:
+def list_lead_ids_in_state(tx: Tx, business_id: str, state: str) -> sa.Select[Any]:
     """Select the leads with this state in any CRM."""
     return _select_live(business_id, crm_records.c.lead_id).where(crm_records.c.state == DeliveryState(state))
 
@@ -493,10 +474,10 @@ def list_states_of_leads(tx: Tx, business_id: str, lead_ids: Collection[str]) ->
 
 
 def list_listed(
-    tx: Tx, business_id: str, target_id: str, *where: ColumnElement[bool], most: int | None = None
+    tx: Tx, business_id: str, target_id: str, *where: sa.ColumnElement[bool], most: int | None = None
 ) -> list[RecordLink]:
     query = (
-        select(crm_records)
+        sa.select(crm_records)
         .join(leads, leads.c.id == crm_records.c.lead_id)
         .where(
             *rows_of(crm_records, business_id, target_id=target_id),
@@ -510,9 +491,9 @@ def list_listed(
 
 
 _SENT_DELIVERY: Final = crm_deliveries.alias("unsettled")
-IS_SENT: Final = and_(
+IS_SENT: Final = sa.and_(
     crm_records.c.state == DeliveryState.SENT,
-    ~exists().where(
+    ~sa.exists().where(
         _SENT_DELIVERY.c.business_id == crm_records.c.business_id,
         _SENT_DELIVERY.c.target_id == crm_records.c.target_id,
         _SENT_DELIVERY.c.lead_id == crm_records.c.lead_id,
@@ -525,16 +506,16 @@ Leads with an open delivery are left out: sent again daily they would never end.
 """
 
 
-crm_echoes = Table(
+crm_echoes = sa.Table(
     "crm_echoes",
     metadata,
-    Column("target_id", String(36), primary_key=True),
-    Column("record_id", String(RECORD_LIMIT), primary_key=True),
-    Column("field", String(32), primary_key=True),
+    sa.Column("target_id", sa.String(36), primary_key=True),
+    sa.Column("record_id", sa.String(RECORD_LIMIT), primary_key=True),
+    sa.Column("field", sa.String(32), primary_key=True),
     tenant(),
-    Column("digest", LargeBinary(16), nullable=False),
+    sa.Column("digest", sa.LargeBinary(16), nullable=False),
     instant("at"),
-    Index("ix_crm_echoes_at", "at"),
+    sa.Index("ix_crm_echoes_at", "at"),
 )
 
 
@@ -557,10 +538,10 @@ def save_echoes(tx: Tx, target: Target, record_id: str, values: Mapping[str, str
 def is_echo(tx: Tx, target: Target, record_id: str, name: str, text: str) -> bool:
     """Return whether a value is the last one that we wrote into a field."""
     key = {"target_id": target.id, "record_id": record_id[:RECORD_LIMIT], "field": name}
-    digest = tx.scalar(select(crm_echoes.c.digest).where(*rows_of(crm_echoes, target.business_id, **key)))
+    digest = tx.scalar(sa.select(crm_echoes.c.digest).where(*rows_of(crm_echoes, target.business_id, **key)))
     return digest is not None and bytes(digest) == tx.vault.blind(text, target.business_id)
 
 
 def list_lead_numbers(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dict[str, int]:
-    query = select(leads.c.id, leads.c.number).where(*rows_of(leads, business_id, id=list(lead_ids)))
+    query = sa.select(leads.c.id, leads.c.number).where(*rows_of(leads, business_id, id=list(lead_ids)))
     return {row["id"]: row["number"] for row in tx.execute(query).mappings()}

@@ -74,7 +74,8 @@ from contatto.measurement import actions as measurement
 from contatto.measurement import store as measurement_store
 from contatto.measurement.model import ConversionKind, MeasuredAd, Touch, TouchKind
 from contatto.measurement.rules import natural_number
-from contatto.spam.actions import hold_rates, judge_chats
+from contatto.spam import store
+from contatto.spam.actions import VERDICT_LOCK, judge_chats
 from contatto.spam.model import Chat
 from contatto.spam.store import list_rates
 
@@ -739,7 +740,8 @@ def judge_messages(tx: Tx, events: Sequence[MessageReceived]) -> None:
     # Always in the same order, so that two transactions never wait for each other.
     for business_id, chat_ids in sorted(chats_to_judge.items()):
         if any(rate.spam for rate in list_rates(tx, business_id).values()):
-            rates = hold_rates(tx, business_id)
+            tx.hold_key(VERDICT_LOCK, business_id)
+            rates = store.list_rates(tx, business_id)
             # One query for each kind of input of the spam filter.
             suspects = desk.SUSPECTS.list(tx, {"of": business_id, "ids": list(chat_ids)})
             people = sorted({suspect.person_id for suspect in suspects})

@@ -86,7 +86,7 @@ from contatto.ui.render import (
     sign_visitor,
     translator_of,
 )
-from contatto.ui.requests import Context, context_of, csp_within, part_of, show_page
+from contatto.ui.requests import CSP, Context, context_of, part_of, show_page
 
 OPENING_KEY: Final = "form-opening"
 """Purpose of the vault's signer of opening times."""
@@ -210,7 +210,9 @@ async def show_embedded_chat(request: Request, account_id: str, v: str = "") -> 
         values = await context.db.read(lambda tx: _chat_values(tx, account_id, person))
         _show_form(request, values, person)
         response = context.pages.render(request, "inbox/chat.html", values | {"visitor_token": v})
-    response.headers["Content-Security-Policy"] = csp_within(origins)
+    response.headers["Content-Security-Policy"] = CSP.replace(
+        "frame-ancestors 'none'", f"frame-ancestors {' '.join(origins)}"
+    )
     return response
 
 

@@ -8,25 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import (
-    Column,
-    ColumnElement,
-    Index,
-    Integer,
-    LargeBinary,
-    String,
-    Table,
-    UniqueConstraint,
-    and_,
-    bindparam,
-    case,
-    func,
-    literal_column,
-    null,
-    or_,
-    select,
-    update,
-)
+import sqlalchemy as sa
 
 from contatto.channels.model import Connector, MessageKind, Platform, ReceiptCounts, Sender
 from contatto.inbox.model import (
@@ -63,25 +45,27 @@ from contatto.kit.vault import Vault, row_key
 from contatto.leads.rules.records import name_key
 from contatto.leads.store.records import list_leads_ever
 
-_WAITS: Final[ColumnElement[bool]] = literal_column("state = 'received'")
+_WAITS: Final[sa.ColumnElement[bool]] = sa.literal_column("state = 'received'")
 
-receipts = Table(
+receipts = sa.Table(
     "receipts",
     metadata,
-    Column("id", Serial, primary_key=True, autoincrement=True),
+    sa.Column("id", Serial, primary_key=True, autoincrement=True),
     tenant(),
-    Column("platform", Choice(Platform), nullable=False),
-    Column("account", String(128), nullable=False),
-    Column("natural_key", String(300), nullable=False),
+    sa.Column("platform", Choice(Platform), nullable=False),
+    sa.Column("account", sa.String(128), nullable=False),
+    sa.Column("natural_key", sa.String(300), nullable=False),
     sealed("body", nullable=True),
-    Column("copies", Integer, nullable=False),
-    Column("state", Choice(ReceiptState), nullable=False),
-    Column("reason", String(64)),
-    Column("attempts", Integer, nullable=False),
+    sa.Column("copies", sa.Integer, nullable=False),
+    sa.Column("state", Choice(ReceiptState), nullable=False),
+    sa.Column("reason", sa.String(64)),
+    sa.Column("attempts", sa.Integer, nullable=False),
     instant("received_at"),
     instant("due_at"),
-    UniqueConstraint("business_id", "platform", "natural_key"),
-    Index("ix_receipts_waiting", "business_id", "due_at", "id", sqlite_where=_WAITS, postgresql_where=_WAITS),
+    sa.UniqueConstraint("business_id", "platform", "natural_key"),
+    sa.Index(
+        "ix_receipts_waiting", "business_id", "due_at", "id", sqlite_where=_WAITS, postgresql_where=_WAITS
+    ),
     info={ROW: ("platform", "natural_key")},
 )
 
@@ -120,7 +104,7 @@ def open_receipt(vault: Vault, receipt: Receipt) -> bytes:
 APPEND_RECEIPT: Final[dict[str, Any]] = {
     dialect: insert_for(dialect, receipts).on_conflict_do_update(
         index_elements=["business_id", "platform", "natural_key"],
-        set_={"copies": receipts.c.copies + literal_column("1")},
+        set_={"copies": receipts.c.copies + sa.literal_column("1")},
     )
     for dialect in ("sqlite", "postgresql")
 }
@@ -207,16 +191,16 @@ _OTHER_ACCOUNTS: Final = WAITING.unlocked.where(~within(receipts.c.account, "the
 )
 _OF_ACCOUNTS: Final = WAITING.unlocked.where(within(receipts.c.account, "accounts"))
 """Deliveries of locked accounts; locking these rows too would write each of them once more."""
-_TRY_LOCK: Final = select(
-    func.pg_try_advisory_xact_lock(func.hashtextextended(bindparam("name", type_=String()), 0))
+_TRY_LOCK: Final = sa.select(
+    sa.func.pg_try_advisory_xact_lock(sa.func.hashtextextended(sa.bindparam("name", type_=sa.String()), 0))
 )
 
 _REFUSE: Final = (
-    update(receipts)
+    sa.update(receipts)
     .where(within(receipts.c.id, "ids"))
-    .values(state=bindparam("now_state"), reason=bindparam("why"))
+    .values(state=sa.bindparam("now_state"), reason=sa.bindparam("why"))
 )
-_SETTLE: Final = _REFUSE.values(body=null())
+_SETTLE: Final = _REFUSE.values(body=sa.null())
 
 
 ERASED: Final = "erased"
@@ -232,7 +216,7 @@ def mark_receipts(tx: Tx, settled: Sequence[Receipt], state: ReceiptState, reaso
 
 def count_receipts(tx: Tx, business_id: str | None) -> ReceiptCounts:
     """Count the deliveries of a business, or of all: received = stored + merged + refused + waiting."""
-    counted = select(receipts.c.state, receipts.c.reason, func.count(), func.sum(receipts.c.copies))
+    counted = sa.select(receipts.c.state, receipts.c.reason, sa.func.count(), sa.func.sum(receipts.c.copies))
     if business_id is not None:
         counted = counted.where(receipts.c.business_id == business_id)
     rows: list[Any] = list(tx.execute(counted.group_by(receipts.c.state, receipts.c.reason)))
@@ -248,13 +232,13 @@ def count_receipts(tx: Tx, business_id: str | None) -> ReceiptCounts:
     )
 
 
-persons = Table(
+persons = sa.Table(
     "persons",
     metadata,
     key(),
     tenant(),
-    Column("channel_account_id", String(36), nullable=False),
-    Column("external_id", String(128), nullable=False),
+    sa.Column("channel_account_id", sa.String(36), nullable=False),
+    sa.Column("external_id", sa.String(128), nullable=False),
     sealed("name", nullable=True),
     text("name_key", default=""),
     sealed("stated_name", nullable=True),
@@ -262,30 +246,32 @@ persons = Table(
     instant("blocked_at", nullable=True),
     instant("stated_at", nullable=True),
     instant("created_at"),
-    UniqueConstraint("business_id", "channel_account_id", "external_id"),
-    Index("ix_persons_by_name", "business_id", "name_key", "id"),
+    sa.UniqueConstraint("business_id", "channel_account_id", "external_id"),
+    sa.Index("ix_persons_by_name", "business_id", "name_key", "id"),
 )
 
 
 _UNNAMED: Final = persons.c.name.is_(None)
-_FIRST: Final = bindparam("first", type_=Instant())
+_FIRST: Final = sa.bindparam("first", type_=Instant())
 _LATER: Final = persons.c.created_at > _FIRST
 _UPDATE_PERSON: Final = (
-    update(persons)
-    .where(*rows_of(persons, bindparam("of_business"), id=bindparam("of_id")))
-    .where(or_(_UNNAMED, _LATER))
+    sa.update(persons)
+    .where(*rows_of(persons, sa.bindparam("of_business"), id=sa.bindparam("of_id")))
+    .where(sa.or_(_UNNAMED, _LATER))
     .values(
-        name=case((_UNNAMED, bindparam("profile_name", type_=LargeBinary())), else_=persons.c.name),
-        name_key=case((_UNNAMED, bindparam("profile_key", type_=String())), else_=persons.c.name_key),
-        created_at=case((_LATER, _FIRST), else_=persons.c.created_at),
+        name=sa.case((_UNNAMED, sa.bindparam("profile_name", type_=sa.LargeBinary())), else_=persons.c.name),
+        name_key=sa.case(
+            (_UNNAMED, sa.bindparam("profile_key", type_=sa.String())), else_=persons.c.name_key
+        ),
+        created_at=sa.case((_LATER, _FIRST), else_=persons.c.created_at),
     )
 )
-_SAID_AT: Final = bindparam("said_at", type_=Instant())
+_SAID_AT: Final = sa.bindparam("said_at", type_=Instant())
 _STATED: Final = (
-    update(persons)
-    .where(*rows_of(persons, bindparam("of_business"), id=bindparam("of_id")))
-    .where(or_(persons.c.stated_at.is_(None), persons.c.stated_at <= _SAID_AT))
-    .values(stated_name=bindparam("said", type_=LargeBinary()), stated_at=_SAID_AT)
+    sa.update(persons)
+    .where(*rows_of(persons, sa.bindparam("of_business"), id=sa.bindparam("of_id")))
+    .where(sa.or_(persons.c.stated_at.is_(None), persons.c.stated_at <= _SAID_AT))
+    .values(stated_name=sa.bindparam("said", type_=sa.LargeBinary()), stated_at=_SAID_AT)
 )
 
 
@@ -311,7 +297,7 @@ def record_persons_seen(tx: Tx, seen_persons: Iterable[Person]) -> None:
 
 
 def is_blocked(tx: Tx, business_id: str, person_id: str) -> bool:
-    query = select(persons.c.id).where(*rows_of(persons, business_id, id=person_id))
+    query = sa.select(persons.c.id).where(*rows_of(persons, business_id, id=person_id))
     return tx.scalar(query.where(persons.c.blocked_at.is_not(None))) is not None
 
 
@@ -331,51 +317,51 @@ def record_stated_names(tx: Tx, stated: Iterable[Person]) -> None:
 
 def load_person(tx: Tx, business_id: str, person_id: str) -> Person:
     """Return the person of a conversation, who is always there."""
-    return tx.list(Person, select(persons).where(*rows_of(persons, business_id, id=person_id)))[0]
+    return tx.list(Person, sa.select(persons).where(*rows_of(persons, business_id, id=person_id)))[0]
 
 
 PERSONS_OF_MANY: Final = PreparedQuery(
-    Person, select(persons).where(within(persons.c.business_id, "businesses"), within(persons.c.id, "ids"))
+    Person, sa.select(persons).where(within(persons.c.business_id, "businesses"), within(persons.c.id, "ids"))
 )
 
 
 def list_persons(tx: Tx, business_id: str, person_ids: set[str]) -> dict[str, Person]:
-    query = select(persons).where(persons.c.business_id == business_id, persons.c.id.in_(person_ids))
+    query = sa.select(persons).where(persons.c.business_id == business_id, persons.c.id.in_(person_ids))
     return {person.id: person for person in tx.list(Person, query)}
 
 
-conversations = Table(
+conversations = sa.Table(
     "conversations",
     metadata,
     key(),
     tenant(),
-    Column("channel_account_id", String(36), nullable=False),
-    Column("person_id", String(36), nullable=False),
-    Column("external_id", String(128), nullable=False),
-    Column("lead_id", String(36)),
+    sa.Column("channel_account_id", sa.String(36), nullable=False),
+    sa.Column("person_id", sa.String(36), nullable=False),
+    sa.Column("external_id", sa.String(128), nullable=False),
+    sa.Column("lead_id", sa.String(36)),
     instant("started_at", nullable=True),
     instant("last_message_at", nullable=True),
-    Column("unread", Integer, nullable=False),
+    sa.Column("unread", sa.Integer, nullable=False),
     instant("business_read_at", nullable=True),
     instant("customer_read_at", nullable=True),
-    Column("state", Choice(ThreadState), nullable=False, server_default="open"),
+    sa.Column("state", Choice(ThreadState), nullable=False, server_default="open"),
     instant("snoozed_until", nullable=True),
-    Column("assignee_id", String(36)),
+    sa.Column("assignee_id", sa.String(36)),
     instant("waiting_since", nullable=True),
-    Column("revision", Integer, nullable=False, server_default="0"),
-    UniqueConstraint("business_id", "channel_account_id", "external_id"),
-    Index("ix_conversations_business_id_last", "business_id", "last_message_at"),
-    Index(
+    sa.Column("revision", sa.Integer, nullable=False, server_default="0"),
+    sa.UniqueConstraint("business_id", "channel_account_id", "external_id"),
+    sa.Index("ix_conversations_business_id_last", "business_id", "last_message_at"),
+    sa.Index(
         "ix_conversations_desk",
         *("business_id", "state", "last_message_at", "assignee_id", "waiting_since", "lead_id"),
     ),
-    Index("ix_conversations_person_id", "person_id"),
-    Index(
+    sa.Index("ix_conversations_person_id", "person_id"),
+    sa.Index(
         "ix_conversations_unread",
         *("business_id", "lead_id", "state", "last_message_at", "unread"),
         **only("unread > 0"),
     ),
-    Index(
+    sa.Index(
         "ix_conversations_waiting",
         *("business_id", "waiting_since", "lead_id"),
         **only("waiting_since IS NOT NULL AND lead_id IS NOT NULL"),
@@ -393,28 +379,31 @@ class Move:
     is_automatic: bool = False
 
 
-_ONE = rows_of(conversations, bindparam("of_business"), id=bindparam("of_id"))
-_FIND: Final = select(conversations).where(*_ONE)
-_MOMENT: Final = bindparam("moment", type_=Instant())
-_KIND: Final = bindparam("kind", type_=String())
+_ONE = rows_of(conversations, sa.bindparam("of_business"), id=sa.bindparam("of_id"))
+_FIND: Final = sa.select(conversations).where(*_ONE)
+_MOMENT: Final = sa.bindparam("moment", type_=Instant())
+_KIND: Final = sa.bindparam("kind", type_=sa.String())
 _MOVE: Final = (
-    update(conversations)
+    sa.update(conversations)
     .where(*_ONE)
     .values(
-        last_message_at=case(
+        last_message_at=sa.case(
             (conversations.c.last_message_at > _MOMENT, conversations.c.last_message_at), else_=_MOMENT
         ),
-        unread=conversations.c.unread + case((_KIND == "customer", 1), else_=0),
-        state=case(
-            (and_(_KIND == "customer", conversations.c.state != ThreadState.BLOCKED), ThreadState.OPEN.value),
+        unread=conversations.c.unread + sa.case((_KIND == "customer", 1), else_=0),
+        state=sa.case(
+            (
+                sa.and_(_KIND == "customer", conversations.c.state != ThreadState.BLOCKED),
+                ThreadState.OPEN.value,
+            ),
             else_=conversations.c.state,
         ),
-        waiting_since=case(
+        waiting_since=sa.case(
             (
-                or_(_KIND == "silent", conversations.c.last_message_at > _MOMENT),
+                sa.or_(_KIND == "silent", conversations.c.last_message_at > _MOMENT),
                 conversations.c.waiting_since,
             ),
-            (_KIND == "customer", func.coalesce(conversations.c.waiting_since, _MOMENT)),
+            (_KIND == "customer", sa.func.coalesce(conversations.c.waiting_since, _MOMENT)),
             else_=None,
         ),
     )
@@ -422,15 +411,15 @@ _MOVE: Final = (
 
 
 _START: Final = (
-    update(conversations)
-    .where(*_ONE, or_(conversations.c.started_at.is_(None), conversations.c.started_at > _MOMENT))
+    sa.update(conversations)
+    .where(*_ONE, sa.or_(conversations.c.started_at.is_(None), conversations.c.started_at > _MOMENT))
     .values(started_at=_MOMENT)
 )
 
 
 _TO_MOVE: Final = PreparedQuery(
     Conversation,
-    select(conversations)
+    sa.select(conversations)
     .where(within(conversations.c.business_id, "businesses"), within(conversations.c.id, "ids"))
     .order_by(conversations.c.id)
     .with_for_update(),
@@ -504,7 +493,8 @@ def record_desk(tx: Tx, conversation: Conversation, **values: Any) -> bool:
 
 def list_conversations_of_person(tx: Tx, business_id: str, person_id: str) -> list[Conversation]:
     return tx.list(
-        Conversation, select(conversations).where(*rows_of(conversations, business_id, person_id=person_id))
+        Conversation,
+        sa.select(conversations).where(*rows_of(conversations, business_id, person_id=person_id)),
     )
 
 
@@ -518,9 +508,9 @@ def record_starts(tx: Tx, started: Iterable[tuple[Conversation, datetime]]) -> N
 
 
 _UPDATE_LEAD: Final = (
-    update(conversations)
-    .where(*_ONE, or_(conversations.c.lead_id.is_(None), conversations.c.lead_id != bindparam("lead")))
-    .values(lead_id=bindparam("lead"))
+    sa.update(conversations)
+    .where(*_ONE, sa.or_(conversations.c.lead_id.is_(None), conversations.c.lead_id != sa.bindparam("lead")))
+    .values(lead_id=sa.bindparam("lead"))
 )
 
 
@@ -533,23 +523,23 @@ def record_leads(tx: Tx, lead_ids: Mapping[tuple[str, str], str]) -> None:
     write_rows(tx, _UPDATE_LEAD, rows)
 
 
-messages = Table(
+messages = sa.Table(
     "messages",
     metadata,
-    Column("seq", Serial, primary_key=True, autoincrement=True),
-    Column("id", String(36), nullable=False, unique=True),
+    sa.Column("seq", Serial, primary_key=True, autoincrement=True),
+    sa.Column("id", sa.String(36), nullable=False, unique=True),
     tenant(),
-    Column("conversation_id", String(36), nullable=False),
-    Column("sender", Choice(Sender), nullable=False),
-    Column("kind", Choice(MessageKind), nullable=False),
+    sa.Column("conversation_id", sa.String(36), nullable=False),
+    sa.Column("sender", Choice(Sender), nullable=False),
+    sa.Column("kind", Choice(MessageKind), nullable=False),
     sealed("body"),
     text("author"),
     instant("at"),
-    Column("photo", String(64)),
-    Column("form", String(20)),
-    Index("ix_messages_of_conversation", "business_id", "conversation_id", "at", "seq"),
-    Index("ix_messages_photo", "business_id", "photo", sqlite_where=literal_column("photo IS NOT NULL"),
-          postgresql_where=literal_column("photo IS NOT NULL")),
+    sa.Column("photo", sa.String(64)),
+    sa.Column("form", sa.String(20)),
+    sa.Index("ix_messages_of_conversation", "business_id", "conversation_id", "at", "seq"),
+    sa.Index("ix_messages_photo", "business_id", "photo", sqlite_where=sa.literal_column("photo IS NOT NULL"),
+          postgresql_where=sa.literal_column("photo IS NOT NULL")),
     info={ROW: ("id",)},
 )  # fmt: skip
 
@@ -575,25 +565,25 @@ def append_messages(tx: Tx, pairs: Iterable[tuple[str, Message]]) -> int:
 
 
 EXISTING_MESSAGES: Final = Query(
-    select(messages.c.id).where(within(messages.c.business_id, "businesses"), within(messages.c.id, "ids"))
+    sa.select(messages.c.id).where(within(messages.c.business_id, "businesses"), within(messages.c.id, "ids"))
 )
 
 
-inline_notices = Table(
+inline_notices = sa.Table(
     "inline_notices",
     metadata,
     key(),
     tenant(),
-    Column("conversation_id", String(36), nullable=False),
-    Column("lead_id", String(36), nullable=False),
-    Column("fields", Words, nullable=False),
+    sa.Column("conversation_id", sa.String(36), nullable=False),
+    sa.Column("lead_id", sa.String(36), nullable=False),
+    sa.Column("fields", Words, nullable=False),
     instant("at"),
-    Index("ix_inline_notices_of_lead", "lead_id"),
+    sa.Index("ix_inline_notices_of_lead", "lead_id"),
 )
 
 
 EXISTING_NOTICES: Final = Query(
-    select(inline_notices.c.id).where(
+    sa.select(inline_notices.c.id).where(
         within(inline_notices.c.business_id, "businesses"), within(inline_notices.c.id, "ids")
     )
 )
@@ -607,13 +597,13 @@ def list_notices(tx: Tx, business_id: str, conversation_id: str) -> list[InlineN
     """
     conversation = find_conversation(tx, business_id, conversation_id)
     leads = list_leads_ever(tx, business_id, {conversation.person_id}) if conversation else set[str]()
-    query = select(inline_notices).where(*notice_conditions(business_id, leads, {conversation_id}))
+    query = sa.select(inline_notices).where(*notice_conditions(business_id, leads, {conversation_id}))
     return tx.list(InlineNotice, query.order_by(inline_notices.c.at))
 
 
 def notice_conditions(
     business_id: str, lead_ids: Collection[str], conversation_ids: Collection[str]
-) -> tuple[ColumnElement[bool], ...]:
+) -> tuple[sa.ColumnElement[bool], ...]:
     """Return the conditions for the notices of some leads in some conversations."""
     return (
         inline_notices.c.business_id == business_id,

@@ -7,26 +7,7 @@ from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import Any, Final
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    ColumnElement,
-    Index,
-    Integer,
-    Select,
-    String,
-    Table,
-    UniqueConstraint,
-    and_,
-    bindparam,
-    false,
-    func,
-    literal_column,
-    select,
-    true,
-    union_all,
-    update,
-)
+import sqlalchemy as sa
 
 from contatto.channels.model import Sender
 from contatto.channels.store import channel_accounts
@@ -73,22 +54,22 @@ from contatto.measurement.store import IS_CLICK, touches
 from contatto.spam.model import Mark
 from contatto.spam.store import chats as judged_chats
 
-mentions = Table(
+mentions = sa.Table(
     "note_mentions",
     metadata,
     key(),
     tenant(),
-    Column("note_id", String(36), nullable=False),
-    Column("conversation_id", String(36), nullable=False),
-    Column("member_id", String(36), nullable=False),
+    sa.Column("note_id", sa.String(36), nullable=False),
+    sa.Column("conversation_id", sa.String(36), nullable=False),
+    sa.Column("member_id", sa.String(36), nullable=False),
     instant("seen_at", nullable=True),
-    UniqueConstraint("note_id", "member_id"),
-    Index("ix_note_mentions_of_member", "business_id", "member_id", "conversation_id"),
+    sa.UniqueConstraint("note_id", "member_id"),
+    sa.Index("ix_note_mentions_of_member", "business_id", "member_id", "conversation_id"),
 )
 
 
 def list_unseen_mentions(tx: Tx, business_id: str, member_id: str) -> set[str]:
-    named = select(mentions.c.conversation_id).where(*rows_of(mentions, business_id, member_id=member_id))
+    named = sa.select(mentions.c.conversation_id).where(*rows_of(mentions, business_id, member_id=member_id))
     return set(tx.execute(named.where(mentions.c.seen_at.is_(None))).scalars())
 
 
@@ -119,7 +100,7 @@ def list_conversations(
     before: datetime | None = None,
 ) -> list[Conversation]:
     """Return conversations with at least one message, latest first."""
-    statement = _matching(select(conversations), business_id, conversation_filter)
+    statement = _matching(sa.select(conversations), business_id, conversation_filter)
     if before is not None:
         statement = statement.where(conversations.c.last_message_at < before)
     return tx.list(Conversation, statement.order_by(conversations.c.last_message_at.desc()).limit(limit))
@@ -132,12 +113,12 @@ def list_conversations_of_account(
 
     Answered are those in which a message of the business stands that did not write itself.
     """
-    answered = select(messages.c.id).where(
+    answered = sa.select(messages.c.id).where(
         messages.c.business_id == business_id,
         messages.c.conversation_id == conversations.c.id,
         is_answer_of_person(messages),
     )
-    query = select(conversations).where(
+    query = sa.select(conversations).where(
         *rows_of(conversations, business_id, channel_account_id=account_id),
         conversations.c.last_message_at.is_not(None),
         answered.exists() if is_answered else ~answered.exists(),
@@ -147,14 +128,16 @@ def list_conversations_of_account(
 
 
 def count_conversations(tx: Tx, business_id: str, conversation_filter: ConversationFilter) -> int:
-    counted = _matching(select(func.count()).select_from(conversations), business_id, conversation_filter)
+    counted = _matching(
+        sa.select(sa.func.count()).select_from(conversations), business_id, conversation_filter
+    )
     return int(tx.scalar(counted))
 
 
 def count_active_since(tx: Tx, business_id: str, moment: datetime) -> int:
     """Count the conversations with a message since a moment, without blocked ones."""
     active = (
-        select(func.count())
+        sa.select(sa.func.count())
         .select_from(conversations)
         .where(
             conversations.c.business_id == business_id,
@@ -170,16 +153,17 @@ def count_tabs(
 ) -> dict[str, int]:
     rules = {tab: _of_tab(business_id, replace(conversation_filter, tab=tab)) for tab in tabs}
     counts = [
-        (func.count().filter(and_(*rule)) if rule else func.count()).label(tab) for tab, rule in rules.items()
+        (sa.func.count().filter(sa.and_(*rule)) if rule else sa.func.count()).label(tab)
+        for tab, rule in rules.items()
     ]
-    counted: Any = select(*counts).select_from(conversations)
+    counted: Any = sa.select(*counts).select_from(conversations)
     statement = _matching(counted, business_id, replace(conversation_filter, tab="all"))
     return {tab: int(count) for tab, count in tx.execute(statement).mappings().one().items()}
 
 
 def _matching(
-    statement: Select[Any], business_id: str, conversation_filter: ConversationFilter
-) -> Select[Any]:
+    statement: sa.Select[Any], business_id: str, conversation_filter: ConversationFilter
+) -> sa.Select[Any]:
     has_message = conversations.c.last_message_at.is_not(None)
     statement = statement.where(conversations.c.business_id == business_id, has_message)
     if conversation_filter.state is None:
@@ -194,35 +178,35 @@ def _matching(
 
 def list_named_conversations(tx: Tx, business_id: str, text: str, limit: int) -> list[str]:
     """List conversations with these words in the person's name, or exactly this id on the platform."""
-    accounts = select(channel_accounts.c.id).where(channel_accounts.c.business_id == business_id)
-    has_external_id = and_(persons.c.channel_account_id.in_(accounts), persons.c.external_id == text)
+    accounts = sa.select(channel_accounts.c.id).where(channel_accounts.c.business_id == business_id)
+    has_external_id = sa.and_(persons.c.channel_account_id.in_(accounts), persons.c.external_id == text)
     ways = [match_words(persons.c.name_key, text), has_external_id]
     mark = visitor_mark(text)
     if mark is not None:
-        ways.append(and_(persons.c.name_key == "", match_mark(persons.c.id, mark)))
+        ways.append(sa.and_(persons.c.name_key == "", match_mark(persons.c.id, mark)))
     # Each way has an index of its own; joined by "or" they would have none.
-    named = union_all(
-        *(select(persons.c.id).where(persons.c.business_id == business_id, way) for way in ways)
+    named = sa.union_all(
+        *(sa.select(persons.c.id).where(persons.c.business_id == business_id, way) for way in ways)
     )
-    query = select(conversations.c.id).where(
+    query = sa.select(conversations.c.id).where(
         conversations.c.business_id == business_id, conversations.c.person_id.in_(named)
     )
     latest = query.order_by(conversations.c.last_message_at.desc()).limit(limit)
     return list(tx.execute(latest).scalars())
 
 
-def _of_tab(business_id: str, conversation_filter: ConversationFilter) -> list[ColumnElement[bool]]:
+def _of_tab(business_id: str, conversation_filter: ConversationFilter) -> list[sa.ColumnElement[bool]]:
     table = conversations.c
     own_mentions = rows_of(mentions, business_id, member_id=conversation_filter.member_id)
-    tabs: dict[str, list[ColumnElement[bool]]] = {
+    tabs: dict[str, list[sa.ColumnElement[bool]]] = {
         "mine": [table.assignee_id == conversation_filter.member_id],
-        "mentions": [table.id.in_(select(mentions.c.conversation_id).where(*own_mentions))],
+        "mentions": [table.id.in_(sa.select(mentions.c.conversation_id).where(*own_mentions))],
         "unassigned": [table.assignee_id.is_(None)],
         "waiting": [table.lead_id.is_not(None), table.waiting_since.is_not(None)],
         "late": [table.waiting_since <= conversation_filter.late_before]
         if conversation_filter.late_before
-        else [false()],
-        "unread": [table.unread > literal_column("0")],  # a number to fill in would hide the index
+        else [sa.false()],
+        "unread": [table.unread > sa.literal_column("0")],  # a number to fill in would hide the index
         "leads": [table.lead_id.is_not(None)],
     }
     return tabs.get(conversation_filter.tab, [])
@@ -232,7 +216,7 @@ def list_late_conversations(
     tx: Tx, business_id: str, between: tuple[datetime, datetime], limit: int
 ) -> list[Conversation]:
     """Return conversations that have waited since a time between two moments, the longest first."""
-    late = select(conversations).where(
+    late = sa.select(conversations).where(
         *rows_of(conversations, business_id, state=ThreadState.OPEN),
         conversations.c.waiting_since > between[0],
         conversations.c.waiting_since <= between[1],
@@ -240,55 +224,57 @@ def list_late_conversations(
     return tx.list(Conversation, late.order_by(conversations.c.waiting_since).limit(limit))
 
 
-def list_unread_lead_ids(_tx: Tx, business_id: str) -> Select[Any]:
+def list_unread_lead_ids(_tx: Tx, business_id: str) -> sa.Select[Any]:
     """Return a select of leads with unread chats, for a larger statement."""
     conditions = (conversations.c.business_id == business_id, conversations.c.lead_id.is_not(None))
-    return select(conversations.c.lead_id).where(*conditions, conversations.c.unread > literal_column("0"))
+    return sa.select(conversations.c.lead_id).where(
+        *conditions, conversations.c.unread > sa.literal_column("0")
+    )
 
 
-def list_waiting_lead_ids(_tx: Tx, business_id: str) -> Select[Any]:
+def list_waiting_lead_ids(_tx: Tx, business_id: str) -> sa.Select[Any]:
     """Return leads who wrote last and wait for an answer, as a select."""
     conditions = (conversations.c.business_id == business_id, conversations.c.lead_id.is_not(None))
-    return select(conversations.c.lead_id).where(*conditions, conversations.c.waiting_since.is_not(None))
+    return sa.select(conversations.c.lead_id).where(*conditions, conversations.c.waiting_since.is_not(None))
 
 
 def list_ended_snoozes(tx: Tx, limit: int) -> list[Conversation]:
     """Return snoozed conversations of all businesses that are due; for the timer only."""
-    ended = select(conversations).where(
+    ended = sa.select(conversations).where(
         conversations.c.state == ThreadState.SNOOZED, conversations.c.snoozed_until <= tx.now
     )
     return tx.list(Conversation, ended.limit(limit))
 
 
-conversation_labels = Table(
+conversation_labels = sa.Table(
     "conversation_labels",
     metadata,
     tenant(),
-    Column("conversation_id", String(36), nullable=False, primary_key=True),
-    Column("label_id", String(36), nullable=False, primary_key=True),
+    sa.Column("conversation_id", sa.String(36), nullable=False, primary_key=True),
+    sa.Column("label_id", sa.String(36), nullable=False, primary_key=True),
 )
 
-private_notes = Table(
+private_notes = sa.Table(
     "private_notes",
     metadata,
     key(),
     tenant(),
-    Column("conversation_id", String(36), nullable=False),
+    sa.Column("conversation_id", sa.String(36), nullable=False),
     sealed("text"),
     text("author"),
     instant("at"),
-    Index("ix_private_notes_of_conversation", "business_id", "conversation_id", "at"),
+    sa.Index("ix_private_notes_of_conversation", "business_id", "conversation_id", "at"),
 )
 
-saved_replies = Table(
+saved_replies = sa.Table(
     "saved_replies",
     metadata,
     key(),
     tenant(),
-    Column("shortcut", String(30), nullable=False),
+    sa.Column("shortcut", sa.String(30), nullable=False),
     sealed("text"),
     instant("changed_at"),
-    UniqueConstraint("business_id", "shortcut"),
+    sa.UniqueConstraint("business_id", "shortcut"),
     info={ROW: ("shortcut",)},
 )
 
@@ -297,7 +283,7 @@ def list_label_ids(tx: Tx, business_id: str, conversation_ids: Iterable[str]) ->
     ids_by_conversation: dict[str, set[str]] = {
         conversation_id: set() for conversation_id in conversation_ids
     }
-    query = select(conversation_labels).where(
+    query = sa.select(conversation_labels).where(
         conversation_labels.c.business_id == business_id,
         conversation_labels.c.conversation_id.in_(list(ids_by_conversation)),
     )
@@ -307,42 +293,44 @@ def list_label_ids(tx: Tx, business_id: str, conversation_ids: Iterable[str]) ->
 
 
 def list_private_notes(tx: Tx, business_id: str, conversation_id: str) -> list[PrivateNote]:
-    query = select(private_notes).where(*rows_of(private_notes, business_id, conversation_id=conversation_id))
+    query = sa.select(private_notes).where(
+        *rows_of(private_notes, business_id, conversation_id=conversation_id)
+    )
     tx.record_contact_reads("conversation_id", (conversation_id,))
     return tx.list(PrivateNote, query.order_by(private_notes.c.at))
 
 
 def list_saved_replies(tx: Tx, business_id: str) -> list[SavedReply]:
-    query = select(saved_replies).where(saved_replies.c.business_id == business_id)
+    query = sa.select(saved_replies).where(saved_replies.c.business_id == business_id)
     return tx.list(SavedReply, query.order_by(saved_replies.c.shortcut))
 
 
-reply_targets = Table(
+reply_targets = sa.Table(
     "reply_targets",
     metadata,
-    Column("business_id", String(36), primary_key=True),
-    Column("minutes", Integer, nullable=False),
+    sa.Column("business_id", sa.String(36), primary_key=True),
+    sa.Column("minutes", sa.Integer, nullable=False),
     instant("changed_at"),
 )
 
 
 def find_reply_target(tx: Tx, business_id: str) -> timedelta | None:
-    minutes = tx.scalar(select(reply_targets.c.minutes).where(reply_targets.c.business_id == business_id))
+    minutes = tx.scalar(sa.select(reply_targets.c.minutes).where(reply_targets.c.business_id == business_id))
     return timedelta(minutes=minutes) if minutes else None
 
 
 def list_reply_targets(tx: Tx) -> dict[str, timedelta]:
-    query = select(reply_targets.c.business_id, reply_targets.c.minutes).where(reply_targets.c.minutes > 0)
+    query = sa.select(reply_targets.c.business_id, reply_targets.c.minutes).where(reply_targets.c.minutes > 0)
     return {row.business_id: timedelta(minutes=row.minutes) for row in tx.execute(query)}
 
 
-automatic_messages = Table(
+automatic_messages = sa.Table(
     "automatic_messages",
     metadata,
-    Column("channel_account_id", String(36), primary_key=True),
+    sa.Column("channel_account_id", sa.String(36), primary_key=True),
     tenant(),
-    Column("content", JsonText(AutomaticMessages), nullable=False),
-    Column("revision", Integer, nullable=False),
+    sa.Column("content", JsonText(AutomaticMessages), nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),
     instant("changed_at"),
 )
 
@@ -350,20 +338,20 @@ automatic_messages = Table(
 def load_automatic(tx: Tx, business_id: str, account_id: str) -> tuple[AutomaticMessages, int]:
     """Return the automatic messages of an account and their revision: 0 if there are none."""
     own = rows_of(automatic_messages, business_id, channel_account_id=account_id)
-    row = tx.execute(select(automatic_messages).where(*own)).first()
+    row = tx.execute(sa.select(automatic_messages).where(*own)).first()
     return (AutomaticMessages(), 0) if row is None else (row.content, row.revision)
 
 
-_BUSINESS: Final = bindparam("of", type_=String())
+_BUSINESS: Final = sa.bindparam("of", type_=sa.String())
 
 
 def list_chats_of_good_leads(tx: Tx, business_id: str, limit: int) -> list[str]:
     """Return the latest chats with qualified or converted leads, by their ids."""
-    condition = and_(
+    condition = sa.and_(
         leads.c.id == conversations.c.lead_id, leads.c.business_id == conversations.c.business_id
     )
     good = leads.c.status.in_((LeadStatus.QUALIFIED, LeadStatus.CONVERTED))
-    query = select(conversations.c.id).join(leads, condition)
+    query = sa.select(conversations.c.id).join(leads, condition)
     query = query.where(conversations.c.business_id == business_id, good)
     return list(tx.execute(query.order_by(conversations.c.last_message_at.desc()).limit(limit)).scalars())
 
@@ -379,7 +367,7 @@ class Suspect:
 
 SUSPECTS: Final = PreparedQuery(
     Suspect,
-    select(conversations.c.id, conversations.c.channel_account_id, conversations.c.person_id).where(
+    sa.select(conversations.c.id, conversations.c.channel_account_id, conversations.c.person_id).where(
         conversations.c.business_id == _BUSINESS, within(conversations.c.id, "ids")
     ),
 )
@@ -387,10 +375,10 @@ SUSPECTS: Final = PreparedQuery(
 
 
 TAPS: Final = Query(
-    select(touches.c.person_id, func.count())
+    sa.select(touches.c.person_id, sa.func.count())
     .where(
         touches.c.business_id == _BUSINESS, within(touches.c.person_id, "persons"), IS_CLICK,
-        touches.c.ts >= bindparam("since", type_=BigInteger()),
+        touches.c.ts >= sa.bindparam("since", type_=sa.BigInteger()),
     )
     .group_by(touches.c.person_id)
 )  # fmt: skip
@@ -398,17 +386,17 @@ TAPS: Final = Query(
 
 
 _MARKED: Final = Query(
-    select(conversations.c.person_id, conversations.c.id)
+    sa.select(conversations.c.person_id, conversations.c.id)
     .join(
         judged_chats,
-        and_(
+        sa.and_(
             judged_chats.c.business_id == conversations.c.business_id,
             judged_chats.c.conversation_id == conversations.c.id,
         ),
     )
     .where(
         conversations.c.business_id == _BUSINESS, within(conversations.c.person_id, "persons"),
-        judged_chats.c.mark == bindparam("spam", type_=judged_chats.c.mark.type),
+        judged_chats.c.mark == sa.bindparam("spam", type_=judged_chats.c.mark.type),
     )
 )  # fmt: skip
 
@@ -428,16 +416,16 @@ def _latest_of_each(on: str) -> Query:
         latest.c.business_id == conversations.c.business_id,
         latest.c.conversation_id == conversations.c.id,
     )
-    some = select(latest).where(*of_customer).order_by(latest.c.at.desc(), latest.c.seq.desc())
-    some = some.limit(bindparam("each", type_=Integer()))
+    some = sa.select(latest).where(*of_customer).order_by(latest.c.at.desc(), latest.c.seq.desc())
+    some = some.limit(sa.bindparam("each", type_=sa.Integer()))
     message_rows: Any = messages
     if on == "postgresql":
         message_rows = some.lateral("said")
-        both = conversations.join(message_rows, true())
+        both = conversations.join(message_rows, sa.true())
     else:
         seqs = some.with_only_columns(latest.c.seq).correlate(conversations)
         both = conversations.join(message_rows, message_rows.c.seq.in_(seqs))
-    query: Select[Any] = select(
+    query: sa.Select[Any] = sa.select(
         message_rows.c.conversation_id,
         message_rows.c.sender,
         message_rows.c.body,
@@ -474,8 +462,10 @@ def list_waiting_receipts(tx: Tx, business_id: str, account: str) -> list[Receip
     """Lock an account, so that no worker settles its deliveries; return those that wait, due or not."""
     if tx.locks_rows:
         name = {"name": business_id + account}
-        tx.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("name"), 0))), name)
-    query = select(receipts).where(
+        tx.execute(
+            sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(sa.bindparam("name"), 0))), name
+        )
+    query = sa.select(receipts).where(
         _WAITS, receipts.c.business_id == business_id, receipts.c.account == account
     )
     return tx.list(Receipt, query.order_by(receipts.c.id))
@@ -488,7 +478,7 @@ _HANGING: Final = (
 
 def list_chats(tx: Tx, business_id: str, person_ids: Collection[str]) -> dict[str, str]:
     """Return the conversations of some persons: the channel account of each by its id."""
-    query = select(conversations.c.id, conversations.c.channel_account_id).where(
+    query = sa.select(conversations.c.id, conversations.c.channel_account_id).where(
         conversations.c.business_id == business_id, conversations.c.person_id.in_(person_ids)
     )
     return {row["id"]: row["channel_account_id"] for row in tx.execute(query).mappings()}
@@ -496,7 +486,7 @@ def list_chats(tx: Tx, business_id: str, person_ids: Collection[str]) -> dict[st
 
 def list_erased_texts(tx: Tx, business_id: str, chat_ids: Collection[str]) -> Iterator[tuple[str, str]]:
     """Yield every message of some conversations, as its id and its text."""
-    query = select(messages.c.id, messages.c.body).where(
+    query = sa.select(messages.c.id, messages.c.body).where(
         messages.c.business_id == business_id, messages.c.conversation_id.in_(chat_ids)
     )
     for row in tx.execute(query).mappings().all():
@@ -505,7 +495,7 @@ def list_erased_texts(tx: Tx, business_id: str, chat_ids: Collection[str]) -> It
 
 def list_external_ids(tx: Tx, business_id: str, person_ids: Collection[str]) -> set[str]:
     """Return the ids of persons on their platforms, and their addresses there."""
-    query = select(persons.c.id, persons.c.external_id, persons.c.address).where(
+    query = sa.select(persons.c.id, persons.c.external_id, persons.c.address).where(
         persons.c.business_id == business_id, persons.c.id.in_(person_ids)
     )
     external_ids: set[str] = set()
@@ -522,7 +512,7 @@ def delete_chats(tx: Tx, business_id: str, person_ids: Collection[str], chat_ids
     The conversation goes first: who writes into it meanwhile waits for its row.
     """
     tx.delete(conversations, business_id, id=chat_ids)
-    shown = select(messages.c.photo).where(
+    shown = sa.select(messages.c.photo).where(
         messages.c.business_id == business_id, messages.c.photo.is_not(None)
     )
     digest = photos.table.c.digest
@@ -541,7 +531,7 @@ def delete_chats(tx: Tx, business_id: str, person_ids: Collection[str], chat_ids
 
 def delete_refused_bodies(tx: Tx, business_id: str, words: Collection[bytes]) -> int:
     """Let go of the bodies of refused deliveries in which one of the words stands; say how many."""
-    query = select(receipts).where(
+    query = sa.select(receipts).where(
         *rows_of(receipts, business_id, state=ReceiptState.REFUSED), receipts.c.body.is_not(None)
     )
     about = [
@@ -549,5 +539,5 @@ def delete_refused_bodies(tx: Tx, business_id: str, words: Collection[bytes]) ->
         for receipt in tx.list(Receipt, query)
         if any(word in open_receipt(tx.vault, receipt) for word in words)
     ]
-    statement = update(receipts).where(receipts.c.business_id == business_id, receipts.c.id.in_(about))
+    statement = sa.update(receipts).where(receipts.c.business_id == business_id, receipts.c.id.in_(about))
     return tx.execute(statement.values(body=None)).rowcount if about else 0

@@ -5,22 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    ColumnElement,
-    FromClause,
-    Index,
-    String,
-    Table,
-    Text,
-    and_,
-    exists,
-    func,
-    literal_column,
-    or_,
-    select,
-)
+import sqlalchemy as sa
 
 from contatto.channels.model import MessageKind, Platform, Sender
 from contatto.channels.store import channel_accounts
@@ -41,9 +26,9 @@ from contatto.kit.outbound.queue import is_unsure
 from contatto.kit.uploads import PictureTable
 
 
-def is_answer_of_person(message_table: FromClause) -> ColumnElement[bool]:
+def is_answer_of_person(message_table: sa.FromClause) -> sa.ColumnElement[bool]:
     """Return the condition for an answer that a person of the business wrote."""
-    return and_(message_table.c.sender == Sender.BUSINESS, message_table.c.kind != MessageKind.AUTOMATIC)
+    return sa.and_(message_table.c.sender == Sender.BUSINESS, message_table.c.kind != MessageKind.AUTOMATIC)
 
 
 def find_first_answer(
@@ -56,11 +41,13 @@ def find_first_answer(
     conditions = rows_of(messages, business_id, conversation_id=conversation_id)
     wrote = messages.c.sender == Sender.CUSTOMER
     began = tx.execute(
-        select(messages.c.at).where(*conditions, wrote).order_by(messages.c.at).limit(1)
+        sa.select(messages.c.at).where(*conditions, wrote).order_by(messages.c.at).limit(1)
     ).scalar()
     if began is None:
         return None
-    answer = select(messages.c.at).where(*conditions, is_answer_of_person(messages), messages.c.at >= began)
+    answer = sa.select(messages.c.at).where(
+        *conditions, is_answer_of_person(messages), messages.c.at >= began
+    )
     return began, tx.execute(answer.order_by(messages.c.at).limit(1)).scalar()
 
 
@@ -71,11 +58,11 @@ def list_messages(
 
     ``before`` is a time, or the sequence number of the message before which they end.
     """
-    query = select(messages).where(*rows_of(messages, business_id, conversation_id=conversation_id))
+    query = sa.select(messages).where(*rows_of(messages, business_id, conversation_id=conversation_id))
     if isinstance(before, int):
-        at = select(messages.c.at).where(*rows_of(messages, business_id, seq=before)).scalar_subquery()
-        is_earlier = and_(messages.c.at == at, messages.c.seq < before)
-        query = query.where(or_(messages.c.at < at, is_earlier))
+        at = sa.select(messages.c.at).where(*rows_of(messages, business_id, seq=before)).scalar_subquery()
+        is_earlier = sa.and_(messages.c.at == at, messages.c.seq < before)
+        query = query.where(sa.or_(messages.c.at < at, is_earlier))
     elif before is not None:
         query = query.where(messages.c.at < before)
     rows = tx.execute(query.order_by(messages.c.at.desc(), messages.c.seq.desc()).limit(limit)).mappings()
@@ -84,7 +71,7 @@ def list_messages(
 
 def list_messages_after(tx: Tx, business_id: str, conversation_id: str, seq: int) -> list[Message]:
     """Return messages stored after a sequence number, in order of storage."""
-    query = select(messages).where(*rows_of(messages, business_id, conversation_id=conversation_id))
+    query = sa.select(messages).where(*rows_of(messages, business_id, conversation_id=conversation_id))
     rows = tx.execute(query.where(messages.c.seq > seq).order_by(messages.c.seq).limit(500)).mappings()
     return [_message_of(tx, business_id, row) for row in rows]
 
@@ -99,7 +86,7 @@ class MessageText(NamedTuple):
 def list_newest_texts(tx: Tx, business_id: str, limit: int, before: int | None) -> Iterator[MessageText]:
     """Yield the newest messages before a sequence number, each decrypted when it is read."""
     columns = (messages.c.seq, messages.c.id, messages.c.conversation_id, messages.c.at, messages.c.body)
-    newest = select(*columns).where(messages.c.business_id == business_id)
+    newest = sa.select(*columns).where(messages.c.business_id == business_id)
     if before is not None:
         newest = newest.where(messages.c.seq < before)
     for row in tx.execute(newest.order_by(messages.c.seq.desc()).limit(limit)):
@@ -109,9 +96,9 @@ def list_newest_texts(tx: Tx, business_id: str, limit: int, before: int | None) 
 
 def list_last_messages(tx: Tx, business_id: str, conversation_ids: set[str]) -> dict[str, Message]:
     ranked = (
-        select(
+        sa.select(
             messages,
-            func.row_number()
+            sa.func.row_number()
             .over(
                 partition_by=messages.c.conversation_id,
                 order_by=(messages.c.at.desc(), messages.c.seq.desc()),
@@ -121,19 +108,19 @@ def list_last_messages(tx: Tx, business_id: str, conversation_ids: set[str]) -> 
         .where(messages.c.business_id == business_id, messages.c.conversation_id.in_(conversation_ids))
         .subquery()
     )
-    rows = tx.execute(select(ranked).where(ranked.c.place == 1)).mappings()
+    rows = tx.execute(sa.select(ranked).where(ranked.c.place == 1)).mappings()
     return {row["conversation_id"]: _message_of(tx, business_id, row) for row in rows}
 
 
 def find_last_time(tx: Tx, business_id: str, conversation_id: str, sender: Sender) -> datetime | None:
     conditions = rows_of(messages, business_id, conversation_id=conversation_id)
-    last = select(func.max(messages.c.at)).where(*conditions, messages.c.sender == sender)
+    last = sa.select(sa.func.max(messages.c.at)).where(*conditions, messages.c.sender == sender)
     last_at: datetime | None = tx.scalar(last)
     return last_at
 
 
 def find_message(tx: Tx, business_id: str, message_id: str) -> Message | None:
-    query = select(messages).where(*rows_of(messages, business_id, id=message_id))
+    query = sa.select(messages).where(*rows_of(messages, business_id, id=message_id))
     row = tx.execute(query).mappings().first()
     return None if row is None else _message_of(tx, business_id, row)
 
@@ -154,20 +141,20 @@ def _message_of(tx: Tx, business_id: str, row: Mapping[Any, Any]) -> Message:
     )
 
 
-sends = Table(
+sends = sa.Table(
     "sends",
     metadata,
-    Column("id", Serial, primary_key=True, autoincrement=True),
+    sa.Column("id", Serial, primary_key=True, autoincrement=True),
     tenant(),
-    Column("message_id", String(36), nullable=False, unique=True),
-    Column("conversation_id", String(36), nullable=False),
-    Column("channel_account_id", String(36), nullable=False),
-    Column("state", Choice(SendState), nullable=False),
-    Column("external_ref", String(36)),
-    Column("reason", String(64)),
+    sa.Column("message_id", sa.String(36), nullable=False, unique=True),
+    sa.Column("conversation_id", sa.String(36), nullable=False),
+    sa.Column("channel_account_id", sa.String(36), nullable=False),
+    sa.Column("state", Choice(SendState), nullable=False),
+    sa.Column("external_ref", sa.String(36)),
+    sa.Column("reason", sa.String(64)),
     instant("changed_at"),
-    Index("ix_sends_of_conversation", "business_id", "conversation_id"),
-    Index("ix_sends_external_ref", "business_id", "external_ref"),
+    sa.Index("ix_sends_of_conversation", "business_id", "conversation_id"),
+    sa.Index("ix_sends_external_ref", "business_id", "external_ref"),
 )
 
 UNSETTLED: Final = (SendState.DUE, SendState.FAILED, SendState.DEAD)
@@ -185,25 +172,27 @@ def record_send(
 
 def find_send(tx: Tx, business_id: str, **column: str) -> Send | None:
     """Find a send by its ``message_id``, or by its ``external_ref``."""
-    return tx.find(Send, select(sends).where(*rows_of(sends, business_id, **column)))
+    return tx.find(Send, sa.select(sends).where(*rows_of(sends, business_id, **column)))
 
 
 def list_unsure_sends(tx: Tx, business_id: str, conversation_id: str) -> list[Send]:
     """List sends that the platform may have accepted though no response came, oldest first."""
-    on_its_way = and_(
+    on_its_way = sa.and_(
         sends.c.state == SendState.DUE, is_unsure(sends.c.business_id, REPLY, sends.c.message_id)
     )
-    lost = and_(sends.c.state == SendState.FAILED, sends.c.reason == "answer_lost")
-    query = select(sends).where(
+    lost = sa.and_(sends.c.state == SendState.FAILED, sends.c.reason == "answer_lost")
+    query = sa.select(sends).where(
         *rows_of(sends, business_id, conversation_id=conversation_id),
-        or_(on_its_way, lost),
+        sa.or_(on_its_way, lost),
         sends.c.external_ref.is_(None),
     )
     return tx.list(Send, query.order_by(sends.c.id))
 
 
 def list_sends(tx: Tx, business_id: str, message_ids: Iterable[str]) -> dict[str, Send]:
-    query = select(sends).where(sends.c.business_id == business_id, sends.c.message_id.in_(list(message_ids)))
+    query = sa.select(sends).where(
+        sends.c.business_id == business_id, sends.c.message_id.in_(list(message_ids))
+    )
     return {send.message_id: send for send in tx.list(Send, query)}
 
 
@@ -213,10 +202,10 @@ def load_reply_facts(tx: Tx, business_id: str, conversation_id: str) -> tuple[da
     last = find_last_time(tx, business_id, conversation_id, Sender.CUSTOMER)
     if last is None:
         return None, 0
-    stopped = select(sends.c.message_id).where(
+    stopped = sa.select(sends.c.message_id).where(
         *rows_of(sends, business_id, conversation_id=conversation_id), sends.c.state.in_(STOPPED)
     )
-    sent = select(func.count()).where(
+    sent = sa.select(sa.func.count()).where(
         *conditions,
         messages.c.sender == Sender.BUSINESS,
         messages.c.at >= last,
@@ -227,7 +216,7 @@ def load_reply_facts(tx: Tx, business_id: str, conversation_id: str) -> tuple[da
 
 photos: Final = PictureTable(
     "photos",
-    lambda pictures: exists().where(
+    lambda pictures: sa.exists().where(
         messages.c.business_id == pictures.c.business_id, messages.c.photo == pictures.c.digest
     ),
 )
@@ -237,26 +226,26 @@ photos: Final = PictureTable(
 def list_photos(tx: Tx, business_id: str, shown_messages: Iterable[Message]) -> dict[str, Photo]:
     """Return the pictures of messages by digest, without their bytes."""
     table, digests = photos.table, {message.photo for message in shown_messages if message.photo}
-    query = select(table.c.digest, table.c.width, table.c.height)
+    query = sa.select(table.c.digest, table.c.width, table.c.height)
     shown = query.where(*rows_of(table, business_id, digest=digests))
     return {photo.digest: photo for photo in tx.list(Photo, shown)}
 
 
-_DUE: Final[ColumnElement[bool]] = literal_column("state = 'due'")
+_DUE: Final[sa.ColumnElement[bool]] = sa.literal_column("state = 'due'")
 
-scheduled_replies = Table(
+scheduled_replies = sa.Table(
     "scheduled_replies",
     metadata,
     key(),
     tenant(),
-    Column("conversation_id", String(36), nullable=False),
+    sa.Column("conversation_id", sa.String(36), nullable=False),
     sealed("body"),
     text("author"),
     instant("due_at"),
-    Column("state", Choice(ScheduleState), nullable=False),
-    Column("reason", Text),
-    Index("ix_scheduled_replies_of_conversation", "business_id", "conversation_id"),
-    Index("ix_scheduled_replies_due", "business_id", "due_at", sqlite_where=_DUE, postgresql_where=_DUE),
+    sa.Column("state", Choice(ScheduleState), nullable=False),
+    sa.Column("reason", sa.Text),
+    sa.Index("ix_scheduled_replies_of_conversation", "business_id", "conversation_id"),
+    sa.Index("ix_scheduled_replies_due", "business_id", "due_at", sqlite_where=_DUE, postgresql_where=_DUE),
 )
 
 SCHEDULED: Final = Queue(scheduled_replies, _DUE, scheduled_replies.c.due_at)
@@ -266,7 +255,7 @@ SCHEDULED: Final = Queue(scheduled_replies, _DUE, scheduled_replies.c.due_at)
 def list_scheduled(tx: Tx, business_id: str, conversation_id: str) -> list[ScheduledReply]:
     """List due and stopped replies of a thread, in order of their time."""
     shown = (ScheduleState.DUE, ScheduleState.STOPPED)
-    query = select(scheduled_replies).where(
+    query = sa.select(scheduled_replies).where(
         *rows_of(scheduled_replies, business_id, conversation_id=conversation_id),
         scheduled_replies.c.state.in_(shown),
     )
@@ -290,7 +279,7 @@ def record_scheduled(
 ) -> bool:
     """Record the state of a reply (business, conversation, id); False unless it had an expected state."""
     business_id, conversation_id, reply_id = reply
-    is_known = and_(
+    is_known = sa.and_(
         scheduled_replies.c.conversation_id == conversation_id, scheduled_replies.c.state.in_(expected)
     )
     return tx.change(scheduled_replies, business_id, reply_id, is_known, state=state, reason=reason)
@@ -303,20 +292,20 @@ def _scheduled_reply_of(tx: Tx, row: Mapping[Any, Any]) -> ScheduledReply:
     return ScheduledReply(**values, text=body_text)
 
 
-ad_referrals = Table(
+ad_referrals = sa.Table(
     "ad_referrals",
     metadata,
     key(),
     tenant(),
-    Column("conversation_id", String(36), nullable=False),
-    Column("ad_number", BigInteger, nullable=False),
+    sa.Column("conversation_id", sa.String(36), nullable=False),
+    sa.Column("ad_number", sa.BigInteger, nullable=False),
     text("click_id"),
     sealed("headline", nullable=True),
     sealed("ad_text", nullable=True),
     instant("at"),
-    Column("advertiser", String(64), nullable=False, server_default=""),
-    Index("ix_ad_referrals_of_conversation", "business_id", "conversation_id", "at"),
-    Index("ix_ad_referrals_of_number", "business_id", "ad_number"),
+    sa.Column("advertiser", sa.String(64), nullable=False, server_default=""),
+    sa.Index("ix_ad_referrals_of_conversation", "business_id", "conversation_id", "at"),
+    sa.Index("ix_ad_referrals_of_number", "business_id", "ad_number"),
 )
 
 
@@ -334,7 +323,7 @@ class NamedTap:
 
 def list_taps_on(tx: Tx, business_id: str, ad_numbers: Collection[int]) -> list[NamedTap]:
     query = (
-        select(
+        sa.select(
             ad_referrals.c.conversation_id,
             ad_referrals.c.ad_number,
             ad_referrals.c.advertiser,
@@ -355,5 +344,7 @@ def list_taps_on(tx: Tx, business_id: str, ad_numbers: Collection[int]) -> list[
 
 
 def list_referrals(tx: Tx, business_id: str, conversation_id: str) -> list[AdReferral]:
-    query = select(ad_referrals).where(*rows_of(ad_referrals, business_id, conversation_id=conversation_id))
+    query = sa.select(ad_referrals).where(
+        *rows_of(ad_referrals, business_id, conversation_id=conversation_id)
+    )
     return tx.list(AdReferral, query.order_by(ad_referrals.c.at))

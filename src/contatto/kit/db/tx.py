@@ -15,29 +15,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 import msgspec
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
-    ColumnElement,
-    Connection,
-    CursorResult,
-    Dialect,
-    Executable,
-    Integer,
-    LargeBinary,
-    MetaData,
-    String,
-    Table,
-    Text,
-    TextClause,
-    bindparam,
-    func,
-    literal_column,
-    select,
-    tuple_,
-    update,
-)
+import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -103,7 +81,7 @@ def in_time[T](
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-metadata = MetaData(
+metadata = sa.MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
         "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -117,23 +95,25 @@ SEALED: Final = "sealed"
 ROW: Final = "row"
 """Key of a table's ``info`` for the columns that identify a row to the vault."""
 
-Serial = BigInteger().with_variant(Integer, "sqlite")
+Serial = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 """Auto-incrementing number; SQLite supports it for INTEGER only."""
 
 
 class Instant(TypeDecorator[datetime]):
     """UTC instant, stored as whole microseconds since 1970 on both engines."""
 
-    impl = BigInteger
+    impl = sa.BigInteger
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> int | None:
         return _to_micros(value)  # where a value becomes part of the text
 
-    def bind_processor(self, dialect: Dialect) -> Callable[[datetime | None], int | None]:
+    def bind_processor(self, dialect: sa.Dialect) -> Callable[[datetime | None], int | None]:
         return _to_micros
 
-    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[int | None], datetime | None]:
+    def result_processor(
+        self, dialect: sa.Dialect, coltype: object
+    ) -> Callable[[int | None], datetime | None]:
         return _to_instant
 
 
@@ -148,7 +128,7 @@ def _to_instant(value: int | None) -> datetime | None:
 class Choice[E: StrEnum](TypeDecorator[E]):
     """Member of a StrEnum, stored as its text."""
 
-    impl = String(32)
+    impl = sa.String(32)
     cache_ok = True
 
     def __init__(self, kind: type[E]) -> None:
@@ -157,13 +137,13 @@ class Choice[E: StrEnum](TypeDecorator[E]):
         self._texts: dict[str | None, str | None] = {None: None} | {member: member.value for member in kind}
         self._members: dict[str | None, E | None] = {None: None} | {member.value: member for member in kind}
 
-    def process_bind_param(self, value: E | str | None, dialect: Dialect) -> str | None:
+    def process_bind_param(self, value: E | str | None, dialect: sa.Dialect) -> str | None:
         return self._texts[value]
 
-    def bind_processor(self, dialect: Dialect) -> Callable[[E | str | None], str | None]:
+    def bind_processor(self, dialect: sa.Dialect) -> Callable[[E | str | None], str | None]:
         return self._texts.__getitem__
 
-    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[str | None], E | None]:
+    def result_processor(self, dialect: sa.Dialect, coltype: object) -> Callable[[str | None], E | None]:
         return self._members.__getitem__
 
 
@@ -174,20 +154,20 @@ _WORDS: Final = json.JSONEncoder(ensure_ascii=False).encode
 class Words(TypeDecorator[tuple[str, ...]]):
     """Tuple of short texts, stored as a JSON list."""
 
-    impl = Text
+    impl = sa.Text
     cache_ok = True
 
-    def process_bind_param(self, value: Iterable[str] | None, dialect: Dialect) -> str | None:
+    def process_bind_param(self, value: Iterable[str] | None, dialect: sa.Dialect) -> str | None:
         return None if value is None else _WORDS(list(value))
 
-    def process_result_value(self, value: str | None, dialect: Dialect) -> tuple[str, ...] | None:
+    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> tuple[str, ...] | None:
         return None if value is None else tuple(json.loads(value))
 
 
 class JsonText(TypeDecorator[Any]):
     """Value of a type that msgspec knows, stored as JSON."""
 
-    impl = Text
+    impl = sa.Text
     cache_ok = True
 
     def __init__(self, kind: Any) -> None:
@@ -195,38 +175,38 @@ class JsonText(TypeDecorator[Any]):
         self.kind = kind
         self._decode = msgspec.json.Decoder(kind).decode
 
-    def process_bind_param(self, value: Any, dialect: Dialect) -> str:
+    def process_bind_param(self, value: Any, dialect: sa.Dialect) -> str:
         return msgspec.json.encode(value).decode()
 
-    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> Any:
         return None if value is None else self._decode(value)
 
 
 def only(which: str) -> dict[str, Any]:
     """Return the options of a partial index; queries must repeat the condition verbatim."""
-    return {"sqlite_where": literal_column(which), "postgresql_where": literal_column(which)}
+    return {"sqlite_where": sa.literal_column(which), "postgresql_where": sa.literal_column(which)}
 
 
-def key() -> Column[str]:
+def key() -> sa.Column[str]:
     """Return the primary key of a table: a UUID as text."""
-    return Column("id", String(36), primary_key=True)
+    return sa.Column("id", sa.String(36), primary_key=True)
 
 
-def tenant() -> Column[str]:
+def tenant() -> sa.Column[str]:
     """Return the tenant column, which every table has."""
-    return Column("business_id", String(36), nullable=False)
+    return sa.Column("business_id", sa.String(36), nullable=False)
 
 
-def instant(name: str, *, nullable: bool = False) -> Column[datetime]:
-    return Column(name, Instant, nullable=nullable)
+def instant(name: str, *, nullable: bool = False) -> sa.Column[datetime]:
+    return sa.Column(name, Instant, nullable=nullable)
 
 
-def sealed(name: str, *, nullable: bool = False) -> Column[bytes]:
+def sealed(name: str, *, nullable: bool = False) -> sa.Column[bytes]:
     """Return a column of sealed values, marked for the rotation of keys."""
-    return Column(name, LargeBinary, nullable=nullable, info={SEALED: True})
+    return sa.Column(name, sa.LargeBinary, nullable=nullable, info={SEALED: True})
 
 
-def row_columns(table: Table) -> tuple[str, ...]:
+def row_columns(table: sa.Table) -> tuple[str, ...]:
     """Return the columns that identify a row to the vault: the primary key without the tenant.
 
     A table with an auto-incrementing key declares other columns, as values are sealed before the insert.
@@ -237,14 +217,14 @@ def row_columns(table: Table) -> tuple[str, ...]:
     return names
 
 
-def sealed_place(column: Column[Any], row: Mapping[Any, Any]) -> tuple[str, str, str]:
+def sealed_place(column: sa.Column[Any], row: Mapping[Any, Any]) -> tuple[str, str, str]:
     """Return tenant, column and row of a sealed value, as the vault takes them."""
     named = row_key(*(row[name] for name in row_columns(column.table)))
     return row["business_id"], str(column), named
 
 
-def text(name: str, *, nullable: bool = False, default: Any = None) -> Column[str]:
-    return Column(name, Text, nullable=nullable, server_default=default)
+def text(name: str, *, nullable: bool = False, default: Any = None) -> sa.Column[str]:
+    return sa.Column(name, sa.Text, nullable=nullable, server_default=default)
 
 
 def row_of(value: "DataclassInstance", without: Collection[str] = ()) -> dict[str, Any]:
@@ -333,28 +313,28 @@ def array_of(kind: str, values: Sequence[Any]) -> bytes | Sequence[Any]:
 class _Values(TypeDecorator[Collection[Any]]):
     """List of texts, numbers or bytes as one parameter: JSON on SQLite, an array on PostgreSQL."""
 
-    impl = Text
+    impl = sa.Text
     cache_ok = True
 
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+    def load_dialect_impl(self, dialect: sa.Dialect) -> TypeEngine[Any]:
         """Return no type on PostgreSQL, where the SQL casts the parameter to an array."""
-        return NullType() if dialect.name == "postgresql" else dialect.type_descriptor(Text())
+        return NullType() if dialect.name == "postgresql" else dialect.type_descriptor(sa.Text())
 
     def __init__(self, item: type[TypeEngine[Any]]) -> None:
         super().__init__()
         self.item = item
 
-    def process_bind_param(self, value: Collection[Any] | None, dialect: Dialect) -> Any:
+    def process_bind_param(self, value: Collection[Any] | None, dialect: sa.Dialect) -> Any:
         values = list(value or ())
         if dialect.name == "postgresql":
             return array_of(_ITEMS[self.item], values)
-        return json.dumps([item.hex() for item in values] if self.item is LargeBinary else values)
+        return json.dumps([item.hex() for item in values] if self.item is sa.LargeBinary else values)
 
 
-_TEXTS: Final = _Values(String)
-_NUMBERS: Final = _Values(BigInteger)
-_BYTES: Final = _Values(LargeBinary)
-_ITEMS: Final = {String: "TEXT", BigInteger: "BIGINT", LargeBinary: "BYTEA"}
+_TEXTS: Final = _Values(sa.String)
+_NUMBERS: Final = _Values(sa.BigInteger)
+_BYTES: Final = _Values(sa.LargeBinary)
+_ITEMS: Final = {sa.String: "TEXT", sa.BigInteger: "BIGINT", sa.LargeBinary: "BYTEA"}
 """Texts have no length, so that the cast never truncates a longer value to an existing one."""
 BYTES_OF: Final = "bytes_of"
 """Name of our `unhex` function on SQLite, which has its own only since 3.41."""
@@ -362,27 +342,27 @@ BYTES_OF: Final = "bytes_of"
 
 class _Membership(FunctionElement[bool]):
     name = "within"
-    type = Boolean()
+    type = sa.Boolean()
     inherit_cache = True
     _is_implicitly_boolean = True  # else it is compared to 1 on SQLite, and no index is used
 
 
-def within(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+def within(column: sa.ColumnElement[Any], name: str) -> sa.ColumnElement[bool]:
     """Return the condition that a column is one of the values of a named list parameter.
 
     The SQL is the same for any number of values, unlike ``IN``, so the engine prepares it once.
     """
-    if isinstance(column.type, LargeBinary):
+    if isinstance(column.type, sa.LargeBinary):
         kind = _BYTES
     else:
-        kind = _NUMBERS if isinstance(column.type, Integer | BigInteger) else _TEXTS
-    return _Membership(column, bindparam(name, type_=kind))
+        kind = _NUMBERS if isinstance(column.type, sa.Integer | sa.BigInteger) else _TEXTS
+    return _Membership(column, sa.bindparam(name, type_=kind))
 
 
 @compiles(_Membership, "sqlite")
 def _on_sqlite(element: _Membership, compiler: SQLCompiler, **options: Any) -> str:
     column, values = (compiler.process(clause, **options) for clause in element.clauses)
-    is_bytes = isinstance(next(iter(element.clauses)).type, LargeBinary)
+    is_bytes = isinstance(next(iter(element.clauses)).type, sa.LargeBinary)
     value = f"{BYTES_OF}(value)" if is_bytes else "value"
     return f"{column} IN (SELECT {value} FROM json_each({values}))"  # noqa: S608  # both are compiled: no values
 
@@ -463,7 +443,7 @@ class ContactReads:
 
 
 _AT_ONCE: Final = 5_000
-_HOLD: Final = TextClause(
+_HOLD: Final = sa.TextClause(
     "SELECT pg_advisory_xact_lock(number) FROM unnest(CAST(:numbers AS BIGINT[])) AS number"
 )
 type Row = Mapping[str, Any]
@@ -486,7 +466,7 @@ class Tx:
         deferred_events: events that `contatto.kit.outbox` writes at the end of a batch, with their rows.
     """
 
-    connection: Connection
+    connection: sa.Connection
     now: datetime
     vault: Vault
     ports: Parts = NO_PARTS
@@ -500,11 +480,13 @@ class Tx:
         if self.contact_reads is not None:
             self.contact_reads.add(kind, ids)
 
-    def execute(self, statement: Executable, rows: Sequence[Row] | Row | None = None) -> CursorResult[Any]:
+    def execute(
+        self, statement: sa.Executable, rows: Sequence[Row] | Row | None = None
+    ) -> sa.CursorResult[Any]:
         """Run a statement, once or for each of the rows."""
         return self.connection.execute(statement, rows)
 
-    def find[T](self, shape: type[T], statement: Executable, values: Row | None = None) -> T | None:
+    def find[T](self, shape: type[T], statement: sa.Executable, values: Row | None = None) -> T | None:
         """Return the first row as a dataclass, or None.
 
         Fields are matched to columns by name, and sealed fields are opened. ``values`` fill the ``bindparam``
@@ -515,13 +497,13 @@ class Tx:
         row = result.first()
         return None if row is None else to_value(row)
 
-    def list[T](self, shape: type[T], statement: Executable, values: Row | None = None) -> list[T]:
+    def list[T](self, shape: type[T], statement: sa.Executable, values: Row | None = None) -> list[T]:
         """Return all rows as dataclasses; ``values`` as in ``find``."""
         result = self.connection.execute(statement, values)
         to_value = _maker(shape, tuple(result.keys()), self)
         return [to_value(row) for row in result.all()]
 
-    def stream[T](self, shape: type[T], statement: Executable) -> Iterator[T]:
+    def stream[T](self, shape: type[T], statement: sa.Executable) -> Iterator[T]:
         """Yield rows as dataclasses, some thousands at a time, for results larger than memory."""
         some = {"yield_per": _AT_ONCE}
         result = self.connection.execute(statement, execution_options=some)
@@ -552,13 +534,13 @@ class Tx:
         """Return the opener of sealed fields; while writing, it raises `Sealed` instead of `UNREADABLE`."""
         return self.open_text if self.is_reading else self.vault.open
 
-    def scalar(self, statement: Executable) -> Any:
+    def scalar(self, statement: sa.Executable) -> Any:
         return self.connection.execute(statement).scalar()
 
-    def insert(self, table: Table, row: Row) -> None:
+    def insert(self, table: sa.Table, row: Row) -> None:
         self.connection.execute(plain_insert(table), dict(row))
 
-    def insert_ignore(self, table: Table, row: Row) -> bool:
+    def insert_ignore(self, table: sa.Table, row: Row) -> bool:
         """Insert unless a unique key is taken; return whether the row is new."""
         statement = insert_or_ignore(self.connection.dialect.name, table)
         # Without the option an INSERT's row count is lost on PostgreSQL.
@@ -566,7 +548,11 @@ class Tx:
         return self.connection.execute(statement, dict(row), execution_options=options).rowcount == 1
 
     def save(
-        self, table: Table, rows: Row | Sequence[Row], keys: Sequence[str] = (), changes: Sequence[str] = ()
+        self,
+        table: sa.Table,
+        rows: Row | Sequence[Row],
+        keys: Sequence[str] = (),
+        changes: Sequence[str] = (),
     ) -> None:
         """Insert rows, or change those with the same key; a row of another business stays as it is.
 
@@ -581,26 +567,31 @@ class Tx:
             dialect = self.connection.dialect.name
             self.execute(_saving(dialect, table, tuple(keys), tuple(changes) or names), rows)
 
-    def upsert(self, table: Table) -> Any:
+    def upsert(self, table: sa.Table) -> Any:
         """Return the dialect's INSERT, with ``on_conflict_do_nothing`` and ``on_conflict_do_update``."""
         return insert_for(self.connection.dialect.name, table)
 
     def change(
-        self, table: Table, business_id: str, row_id: str | int, *where: ColumnElement[bool], **values: Any
+        self,
+        table: sa.Table,
+        business_id: str,
+        row_id: str | int,
+        *where: sa.ColumnElement[bool],
+        **values: Any,
     ) -> bool:
         """Change a row of a business; False when it is gone, or not as ``where`` says."""
-        own = update(table).where(*rows_of(table, business_id, id=row_id), *where)
+        own = sa.update(table).where(*rows_of(table, business_id, id=row_id), *where)
         return self.execute(own.values(**values)).rowcount == 1
 
-    def delete(self, table: Table, business_id: str, **values: Any) -> int:
+    def delete(self, table: sa.Table, business_id: str, **values: Any) -> int:
         """Delete the rows of a business with these values, or one of several; return how many."""
         return self.execute(table.delete().where(*rows_of(table, business_id, **values))).rowcount
 
-    def delete_some(self, table: Table, *where: ColumnElement[bool], most: int = 500) -> int:
+    def delete_some(self, table: sa.Table, *where: sa.ColumnElement[bool], most: int = 500) -> int:
         """Delete at most ``most`` rows that match, and return how many."""
         keys = list(table.primary_key.columns)
-        some = select(*keys).where(*where).limit(most)
-        statement = table.delete().where((tuple_(*keys) if len(keys) > 1 else keys[0]).in_(some))
+        some = sa.select(*keys).where(*where).limit(most)
+        statement = table.delete().where((sa.tuple_(*keys) if len(keys) > 1 else keys[0]).in_(some))
         return self.connection.execute(statement).rowcount
 
     def advisory_locks(self, numbers: Collection[int]) -> None:
@@ -622,7 +613,7 @@ class Tx:
     def share(self, number: int) -> None:
         """Take the shared lock of this number until the transaction ends."""
         if self.locks_rows:
-            self.connection.execute(select(func.pg_advisory_xact_lock_shared(number)))
+            self.connection.execute(sa.select(sa.func.pg_advisory_xact_lock_shared(number)))
 
     def forget_pages(self) -> None:
         """Free SQLite's page cache; for work that reads each row once."""
@@ -638,7 +629,7 @@ class Tx:
 type Work[T] = Callable[[Tx], T]
 
 
-def purging(column: Column[Any], lifetime: timedelta | None = None) -> Callable[[Tx], int]:
+def purging(column: sa.Column[Any], lifetime: timedelta | None = None) -> Callable[[Tx], int]:
     """Return maintenance that deletes some rows older than a lifetime, or past their expiry, and counts them.
 
     ``column`` is the time from which they live, or without a lifetime that of their expiry.
@@ -651,7 +642,7 @@ def purging(column: Column[Any], lifetime: timedelta | None = None) -> Callable[
     return purge
 
 
-def rows_of(table: Table, business_id: Any, **values: Any) -> list[ColumnElement[bool]]:
+def rows_of(table: sa.Table, business_id: Any, **values: Any) -> list[sa.ColumnElement[bool]]:
     """Return the conditions for rows of a business with these values, or one of several."""
     several = {name for name, value in values.items() if isinstance(value, list | tuple | Set)}
     chosen = (
@@ -662,18 +653,18 @@ def rows_of(table: Table, business_id: Any, **values: Any) -> list[ColumnElement
 
 
 @cache
-def plain_insert(table: Table) -> Any:
+def plain_insert(table: sa.Table) -> Any:
     """Return the cached INSERT of a table: building it costs more than running it."""
     return table.insert()
 
 
 @cache
-def insert_or_ignore(dialect: str, table: Table) -> Any:
+def insert_or_ignore(dialect: str, table: sa.Table) -> Any:
     return insert_for(dialect, table).on_conflict_do_nothing()
 
 
 @cache
-def _saving(dialect: str, table: Table, keys: tuple[str, ...], changes: tuple[str, ...]) -> Any:
+def _saving(dialect: str, table: sa.Table, keys: tuple[str, ...], changes: tuple[str, ...]) -> Any:
     """Return the cached INSERT of `Tx.save`."""
     insert = insert_for(dialect, table)
     keys = keys or tuple(table.primary_key.columns.keys())
@@ -684,7 +675,7 @@ def _saving(dialect: str, table: Table, keys: tuple[str, ...], changes: tuple[st
     return insert.on_conflict_do_update(index_elements=keys, set_=changed, where=is_own)
 
 
-def insert_for(dialect: str, table: Table) -> Any:
+def insert_for(dialect: str, table: sa.Table) -> Any:
     return import_module(f"sqlalchemy.dialects.{dialect}").insert(table)
 
 

@@ -6,30 +6,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
-from sqlalchemy import (
-    BindParameter,
-    Boolean,
-    Column,
-    ColumnElement,
-    Index,
-    Integer,
-    String,
-    Table,
-    Text,
-    Update,
-    and_,
-    bindparam,
-    case,
-    exists,
-    false,
-    func,
-    literal,
-    literal_column,
-    select,
-    text,
-    true,
-    update,
-)
+import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
 from contatto.kit import errors
@@ -75,44 +52,46 @@ from contatto.kit.outbound.model import (
 )
 from contatto.kit.vault import row_key
 
-DUE: Final[ColumnElement[bool]] = literal_column("state = 'due'")
+DUE: Final[sa.ColumnElement[bool]] = sa.literal_column("state = 'due'")
 """Condition of due requests, verbatim as in the indexes."""
-_LINED: Final[ColumnElement[bool]] = literal_column("(state = 'due' AND line <> '')")
-FAILED: Final[ColumnElement[bool]] = literal_column("(state = 'dead' OR (state = 'due' AND reason <> ''))")
+_LINED: Final[sa.ColumnElement[bool]] = sa.literal_column("(state = 'due' AND line <> '')")
+FAILED: Final[sa.ColumnElement[bool]] = sa.literal_column(
+    "(state = 'dead' OR (state = 'due' AND reason <> ''))"
+)
 """Condition of dead letters, and of failed jobs with a retry, verbatim as in the index."""
-OVER: Final[ColumnElement[bool]] = literal_column("state IN ('done', 'dismissed')")
+OVER: Final[sa.ColumnElement[bool]] = sa.literal_column("state IN ('done', 'dismissed')")
 """Condition of finished jobs, verbatim as in the index."""
 
-jobs = Table(
+jobs = sa.Table(
     "jobs",
     metadata,
-    Column("id", Serial, primary_key=True, autoincrement=True),
+    sa.Column("id", Serial, primary_key=True, autoincrement=True),
     tenant(),
-    Column("kind", String(128), nullable=False),
-    Column("event_seq", Serial),
-    Column("subject", String(64), nullable=False),
-    Column("destination", String(300), nullable=False),
-    Column("line", String(64), nullable=False),
-    Column("state", Choice(RequestState), nullable=False),
-    Column("attempts", Integer, nullable=False),
+    sa.Column("kind", sa.String(128), nullable=False),
+    sa.Column("event_seq", Serial),
+    sa.Column("subject", sa.String(64), nullable=False),
+    sa.Column("destination", sa.String(300), nullable=False),
+    sa.Column("line", sa.String(64), nullable=False),
+    sa.Column("state", Choice(RequestState), nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
     instant("due_at"),
-    Column("claim", String(36)),
-    Column("is_unsure", Boolean, nullable=False),
+    sa.Column("claim", sa.String(36)),
+    sa.Column("is_unsure", sa.Boolean, nullable=False),
     sealed("progress", nullable=True),
-    Column("reason", Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
     instant("created_at"),
     instant("expires_at", nullable=True),
     instant("failed_at", nullable=True),
     instant("settled_at", nullable=True),
-    Column("is_wanted_again", Boolean, nullable=False, server_default=false()),
-    Index("ix_jobs_event", "event_seq", "kind", unique=True, **only("event_seq IS NOT NULL")),
-    Index("ix_jobs_due", "destination", "business_id", "due_at", "id", **only("state = 'due'")),
-    Index("ix_jobs_waiting", "destination", "due_at", "id", **only("state = 'due'")),
-    Index("ix_jobs_lines", "kind", "line", "id", sqlite_where=_LINED, postgresql_where=_LINED),
-    Index("ix_jobs_failed", "business_id", "id", sqlite_where=FAILED, postgresql_where=FAILED),
-    Index("ix_jobs_expires", "expires_at", **only("state = 'due' AND expires_at IS NOT NULL")),
-    Index("ix_jobs_subject", "business_id", "kind", "subject"),
-    Index("ix_jobs_settled", "settled_at", sqlite_where=OVER, postgresql_where=OVER),
+    sa.Column("is_wanted_again", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Index("ix_jobs_event", "event_seq", "kind", unique=True, **only("event_seq IS NOT NULL")),
+    sa.Index("ix_jobs_due", "destination", "business_id", "due_at", "id", **only("state = 'due'")),
+    sa.Index("ix_jobs_waiting", "destination", "due_at", "id", **only("state = 'due'")),
+    sa.Index("ix_jobs_lines", "kind", "line", "id", sqlite_where=_LINED, postgresql_where=_LINED),
+    sa.Index("ix_jobs_failed", "business_id", "id", sqlite_where=FAILED, postgresql_where=FAILED),
+    sa.Index("ix_jobs_expires", "expires_at", **only("state = 'due' AND expires_at IS NOT NULL")),
+    sa.Index("ix_jobs_subject", "business_id", "kind", "subject"),
+    sa.Index("ix_jobs_settled", "settled_at", sqlite_where=OVER, postgresql_where=OVER),
     info={ROW: ("kind", "subject", "created_at")},
 )
 
@@ -151,12 +130,12 @@ _COPIED: Final = ("business_id", "kind", "subject", "destination", "line")
 def list_requests_of(tx: Tx, business_id: str, kind: str, subjects: Collection[str]) -> list[OutboundRequest]:
     """Return requests by their owner's names."""
     own = rows_of(jobs, business_id, kind=kind, subject=list(subjects))
-    return tx.list(OutboundRequest, select(jobs).where(*own))
+    return tx.list(OutboundRequest, sa.select(jobs).where(*own))
 
 
-def is_unsure(business_id: Column[Any], kind: str, subject: Column[Any]) -> ColumnElement[bool]:
+def is_unsure(business_id: sa.Column[Any], kind: str, subject: sa.Column[Any]) -> sa.ColumnElement[bool]:
     """Return the condition that the last step of a request may have arrived, for a query."""
-    return exists().where(
+    return sa.exists().where(
         jobs.c.business_id == business_id,
         jobs.c.kind == kind,
         jobs.c.subject == subject,
@@ -168,13 +147,13 @@ def mark_requests_done(tx: Tx, business_id: str, kind: str, subject: str) -> Non
     """Settle requests that news of the outside system settled."""
     own = rows_of(jobs, business_id, kind=kind, subject=subject)
     values = {"state": RequestState.DONE, "claim": None, "is_unsure": False, "settled_at": tx.now}
-    tx.execute(update(jobs).where(*own).values(**values, reason="", failed_at=None))
+    tx.execute(sa.update(jobs).where(*own).values(**values, reason="", failed_at=None))
 
 
 def hasten_requests(tx: Tx, business_id: str, kind: str, destination: str, at: datetime) -> None:
     """Retry waiting requests by that time, as their destination is back, or news arrived."""
     own = rows_of(jobs, business_id, kind=kind, destination=destination)
-    waiting = update(jobs).where(DUE, *own, jobs.c.claim.is_(None), jobs.c.due_at > at)
+    waiting = sa.update(jobs).where(DUE, *own, jobs.c.claim.is_(None), jobs.c.due_at > at)
     tx.execute(waiting.values(due_at=at))
 
 
@@ -207,14 +186,14 @@ def record_asked(tx: Tx, steps: Collection[Claimed], until: datetime | None = No
 
 
 def renew_claims(tx: Tx, claims: Collection[str], until: datetime) -> None:
-    statement = update(jobs).where(DUE, jobs.c.claim.in_(list(claims)))
+    statement = sa.update(jobs).where(DUE, jobs.c.claim.in_(list(claims)))
     tx.execute(statement.values(due_at=until))
 
 
-def _changing(*names: str) -> Update:
+def _changing(*names: str) -> sa.Update:
     """Build the cached update of one row."""
-    own = jobs.c.business_id == bindparam("of"), jobs.c.id == bindparam("number")
-    return update(jobs).where(*own).values({name: bindparam(name) for name in names})
+    own = jobs.c.business_id == sa.bindparam("of"), jobs.c.id == sa.bindparam("number")
+    return sa.update(jobs).where(*own).values({name: sa.bindparam(name) for name in names})
 
 
 _ASK: Final = _changing("progress", "is_unsure")
@@ -223,34 +202,34 @@ _OUTCOME: Final = _changing(
     "state", "reason", "claim", "is_unsure", "failed_at", "due_at", "settled_at", "attempts"
 )
 _CLAIMS: Final = (
-    select(jobs.c.claim)
+    sa.select(jobs.c.claim)
     .where(within(jobs.c.business_id, "of"), within(jobs.c.id, "numbers"), jobs.c.state == RequestState.DUE)
     .order_by(jobs.c.id)
     .with_for_update()
 )
 
 
-_AT: Final = bindparam("now", type_=Instant)
-_MOST: Final = bindparam("most", type_=Integer)
-_BUT: Final[BindParameter[Any]] = bindparam("but", type_=String, expanding=True)
+_AT: Final = sa.bindparam("now", type_=Instant)
+_MOST: Final = sa.bindparam("most", type_=sa.Integer)
+_BUT: Final[sa.BindParameter[Any]] = sa.bindparam("but", type_=sa.String, expanding=True)
 
 
-def _comes_first_in_its_line() -> ColumnElement[bool]:
+def _comes_first_in_its_line() -> sa.ColumnElement[bool]:
     earlier = jobs.alias("earlier")
-    return ~exists().where(
-        literal_column("(earlier.state = 'due' AND earlier.line <> '')"),
+    return ~sa.exists().where(
+        sa.literal_column("(earlier.state = 'due' AND earlier.line <> '')"),
         earlier.c.kind == jobs.c.kind,
         earlier.c.line == jobs.c.line,
         earlier.c.id < jobs.c.id,
     )
 
 
-_SAME_DESTINATION: Final = jobs.c.destination == bindparam("destination")
+_SAME_DESTINATION: Final = jobs.c.destination == sa.bindparam("destination")
 # They run after each commit, so they are built once.
 _PLACES: Final = distinct_due(jobs.c.destination, DUE, jobs.c.due_at)
 _DESTINATIONS: Final = _PLACES.where(_PLACES.selected_columns[0].not_in(_BUT))
 _REQUESTS: Final = (
-    select(jobs)
+    sa.select(jobs)
     .where(DUE, _SAME_DESTINATION, jobs.c.due_at <= _AT, _comes_first_in_its_line())
     .order_by(jobs.c.due_at, jobs.c.id)
     .limit(_MOST)
@@ -258,20 +237,20 @@ _REQUESTS: Final = (
 )
 _TURN: Final = _DESTINATIONS.subquery("turn_of")
 _SOME: Final = (
-    select(jobs)
+    sa.select(jobs)
     .where(DUE, jobs.c.destination == _TURN.c.value, jobs.c.due_at <= _AT, _comes_first_in_its_line())
     .order_by(jobs.c.due_at, jobs.c.id)
-    .limit(bindparam("each", type_=Integer))
+    .limit(sa.bindparam("each", type_=sa.Integer))
     .with_for_update(skip_locked=True)
     .lateral("some")
 )
 _ALL_LOCKED: Final = (
-    select(*_SOME.c)
-    .select_from(_TURN.join(_SOME, true()))
+    sa.select(*_SOME.c)
+    .select_from(_TURN.join(_SOME, sa.true()))
     .order_by(_SOME.c.destination, _SOME.c.due_at, _SOME.c.id)
 )
 """Some requests of several destinations, in one round trip."""
-WAITING: Final = Queue(jobs, and_(DUE, _SAME_DESTINATION), jobs.c.due_at, _comes_first_in_its_line())
+WAITING: Final = Queue(jobs, sa.and_(DUE, _SAME_DESTINATION), jobs.c.due_at, _comes_first_in_its_line())
 """Queue of one ``destination``, which is a parameter."""
 
 
@@ -332,27 +311,29 @@ def send_again(tx: Tx, new: NewRequest, plan: RetryPlan) -> None:
 
 def list_failed_jobs(tx: Tx, business_id: str, limit: int) -> list[OutboundRequest]:
     """Return dead jobs of a tenant, then failed ones with a retry, latest failure first."""
-    query = select(jobs).where(FAILED, jobs.c.business_id == business_id)
+    query = sa.select(jobs).where(FAILED, jobs.c.business_id == business_id)
     query = query.order_by(jobs.c.state, jobs.c.failed_at.desc().nulls_last(), jobs.c.id.desc())
     return tx.list(OutboundRequest, query.limit(limit))
 
 
 def find_failed_job(tx: Tx, business_id: str, job_id: int) -> OutboundRequest | None:
     """Return a failed job, locked."""
-    one = select(jobs).where(FAILED, jobs.c.business_id == business_id, jobs.c.id == job_id)
+    one = sa.select(jobs).where(FAILED, jobs.c.business_id == business_id, jobs.c.id == job_id)
     return tx.find(OutboundRequest, one.with_for_update())
 
 
 def list_dead_jobs(tx: Tx, business_id: str, after: int, limit: int) -> list[OutboundRequest]:
     """Return dead letters of a tenant after one of them, oldest first, locked."""
     dead = FAILED, jobs.c.state == RequestState.DEAD
-    query = select(jobs).where(*dead, jobs.c.business_id == business_id, jobs.c.id > after)
+    query = sa.select(jobs).where(*dead, jobs.c.business_id == business_id, jobs.c.id > after)
     return tx.list(OutboundRequest, query.order_by(jobs.c.id).limit(limit).with_for_update())
 
 
 def count_failed_jobs(tx: Tx, business_id: str) -> dict[RequestState, int]:
     """Count the dead jobs, and the failed ones with a retry."""
-    query = select(jobs.c.state, func.count().label("count")).where(FAILED, jobs.c.business_id == business_id)
+    query = sa.select(jobs.c.state, sa.func.count().label("count")).where(
+        FAILED, jobs.c.business_id == business_id
+    )
     rows = tx.execute(query.group_by(jobs.c.state)).mappings()
     return {RequestState(row["state"]): row["count"] for row in rows}
 
@@ -360,7 +341,7 @@ def count_failed_jobs(tx: Tx, business_id: str) -> dict[RequestState, int]:
 def dismiss_dead_jobs(tx: Tx, business_id: str) -> int:
     """Dismiss all dead letters of a tenant, and return how many."""
     own = FAILED, jobs.c.business_id == business_id
-    dead = update(jobs).where(*own, jobs.c.state == RequestState.DEAD)
+    dead = sa.update(jobs).where(*own, jobs.c.state == RequestState.DEAD)
     return tx.execute(dead.values(state=RequestState.DISMISSED, settled_at=tx.now)).rowcount
 
 
@@ -384,9 +365,11 @@ def count_requests(tx: Tx) -> list[RequestCount]:
     group = jobs.c.kind, jobs.c.state
     waits = (jobs.c.state == RequestState.DUE) & jobs.c.claim.is_(None)
     late = waits & (jobs.c.due_at <= tx.now)
-    since = func.min(case((late, jobs.c.due_at))).label("due_since")
+    since = sa.func.min(sa.case((late, jobs.c.due_at))).label("due_since")
     is_open = jobs.c.state.in_((RequestState.DUE, RequestState.DEAD))
-    counted = select(*group, func.count().label("count"), since).where(jobs.c.event_seq.is_(None), is_open)
+    counted = sa.select(*group, sa.func.count().label("count"), since).where(
+        jobs.c.event_seq.is_(None), is_open
+    )
     return tx.list(RequestCount, counted.group_by(*group))
 
 
@@ -420,7 +403,7 @@ type Kinds = Mapping[str, OutboundKind]
 
 UNKNOWN_KIND: Final = timedelta(minutes=10)
 """Delay of requests of a kind that this release does not have."""
-_SHORT_TIMEOUT: Final = text("SET LOCAL lock_timeout = '500ms'")
+_SHORT_TIMEOUT: Final = sa.text("SET LOCAL lock_timeout = '500ms'")
 """In a deadlock the batch fails first, and its requests follow one by one.
 
 After a second PostgreSQL would end either of the two transactions.
@@ -547,7 +530,9 @@ def settle_requests(
         plan = kinds[request.kind].plan
         if isinstance(outcome, Later):
             next_at = tx.now + timedelta(seconds=outcome.after_s)
-            due_at = case((jobs.c.is_wanted_again, literal(tx.now, Instant)), else_=literal(next_at, Instant))
+            due_at = sa.case(
+                (jobs.c.is_wanted_again, sa.literal(tx.now, Instant)), else_=sa.literal(next_at, Instant)
+            )
             values: dict[str, Any] = {
                 "attempts": 0,
                 "claim": None,
@@ -618,7 +603,7 @@ def _run_alone[T, U](
 def expire_requests(tx: Tx, kinds: Kinds) -> int:
     """Settle requests past their lifetime as failed, and return how many."""
     is_over = (jobs.c.expires_at <= tx.now) & (jobs.c.due_at <= tx.now)
-    over = select(jobs).where(DUE, is_over, jobs.c.kind.in_(list(kinds)))
+    over = sa.select(jobs).where(DUE, is_over, jobs.c.kind.in_(list(kinds)))
     over = over.order_by(jobs.c.expires_at).limit(100)
     count = 0
     for request in in_time(tx.list(OutboundRequest, over.with_for_update(skip_locked=True))):

@@ -4,22 +4,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Set
 from typing import Any, Final
 
-from sqlalchemy import (
-    ColumnElement,
-    LargeBinary,
-    String,
-    Table,
-    bindparam,
-    case,
-    cast,
-    func,
-    literal,
-    literal_column,
-    or_,
-    select,
-    union_all,
-    update,
-)
+import sqlalchemy as sa
 
 from contatto.capture.model import Field
 from contatto.kit.db.statements import PreparedQuery, Query, write_rows
@@ -54,14 +39,14 @@ def history_row(vault: Vault, business_id: str, step: HistoryEntry) -> dict[str,
     return row_of(step) | {"business_id": business_id, "detail": detail}
 
 
-def _change_one(table: Table) -> Any:
-    return update(table).where(*rows_of(table, bindparam("of_business"), id=bindparam("of_id")))
+def _change_one(table: sa.Table) -> Any:
+    return sa.update(table).where(*rows_of(table, sa.bindparam("of_business"), id=sa.bindparam("of_id")))
 
 
-_MOMENT: Final = bindparam("moment", type_=Instant())
+_MOMENT: Final = sa.bindparam("moment", type_=Instant())
 SET_ACTIVITY: Final = _change_one(leads).values(
-    name=bindparam("now_name", type_=LargeBinary()),
-    name_key=bindparam("now_key", type_=String()),
+    name=sa.bindparam("now_name", type_=sa.LargeBinary()),
+    name_key=sa.bindparam("now_key", type_=sa.String()),
     updated_at=_MOMENT,
 )
 _STARTS: Final = {table: _change_one(table).values(created_at=_MOMENT) for table in (leads, contact_points)}
@@ -69,14 +54,14 @@ _STARTS: Final = {table: _change_one(table).values(created_at=_MOMENT) for table
 
 LEADS_OF_PERSONS: Final = PreparedQuery(
     Lead,
-    select(leads)
-    .where(leads.c.business_id == bindparam("of"), within(leads.c.person_id, "persons"))
+    sa.select(leads)
+    .where(leads.c.business_id == sa.bindparam("of"), within(leads.c.person_id, "persons"))
     .order_by(leads.c.id)
     .with_for_update(),
 )
 
 
-def record_starts(tx: Tx, business_id: str, table: Table, moved: Iterable[Lead | ContactPoint]) -> None:
+def record_starts(tx: Tx, business_id: str, table: sa.Table, moved: Iterable[Lead | ContactPoint]) -> None:
     """Move back the creation times of leads or contact points, after an earlier message came in late."""
     rows = [{"of_business": business_id, "of_id": item.id, "moment": item.created_at} for item in moved]
     write_rows(tx, _STARTS[table], rows)
@@ -84,43 +69,43 @@ def record_starts(tx: Tx, business_id: str, table: Table, moved: Iterable[Lead |
 
 _AT_ONCE: Final = 500
 _VALUES_AT_ONCE: Final = 5_000
-_BUSINESS: Final = bindparam("of", type_=String())
+_BUSINESS: Final = sa.bindparam("of", type_=sa.String())
 
 
-def _pairs(facet: rules.Facet, lead_id: ColumnElement[Any], value: ColumnElement[Any]) -> Any:
+def _pairs(facet: rules.Facet, lead_id: sa.ColumnElement[Any], value: sa.ColumnElement[Any]) -> Any:
     table = lead_id.table
     conditions = (table.c.business_id == _BUSINESS, within(lead_id, "ids"))
-    return select(lead_id.label("lead_id"), literal(facet.value).label("facet"), value.label("value")).where(
-        *conditions
-    )
+    return sa.select(
+        lead_id.label("lead_id"), sa.literal(facet.value).label("facet"), value.label("value")
+    ).where(*conditions)
 
 
 _POINT: Final = contact_points.c
-_IS_PHONE: Final = or_(*(_POINT.field == field for field in rules.PHONES))
+_IS_PHONE: Final = sa.or_(*(_POINT.field == field for field in rules.PHONES))
 """An IN would be spelled out each time."""
 _PAIRS: Final = Query(
-    union_all(
-        _pairs(rules.Facet.ORIGIN, leads.c.id, cast(leads.c.origin, String)),
-        _pairs(rules.Facet.ORIGIN, _POINT.lead_id, cast(_POINT.origin, String)),
-        _pairs(rules.Facet.ORIGIN, evidence.c.lead_id, cast(evidence.c.origin, String)),
-        _pairs(rules.Facet.REACH, _POINT.lead_id, case((_IS_PHONE, rules.PHONE), else_=rules.EMAIL)).where(
-            or_(_IS_PHONE, _POINT.field == Field.EMAIL), _POINT.wrong_at.is_(None)
+    sa.union_all(
+        _pairs(rules.Facet.ORIGIN, leads.c.id, sa.cast(leads.c.origin, sa.String)),
+        _pairs(rules.Facet.ORIGIN, _POINT.lead_id, sa.cast(_POINT.origin, sa.String)),
+        _pairs(rules.Facet.ORIGIN, evidence.c.lead_id, sa.cast(evidence.c.origin, sa.String)),
+        _pairs(rules.Facet.REACH, _POINT.lead_id, sa.case((_IS_PHONE, rules.PHONE), else_=rules.EMAIL)).where(
+            sa.or_(_IS_PHONE, _POINT.field == Field.EMAIL), _POINT.wrong_at.is_(None)
         ),
         _pairs(rules.Facet.COUNTRY, _POINT.lead_id, _POINT.country).where(_POINT.country.is_not(None)),
         _pairs(rules.Facet.LABEL, lead_labels.c.lead_id, lead_labels.c.label_id),
-        _pairs(rules.Facet.SIGN, lead_labels.c.lead_id, literal(rules.LABELLED)),
+        _pairs(rules.Facet.SIGN, lead_labels.c.lead_id, sa.literal(rules.LABELLED)),
         _pairs(rules.Facet.FORM, lead_entries.c.lead_id, lead_entries.c.form_id),
-        _pairs(rules.Facet.SIGN, lead_entries.c.lead_id, literal(rules.CONSENT)).where(
+        _pairs(rules.Facet.SIGN, lead_entries.c.lead_id, sa.literal(rules.CONSENT)).where(
             lead_entries.c.consented
         ),
     )
 )
 _POINTS: Final = Query(
-    select(contact_points.c.lead_id, contact_points.c.value_index).where(
+    sa.select(contact_points.c.lead_id, contact_points.c.value_index).where(
         contact_points.c.business_id == _BUSINESS, within(contact_points.c.lead_id, "ids")
     )
 )
-_ALL_HAVING: Final = select(contact_points.c.lead_id, contact_points.c.value_index).where(
+_ALL_HAVING: Final = sa.select(contact_points.c.lead_id, contact_points.c.value_index).where(
     contact_points.c.business_id == _BUSINESS, within(contact_points.c.value_index, "values")
 )
 _HAVING: Final = Query(_ALL_HAVING)
@@ -135,31 +120,33 @@ _OTHER_LEADS: Final = ~within(contact_points.c.lead_id, "but")
 _ENDS: Final = Query(
     _ALL_HAVING.where(_OTHER_LEADS)
     .with_only_columns(
-        contact_points.c.value_index, func.min(contact_points.c.lead_id), func.max(contact_points.c.lead_id)
+        contact_points.c.value_index,
+        sa.func.min(contact_points.c.lead_id),
+        sa.func.max(contact_points.c.lead_id),
     )
     .group_by(contact_points.c.value_index)
 )
 
 
 _OWN_POINTS, _OTHER_POINTS = contact_points.alias("own"), contact_points.alias("other")
-_ANOTHER: Final = select(_OTHER_POINTS.c.lead_id).where(
+_ANOTHER: Final = sa.select(_OTHER_POINTS.c.lead_id).where(
     _OTHER_POINTS.c.business_id == _BUSINESS,
     _OTHER_POINTS.c.value_index == _OWN_POINTS.c.value_index,
     ~within(_OTHER_POINTS.c.lead_id, "but"),
 )
 _FIRST, _LAST = (
-    _ANOTHER.order_by(order).limit(literal_column("1")).scalar_subquery()
+    _ANOTHER.order_by(order).limit(sa.literal_column("1")).scalar_subquery()
     for order in (_OTHER_POINTS.c.lead_id, _OTHER_POINTS.c.lead_id.desc())
 )
 _SOUGHT_ENDS: Final = Query(
-    select(_OWN_POINTS.c.value_index, _FIRST, _LAST).where(
+    sa.select(_OWN_POINTS.c.value_index, _FIRST, _LAST).where(
         _OWN_POINTS.c.business_id == _BUSINESS, within(_OWN_POINTS.c.lead_id, "but")
     )
 )
 """The first and last lead of each value, with a seek at either end of the index; for SQLite only."""
-_IS_MARKED: Final = leads.c.facets.contains(literal_column(f"' {rules.TWIN_WORD} '"))
+_IS_MARKED: Final = leads.c.facets.contains(sa.literal_column(f"' {rules.TWIN_WORD} '"))
 _SHOWN: Final = Query(
-    select(leads.c.id, leads.c.facets).where(
+    sa.select(leads.c.id, leads.c.facets).where(
         leads.c.business_id == _BUSINESS, within(leads.c.id, "ids"), leads.c.hidden_at.is_(None)
     )
 )
@@ -170,12 +157,12 @@ _UNMARKED: Final = Query(
     .distinct()
 )
 _OWN: Final = Query(
-    select(leads.c.id, leads.c.facets).where(leads.c.business_id == _BUSINESS, within(leads.c.id, "ids"))
+    sa.select(leads.c.id, leads.c.facets).where(leads.c.business_id == _BUSINESS, within(leads.c.id, "ids"))
 )
 _SET_FACETS: Final = (
-    update(leads)
-    .where(*rows_of(leads, bindparam("of"), id=bindparam("of_lead")))
-    .values(facets=bindparam("now"))
+    sa.update(leads)
+    .where(*rows_of(leads, sa.bindparam("of"), id=sa.bindparam("of_lead")))
+    .values(facets=sa.bindparam("now"))
 )
 
 
@@ -220,10 +207,10 @@ def list_sharing_leads(tx: Tx, business_id: str, lead_ids: Collection[str]) -> s
 
 
 MARK_TWIN: Final = (  # of leads that share a contact value; their other facets are current
-    update(leads)
-    .where(*rows_of(leads, bindparam("of"), id=bindparam("of_lead")), ~_IS_MARKED)
-    .where(func.length(leads.c.facets) < literal_column(str(rules.LONGEST - len(rules.TWIN_WORD))))
-    .values(facets=leads.c.facets + literal_column(f"'{rules.TWIN_WORD} '"))
+    sa.update(leads)
+    .where(*rows_of(leads, sa.bindparam("of"), id=sa.bindparam("of_lead")), ~_IS_MARKED)
+    .where(sa.func.length(leads.c.facets) < sa.literal_column(str(rules.LONGEST - len(rules.TWIN_WORD))))
+    .values(facets=leads.c.facets + sa.literal_column(f"'{rules.TWIN_WORD} '"))
 )
 
 

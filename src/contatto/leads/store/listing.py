@@ -5,24 +5,8 @@ from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, time, timedelta
 from typing import Any, Final
 
-from sqlalchemy import (
-    CTE,
-    ColumnElement,
-    Integer,
-    Row,
-    Select,
-    and_,
-    bindparam,
-    false,
-    func,
-    literal,
-    not_,
-    or_,
-    select,
-    true,
-    tuple_,
-    union_all,
-)
+import sqlalchemy as sa
+from sqlalchemy import select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
@@ -51,7 +35,7 @@ from contatto.measurement.model import Attribution, ConversionKind, MeasuredAd
 from contatto.measurement.store import conversions, measured_ads
 
 
-def unerased_leads(business_id: str) -> Select[Any]:
+def unerased_leads(business_id: str) -> sa.Select[Any]:
     """Return the leads of a business without the tombstones of those that were erased."""
     return select(leads).where(leads.c.business_id == business_id, leads.c.erased_at.is_(None))
 
@@ -74,7 +58,7 @@ def list_leads_by_id(tx: Tx, business_id: str, lead_ids: set[str]) -> dict[str, 
 
 _POINTS: Final = Query(
     select(*(contact_points.c[field.name] for field in fields(ContactPoint)))
-    .where(contact_points.c.business_id == bindparam("of"), within(contact_points.c.lead_id, "ids"))
+    .where(contact_points.c.business_id == sa.bindparam("of"), within(contact_points.c.lead_id, "ids"))
     .order_by(contact_points.c.created_at, contact_points.c.id)
 )
 
@@ -156,7 +140,7 @@ def list_entries(tx: Tx, business_id: str, lead_id: str) -> list[FormEntry]:
 def list_form_names(tx: Tx, business_id: str) -> list[tuple[str, str]]:
     """Return the forms of leads, with their latest names; each is a jump in the index, not a scan."""
     condition = lead_entries.c.business_id == business_id
-    next_one = select(func.min(lead_entries.c.form_id)).where(condition)
+    next_one = select(sa.func.min(lead_entries.c.form_id)).where(condition)
     latest = select(lead_entries.c.form_name).where(condition).order_by(lead_entries.c.at.desc()).limit(1)
     names: list[tuple[str, str]] = []
     last = ""
@@ -170,8 +154,8 @@ type Credit = tuple[Attribution, MeasuredAd]
 
 
 def earned_elsewhere(
-    lead_id: ColumnElement[str], business_id: str, ad_account_id: str
-) -> ColumnElement[bool]:
+    lead_id: sa.ColumnElement[str], business_id: str, ad_account_id: str
+) -> sa.ColumnElement[bool]:
     """Return the condition that an ad of another ad account of ours earned a lead.
 
     A lead without an ad, or of an ad on another platform, belongs to every account.
@@ -192,7 +176,7 @@ def earned_elsewhere(
 
 def is_earned_elsewhere(tx: Tx, business_id: str, lead_id: str, ad_account_id: str) -> bool:
     """Report whether an ad of another ad account of ours earned the lead."""
-    return bool(tx.scalar(select(earned_elsewhere(literal(lead_id), business_id, ad_account_id))))
+    return bool(tx.scalar(select(earned_elsewhere(sa.literal(lead_id), business_id, ad_account_id))))
 
 
 def list_member_names(tx: Tx, business_id: str) -> dict[str, str]:
@@ -218,7 +202,7 @@ def list_credits(tx: Tx, business_id: str, lead_ids: set[str]) -> dict[str, Cred
     }
 
 
-def list_winning_ads(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dict[str, Row[Any]]:
+def list_winning_ads(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dict[str, sa.Row[Any]]:
     """Return the names of the ad of each lead that an ad earned, its ad group and campaign, for lists."""
     names = (measured_ads.c.campaign_name, measured_ads.c.ad_group_name, measured_ads.c.ad_name)
     query = (
@@ -234,7 +218,7 @@ def list_winning_ads(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dic
     return {row.subject_id: row for row in tx.execute(query)}
 
 
-type Condition = ColumnElement[bool]
+type Condition = sa.ColumnElement[bool]
 _SHARERS: Final = 500
 """Up to this many leads with a contact value, a search lists their ids; beyond, it uses a subquery."""
 
@@ -246,7 +230,7 @@ _MOST_WORDS: Final = 8
 class place_of(FunctionElement[int]):  # noqa: N801  # reads as the SQL that it becomes
     """Return the position of a text in another, from 1; 0 if it is absent. Engines differ in its name."""
 
-    type = Integer()
+    type = sa.Integer()
     inherit_cache = True
 
 
@@ -260,14 +244,14 @@ def _strpos(element: Any, compiler: Any, **more: Any) -> str:
     return f"strpos({compiler.process(element.clauses, **more)})"
 
 
-def _one_of(column: ColumnElement[Any], values: Select[Any], engine: str) -> Condition:
+def _one_of(column: sa.ColumnElement[Any], values: sa.Select[Any], engine: str) -> Condition:
     """Return the condition that a column is in the result of a select.
 
     PostgreSQL looks up each value of an array in the index. A select would become a join over all leads,
     which takes three times as long.
     """
     if engine == "postgresql":
-        return column == func.any(func.array(values.scalar_subquery()))
+        return column == sa.func.any(sa.func.array(values.scalar_subquery()))
     return column.in_(values)
 
 
@@ -283,15 +267,15 @@ class Conditions:
     base: list[Condition]
     parts: list[Condition]
 
-    def select(self, *what: Any) -> Select[Any]:
-        return select(*what).where(*self.base, or_(*self.parts))
+    def select(self, *what: Any) -> sa.Select[Any]:
+        return select(*what).where(*self.base, sa.or_(*self.parts))
 
 
 def find_conditions(
     tx: Tx,
     business_id: str,
     lead_filter: rules.LeadFilter,
-    texts: CTE | None = None,
+    texts: sa.CTE | None = None,
     *,
     is_probed: bool = False,
 ) -> Conditions:
@@ -321,16 +305,18 @@ def find_conditions(
         *_own(lead_filter),
         *faceted,
         *(context.earned_by(column.in_(numbers)) for column, numbers in earned_by if numbers),
-        *([or_(*named)] if named else []),
-        *([or_(*synced)] if synced else []),
+        *([sa.or_(*named)] if named else []),
+        *([sa.or_(*synced)] if synced else []),
     ]
     if lead_filter.scores:
         spans = [lead_scores.c.score.between(*rules.BANDS[band]) for band in lead_filter.scores]
-        scored = select(lead_scores.c.lead_id).where(lead_scores.c.business_id == business_id, or_(*spans))
+        scored = select(lead_scores.c.lead_id).where(lead_scores.c.business_id == business_id, sa.or_(*spans))
         chips.append(context.named_by(scored))
     if chips:
         base.append(_joined(lead_filter, chips))
-    return Conditions(base, _search_conditions(context, lead_filter.text) if lead_filter.text else [true()])
+    return Conditions(
+        base, _search_conditions(context, lead_filter.text) if lead_filter.text else [sa.true()]
+    )
 
 
 def _listed(business_id: str) -> list[Condition]:
@@ -338,7 +324,7 @@ def _listed(business_id: str) -> list[Condition]:
 
 
 def _joined(lead_filter: rules.LeadFilter, conditions: list[Condition]) -> Condition:
-    return or_(*conditions) if lead_filter.any_of else and_(*conditions)
+    return sa.or_(*conditions) if lead_filter.any_of else sa.and_(*conditions)
 
 
 def _own(lead_filter: rules.LeadFilter) -> list[Condition]:
@@ -349,7 +335,9 @@ def _own(lead_filter: rules.LeadFilter) -> list[Condition]:
     if lead_filter.owners:
         of_members = leads.c.owner_id.in_([owner for owner in lead_filter.owners if owner != rules.NOBODY])
         conditions.append(
-            or_(of_members, leads.c.owner_id.is_(None)) if rules.NOBODY in lead_filter.owners else of_members
+            sa.or_(of_members, leads.c.owner_id.is_(None))
+            if rules.NOBODY in lead_filter.owners
+            else of_members
         )
     days: list[Condition] = []
     if lead_filter.since is not None:
@@ -357,10 +345,10 @@ def _own(lead_filter: rules.LeadFilter) -> list[Condition]:
     if lead_filter.until is not None:
         end = datetime.combine(lead_filter.until, time(), UTC) + timedelta(days=1)
         days.append(leads.c.created_at < end)
-    return [*conditions, and_(*days)] if days else conditions
+    return [*conditions, sa.and_(*days)] if days else conditions
 
 
-def _worded(lead_filter: rules.LeadFilter, text: ColumnElement[str]) -> list[Condition]:
+def _worded(lead_filter: rules.LeadFilter, text: sa.ColumnElement[str]) -> list[Condition]:
     """Return the conditions of a filter on a text of facets, such as `leads.facets`."""
 
     def word(facet: rules.Facet, value: str) -> Condition:
@@ -370,15 +358,15 @@ def _worded(lead_filter: rules.LeadFilter, text: ColumnElement[str]) -> list[Con
     reach = {
         rules.Has.PHONE: phone,
         rules.Has.EMAIL: email,
-        rules.Has.NO_PHONE: not_(phone),
-        rules.Has.NO_EMAIL: not_(email),
+        rules.Has.NO_PHONE: sa.not_(phone),
+        rules.Has.NO_EMAIL: sa.not_(email),
     }
     labelled, agreed = word(rules.Facet.SIGN, rules.LABELLED), word(rules.Facet.SIGN, rules.CONSENT)
-    consents = {rules.Agreed.GIVEN: agreed, rules.Agreed.NONE: not_(agreed)}
+    consents = {rules.Agreed.GIVEN: agreed, rules.Agreed.NONE: sa.not_(agreed)}
     groups = (
         [word(rules.Facet.ORIGIN, origin.value) for origin in lead_filter.origins],
         [
-            not_(labelled) if label == rules.NOBODY else word(rules.Facet.LABEL, label)
+            sa.not_(labelled) if label == rules.NOBODY else word(rules.Facet.LABEL, label)
             for label in lead_filter.labels
         ],
         [word(rules.Facet.COUNTRY, country) for country in lead_filter.countries],
@@ -387,7 +375,7 @@ def _worded(lead_filter: rules.LeadFilter, text: ColumnElement[str]) -> list[Con
         [consents[consent] for consent in lead_filter.consents],
         [word(rules.Facet.SIGN, rules.TWIN)] if lead_filter.twins else [],
     )
-    return [or_(*group) for group in groups if group]
+    return [sa.or_(*group) for group in groups if group]
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,7 +386,7 @@ class _FilterContext:
     business_id: str
     is_probed: bool
 
-    def named_by(self, ids: Select[Any]) -> Condition:
+    def named_by(self, ids: sa.Select[Any]) -> Condition:
         """Match leads with these ids, and the target leads of merged ones."""
         merged = select(leads.c.merged_into).where(
             leads.c.business_id == self.business_id, leads.c.merged_into.is_not(None), leads.c.id.in_(ids)
@@ -408,7 +396,7 @@ class _FilterContext:
         if self.is_probed:
             (column,) = ids.selected_columns
             condition = ids.where(column == leads.c.id).exists()
-        return or_(condition, leads.c.id.in_(target_ids)) if target_ids else condition
+        return sa.or_(condition, leads.c.id.in_(target_ids)) if target_ids else condition
 
     def earned_by(self, which: Condition) -> Condition:
         """Match leads that some ads earned."""
@@ -431,10 +419,10 @@ def _search_conditions(context: _FilterContext, text: str) -> list[Condition]:
     conditions = [match_words(leads.c.name_key, text)]
     if ids := list(tx.execute(by_value.limit(_SHARERS + 1)).scalars()):
         is_sharing = leads.c.id.in_(by_value if len(ids) > _SHARERS else ids)
-        conditions = [or_(*conditions, is_sharing)]
+        conditions = [sa.or_(*conditions, is_sharing)]
     mark = rules.visitor_mark(text)
     if mark is not None:
-        conditions.append(and_(leads.c.name_key == "", match_mark(leads.c.person_id, mark)))
+        conditions.append(sa.and_(leads.c.name_key == "", match_mark(leads.c.person_id, mark)))
     names = (measured_ads.c.ad_name, measured_ads.c.ad_group_name, measured_ads.c.campaign_name)
     is_named: list[Condition] = [name.icontains(text, autoescape=True) for name in names]
     number = read_number(text)
@@ -442,7 +430,7 @@ def _search_conditions(context: _FilterContext, text: str) -> list[Condition]:
         numbers = (measured_ads.c.ad_number, measured_ads.c.ad_group_number, measured_ads.c.campaign_number)
         is_named += [column == number for column in numbers]
     of_business = select(measured_ads.c.ad_id).where(measured_ads.c.business_id == business_id)
-    ads = list(tx.execute(of_business.where(or_(*is_named)).limit(500)).scalars())
+    ads = list(tx.execute(of_business.where(sa.or_(*is_named)).limit(500)).scalars())
     if ads:
         conditions.append(context.earned_by(measured_ads.c.ad_id.in_(ads)))
     if number is not None:
@@ -450,12 +438,12 @@ def _search_conditions(context: _FilterContext, text: str) -> list[Condition]:
     return conditions
 
 
-def match_words(name_key: ColumnElement[str], text: str) -> Condition:
+def match_words(name_key: sa.ColumnElement[str], text: str) -> Condition:
     """Match names that hold all words of a search, in any order; one letter matches a word's beginning."""
-    spaced = literal(" ").concat(name_key)
+    spaced = sa.literal(" ").concat(name_key)
     words = rules.fold_text(text).split()[:_MOST_WORDS]
-    return and_(
-        true() if words else false(),
+    return sa.and_(
+        sa.true() if words else sa.false(),
         *(
             place_of(spaced, f" {word}") > 0 if rules.is_initial(word) else place_of(name_key, word) > 0
             for word in words
@@ -463,14 +451,16 @@ def match_words(name_key: ColumnElement[str], text: str) -> Condition:
     )
 
 
-def match_mark(person_id: ColumnElement[str], mark: str) -> Condition:
+def match_mark(person_id: sa.ColumnElement[str], mark: str) -> Condition:
     """Match persons by a prefix of hexadecimal digits of their id, with the index of ids."""
-    return and_(person_id >= mark, person_id < f"{mark}g") if mark else true()
+    return sa.and_(person_id >= mark, person_id < f"{mark}g") if mark else sa.true()
 
 
 def list_phone_countries(tx: Tx, business_id: str) -> list[str]:
     """Return the countries of the phone numbers that leads have; each is a jump in the index, not a scan."""
-    next_one = select(func.min(contact_points.c.country)).where(contact_points.c.business_id == business_id)
+    next_one = select(sa.func.min(contact_points.c.country)).where(
+        contact_points.c.business_id == business_id
+    )
     countries = [""]
     while country := tx.scalar(next_one.where(contact_points.c.country > countries[-1])):
         countries.append(country)
@@ -497,7 +487,7 @@ class Matches:
     """Number of leads that match a filter, and a query for them if they are few."""
 
     total: int
-    few: Select[Any] | None
+    few: sa.Select[Any] | None
 
 
 def find_matches(
@@ -519,7 +509,7 @@ def find_matches(
         and not (lead_filter.any_of and (lead_filter.statuses or lead_filter.owners))
     ):
         # The outer join makes SQLite begin with the texts; one without matching leads yields an empty row.
-        is_of_text = and_(leads.c.facets == texts.c.text, *_listed(business_id), *_own(lead_filter))
+        is_of_text = sa.and_(leads.c.facets == texts.c.text, *_listed(business_id), *_own(lead_filter))
         by_text = select(leads).select_from(texts.outerjoin(leads, is_of_text))
         return Matches(total, by_text.where(_joined(lead_filter, _worded(lead_filter, texts.c.text))))
     return Matches(total, conditions.select(leads))
@@ -542,7 +532,7 @@ def _find_of_search(tx: Tx, business_id: str, conditions: Conditions) -> Matches
         return Matches(_count(tx, conditions), None)
     if many:
         ((part, total),) = many
-        is_other = leads.c.id.in_(ids) & not_(part)
+        is_other = leads.c.id.in_(ids) & sa.not_(part)
         return Matches(total + (_count(tx, replace(conditions, parts=[is_other])) if ids else 0), None)
     # The expression hides the index by tenant: SQLite would read all its leads instead of some hundred ids.
     few = select(leads).where(leads.c.business_id.concat("") == business_id, leads.c.id.in_(ids))
@@ -595,7 +585,7 @@ def find_newest_lead(
 ) -> Lead | None:
     """Return the newest of the matching leads that no ad of another ad account earned."""
     statement = find_conditions(tx, business_id, lead_filter, is_probed=True).select(leads)
-    own = statement.where(not_(earned_elsewhere(leads.c.id, business_id, ad_account_id)))
+    own = statement.where(sa.not_(earned_elsewhere(leads.c.id, business_id, ad_account_id)))
     return tx.find(Lead, own.order_by(*_order(rules.USUAL_SORT, leads.c)).limit(1))
 
 
@@ -604,7 +594,7 @@ def count_leads(tx: Tx, business_id: str, lead_filter: rules.LeadFilter) -> int:
     return _count(tx, find_conditions(tx, business_id, lead_filter, texts=texts))
 
 
-def _few_texts(tx: Tx, business_id: str, lead_filter: rules.LeadFilter) -> CTE | None:
+def _few_texts(tx: Tx, business_id: str, lead_filter: rules.LeadFilter) -> sa.CTE | None:
     """Return the texts of facets if they are few and suffice for a filter; else None.
 
     Many leads have the same text. A filter of facets and other columns of their index first finds the texts
@@ -615,20 +605,22 @@ def _few_texts(tx: Tx, business_id: str, lead_filter: rules.LeadFilter) -> CTE |
         return None
     # Each text is a jump in the index.
     listed = _listed(business_id)
-    first = select(func.min(leads.c.facets)).where(*listed).scalar_subquery()
-    texts = select(first.label("text"), literal(1).label("place")).cte("texts", recursive=True)
-    following = select(func.min(leads.c.facets)).where(*listed, leads.c.facets > texts.c.text)
+    first = select(sa.func.min(leads.c.facets)).where(*listed).scalar_subquery()
+    texts = select(first.label("text"), sa.literal(1).label("place")).cte("texts", recursive=True)
+    following = select(sa.func.min(leads.c.facets)).where(*listed, leads.c.facets > texts.c.text)
     further = select(following.correlate(texts).scalar_subquery(), texts.c.place + 1)
     texts = texts.union_all(further.where(texts.c.text.is_not(None), texts.c.place <= MOST_TEXTS))
-    return texts if tx.scalar(select(func.count(texts.c.text))) <= MOST_TEXTS else None
+    return texts if tx.scalar(select(sa.func.count(texts.c.text))) <= MOST_TEXTS else None
 
 
 def _count(tx: Tx, conditions: Conditions) -> int:
     """Count the matches of each part that no earlier part has."""
     total = 0
     for position, part in enumerate(conditions.parts):
-        fresh = [not_(part) for part in conditions.parts[:position]]
-        total += int(tx.scalar(select(func.count()).select_from(leads).where(*conditions.base, part, *fresh)))
+        fresh = [sa.not_(part) for part in conditions.parts[:position]]
+        total += int(
+            tx.scalar(select(sa.func.count()).select_from(leads).where(*conditions.base, part, *fresh))
+        )
     return total
 
 
@@ -636,17 +628,17 @@ def count_leads_by_status(tx: Tx, business_id: str) -> dict[LeadStatus, int]:
     """Count leads by status, one query each: a GROUP BY takes longer."""
     shown = (leads.c.business_id == business_id, leads.c.hidden_at.is_(None))
     parts = [
-        select(literal(status.value), func.count()).where(*shown, leads.c.status == status)
+        select(sa.literal(status.value), sa.func.count()).where(*shown, leads.c.status == status)
         for status in LeadStatus
     ]
-    counted = map(tuple, tx.execute(union_all(*parts)))
+    counted = map(tuple, tx.execute(sa.union_all(*parts)))
     return {LeadStatus(status): count for status, count in counted if count}
 
 
 def count_leads_since(tx: Tx, business_id: str, moment: datetime) -> int:
     """Count the leads since a moment, without test leads."""
     listed = leads.c.business_id == business_id, leads.c.hidden_at.is_(None), leads.c.is_test.is_(False)
-    count = select(func.count()).select_from(leads).where(*listed, leads.c.created_at >= moment)
+    count = select(sa.func.count()).select_from(leads).where(*listed, leads.c.created_at >= moment)
     return int(tx.scalar(count))
 
 
@@ -669,12 +661,14 @@ def list_leads_after(
     """Return the next matching leads after one, newest first: for downloads of any size, page by page."""
     statement = find_conditions(tx, business_id, lead_filter).select(leads)
     if last is not None:
-        place = tuple_(leads.c.created_at, leads.c.id)
-        statement = statement.where(place < tuple_(literal(last.created_at, Instant), literal(last.id)))
+        place = sa.tuple_(leads.c.created_at, leads.c.id)
+        statement = statement.where(
+            place < sa.tuple_(sa.literal(last.created_at, Instant), sa.literal(last.id))
+        )
     return tx.list(Lead, statement.order_by(leads.c.created_at.desc(), leads.c.id.desc()).limit(limit))
 
 
-def _order(sort: str, columns: Any) -> list[ColumnElement[Any]]:
+def _order(sort: str, columns: Any) -> list[sa.ColumnElement[Any]]:
     names = _KEYS.get(sort.removeprefix("-"))
     if names is None:
         return _order(rules.USUAL_SORT, columns)
