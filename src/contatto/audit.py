@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any, Final
 
-from sqlalchemy import Column, Index, String, Table, bindparam, func, select
+import sqlalchemy as sa
 
 from contatto.kit.db.statements import write_rows
 from contatto.kit.db.tx import Ids, Serial, Tx, instant, metadata, row_of, tenant, text
@@ -245,29 +245,29 @@ def chain_holds(entries: Sequence[AuditEntry]) -> bool:
     return linked and all(entry.digest == entry_digest(entry) for entry in entries)
 
 
-audit_entries = Table(
+audit_entries = sa.Table(
     "audit_entries",
     metadata,
-    Column("seq", Serial, primary_key=True, autoincrement=True),
+    sa.Column("seq", Serial, primary_key=True, autoincrement=True),
     tenant(),
     instant("at"),
-    Column("actor_id", String(64), nullable=False),
+    sa.Column("actor_id", sa.String(64), nullable=False),
     text("actor"),
     text("act"),
     text("object"),
-    Column("request_id", String(64), nullable=False),
-    Column("before", String(64), nullable=False),
-    Column("digest", String(64), nullable=False),
+    sa.Column("request_id", sa.String(64), nullable=False),
+    sa.Column("before", sa.String(64), nullable=False),
+    sa.Column("digest", sa.String(64), nullable=False),
     text("seen", default=""),
-    Index("ix_audit_entries_business_id", "business_id", "seq"),
-    Index("ix_audit_entries_of_object", "business_id", "object", "seq"),
+    sa.Index("ix_audit_entries_business_id", "business_id", "seq"),
+    sa.Index("ix_audit_entries_of_object", "business_id", "object", "seq"),
 )
 
 
 _INSERT: Final = audit_entries.insert()
 _LAST: Final = (
-    select(audit_entries.c.digest)
-    .where(audit_entries.c.business_id == bindparam("of_business"))
+    sa.select(audit_entries.c.digest)
+    .where(audit_entries.c.business_id == sa.bindparam("of_business"))
     .order_by(audit_entries.c.seq.desc())
     .limit(1)
 )
@@ -298,14 +298,14 @@ def append_records(tx: Tx, records: Sequence[AuditRecord]) -> list[None]:
 
 def list_audit_entries(tx: Tx, business_id: str, span: tuple[int, int]) -> list[AuditEntry]:
     """Return entries, latest first; ``span`` is offset and limit."""
-    in_business = select(audit_entries).where(audit_entries.c.business_id == business_id)
+    in_business = sa.select(audit_entries).where(audit_entries.c.business_id == business_id)
     latest = in_business.order_by(audit_entries.c.seq.desc()).offset(span[0]).limit(span[1])
     return tx.list(AuditEntry, latest)
 
 
 def list_acts_on(tx: Tx, business_id: str, act: str, object_: str, limit: int) -> list[AuditEntry]:
     """Return entries of one action on exactly this object, latest first."""
-    on_object = select(audit_entries).where(
+    on_object = sa.select(audit_entries).where(
         audit_entries.c.business_id == business_id,
         audit_entries.c.object == object_,
         audit_entries.c.act == act,
@@ -314,7 +314,7 @@ def list_acts_on(tx: Tx, business_id: str, act: str, object_: str, limit: int) -
 
 
 def count_audit_entries(tx: Tx, business_id: str) -> int:
-    in_business = select(func.count()).where(audit_entries.c.business_id == business_id)
+    in_business = sa.select(sa.func.count()).where(audit_entries.c.business_id == business_id)
     return int(tx.scalar(in_business))
 
 

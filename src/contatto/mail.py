@@ -7,7 +7,7 @@ from email.policy import SMTP
 from email.utils import format_datetime
 from typing import Annotated, Final
 
-from sqlalchemy import Index, Table
+import sqlalchemy as sa
 
 from contatto.kit.db.tx import Tx, instant, key, metadata, purging, rows_of, sealed, tenant
 from contatto.kit.ids import new_id
@@ -63,7 +63,7 @@ class Mail:
     created_at: datetime
 
 
-mails = Table(
+mails = sa.Table(
     "mails",
     metadata,
     key(),
@@ -72,7 +72,7 @@ mails = Table(
     sealed("subject"),
     sealed("text"),
     instant("created_at"),
-    Index("ix_mails_created_at", "created_at"),
+    sa.Index("ix_mails_created_at", "created_at"),
 )
 
 

@@ -11,9 +11,9 @@ from typing import Annotated, Final
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+import sqlalchemy as sa
 from itsdangerous import BadSignature
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
-from sqlalchemy import select
 
 from contatto.accounts.rules import check_timezone
 from contatto.ad_platforms import rules, store
@@ -141,7 +141,7 @@ def open_outside_account(
         raise Refused(errors.INVALID, says)
     tx.hold_key("outside_accounts", business_id)
     where = rows_of(outside_accounts, business_id, platform=new.platform, external_id=external_id)
-    existing_account = tx.find(OutsideAccount, select(outside_accounts).where(*where))
+    existing_account = tx.find(OutsideAccount, sa.select(outside_accounts).where(*where))
     if existing_account is not None:
         if not new.access_token:
             return existing_account
@@ -340,7 +340,7 @@ def save_spend(tx: Tx, account: OutsideAccount, days: Sequence[AdDay], mark: int
 def find_known_ads(tx: Tx, business_id: str, ad_numbers: Collection[int]) -> rules.KnownAds:
     """List mirrored ads with one of these numbers; two accounts may share one."""
     where = rows_of(measured_ads, business_id, ad_number=list(ad_numbers))
-    ads = tx.list(MeasuredAd, select(measured_ads).where(*where, measured_ads.c.platform != ""))
+    ads = tx.list(MeasuredAd, sa.select(measured_ads).where(*where, measured_ads.c.platform != ""))
     accounts = store.list_outside_accounts(tx, business_id) if ads else []
     return rules.KnownAds(ads, {account.id: account.external_id for account in accounts})
 

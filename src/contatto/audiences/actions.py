@@ -15,7 +15,7 @@ from itertools import batched
 from typing import Final
 
 import msgspec
-from sqlalchemy import func, literal, select
+import sqlalchemy as sa
 
 from contatto.accounts.model import AdAccount
 from contatto.audiences import rules, store
@@ -127,7 +127,7 @@ def _begin_change(
     """Check the files of a change and save it. Raises INVALID, FILE_UNKNOWN, FILE_EXPIRED."""
     columns = [column for column in audience_files.c if column.name != "prints"]  # those are large
     own = rows_of(audience_files, audience.business_id, path=sorted(paths))
-    query = select(*columns, literal(b"").label("prints")).where(*own)
+    query = sa.select(*columns, sa.literal(b"").label("prints")).where(*own)
     files = {file.path: file for file in tx.list(AudienceFile, query)} if paths else {}
     for path in paths:
         file = files.get(path)
@@ -191,7 +191,7 @@ def _run_pieces(tx: Tx, change: MemberChange, audience: Audience | None) -> Iter
     """Yield the progress after each piece, and None at the end."""
     if change.kind is ChangeKind.DROP:
         own = rows_of(audience_members, change.business_id, audience_id=change.members_id)
-        members = select(audience_members.c.fingerprint).where(*own).limit(PIECE)
+        members = sa.select(audience_members.c.fingerprint).where(*own).limit(PIECE)
         while prints := list(tx.execute(members).scalars()):
             store.delete_members(tx, change.business_id, change.members_id, prints)
             yield change
@@ -201,8 +201,12 @@ def _run_pieces(tx: Tx, change: MemberChange, audience: Audience | None) -> Iter
         while change.file_place < len(paths):
             path = paths[change.file_place]
             # a deleted file has no prints
-            piece = func.substr(audience_files.c.prints, 1 + change.start * PRINT_BYTES, PIECE * PRINT_BYTES)
-            joined = tx.scalar(select(piece).where(*rows_of(audience_files, change.business_id, path=path)))
+            piece = sa.func.substr(
+                audience_files.c.prints, 1 + change.start * PRINT_BYTES, PIECE * PRINT_BYTES
+            )
+            joined = tx.scalar(
+                sa.select(piece).where(*rows_of(audience_files, change.business_id, path=path))
+            )
             prints = split_prints(bytes(joined or b""))
             values = [fingerprint for fingerprint in prints if fingerprint != rules.NO_PRINT]
             if change.kind is ChangeKind.REMOVE:
@@ -292,7 +296,7 @@ def remove_fingerprints(tx: Tx, business_id: str, prints: Collection[Fingerprint
     members = audience_members.delete().where(audience_members.c.business_id == business_id)
     tx.execute(members.where(audience_members.c.fingerprint.in_(prints)))
     of_business = audience_files.c.business_id == business_id
-    rows = tx.execute(select(audience_files.c.path, audience_files.c.prints).where(of_business)).all()
+    rows = tx.execute(sa.select(audience_files.c.path, audience_files.c.prints).where(of_business)).all()
     for path, joined in map(tuple, rows):
         values = split_prints(joined)
         if not set(values).isdisjoint(prints):

@@ -4,39 +4,39 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from sqlalchemy import Boolean, Column, LargeBinary, String, Table, UniqueConstraint, bindparam, select
+import sqlalchemy as sa
 
 from contatto.capture.model import CaptureSwitch, Field, MessageContacts, Review
 from contatto.kit.db.statements import PreparedQuery, Query
 from contatto.kit.db.tx import Choice, Tx, instant, key, metadata, row_of, rows_of, tenant, text, within
 
-capture_switches = Table(
+capture_switches = sa.Table(
     "capture_switches",
     metadata,
-    Column("channel_account_id", String(36), primary_key=True),
+    sa.Column("channel_account_id", sa.String(36), primary_key=True),
     tenant(),
-    Column("is_on", Boolean, nullable=False),
+    sa.Column("is_on", sa.Boolean, nullable=False),
     text("company_name"),
     text("company_site"),
     text("privacy_policy_url"),
     instant("turned_on_at", nullable=True),
-    Column("review", Choice(Review), nullable=False, server_default="approved"),
+    sa.Column("review", Choice(Review), nullable=False, server_default="approved"),
     text("refused_reason", default=""),
     instant("applied_at", nullable=True),
     instant("changed_at"),
 )
 
 
-capture_corrections = Table(
+capture_corrections = sa.Table(
     "capture_corrections",
     metadata,
     key(),
     tenant(),
-    Column("field", Choice(Field), nullable=False),
-    Column("value_index", LargeBinary(16), nullable=False),
+    sa.Column("field", Choice(Field), nullable=False),
+    sa.Column("value_index", sa.LargeBinary(16), nullable=False),
     text("actor"),
     instant("created_at"),
-    UniqueConstraint("business_id", "field", "value_index"),
+    sa.UniqueConstraint("business_id", "field", "value_index"),
 )
 
 
@@ -46,8 +46,8 @@ def save_switch(tx: Tx, switch: CaptureSwitch) -> None:
 
 _SWITCH: Final = PreparedQuery(
     CaptureSwitch,
-    select(capture_switches).where(
-        *rows_of(capture_switches, bindparam("of"), channel_account_id=bindparam("account"))
+    sa.select(capture_switches).where(
+        *rows_of(capture_switches, sa.bindparam("of"), channel_account_id=sa.bindparam("account"))
     ),
 )
 
@@ -60,12 +60,12 @@ def find_switch(tx: Tx, business_id: str, channel_account_id: str) -> CaptureSwi
 def find_application(tx: Tx, channel_account_id: str) -> CaptureSwitch | None:
     """Return the switch of an account of any business; for the operator, who reviews all of them."""
     condition = capture_switches.c.channel_account_id == channel_account_id
-    return tx.find(CaptureSwitch, select(capture_switches).where(condition))
+    return tx.find(CaptureSwitch, sa.select(capture_switches).where(condition))
 
 
 def list_applications(tx: Tx) -> list[CaptureSwitch]:
     """List the pending applications of all businesses, oldest first; for the operator."""
-    waiting = select(capture_switches).where(capture_switches.c.review == Review.PENDING)
+    waiting = sa.select(capture_switches).where(capture_switches.c.review == Review.PENDING)
     return tx.list(CaptureSwitch, waiting.order_by(capture_switches.c.applied_at))
 
 
@@ -80,7 +80,7 @@ def list_capturing(tx: Tx, business_id: str) -> set[str]:
 
 
 _SWITCHES: Final = PreparedQuery(
-    CaptureSwitch, select(capture_switches).where(capture_switches.c.business_id == bindparam("of"))
+    CaptureSwitch, sa.select(capture_switches).where(capture_switches.c.business_id == sa.bindparam("of"))
 )
 
 
@@ -90,13 +90,15 @@ def list_switches(tx: Tx, business_id: str) -> dict[str, CaptureSwitch]:
 
 
 _CORRECTED: Final = Query(
-    select(capture_corrections.c.field, capture_corrections.c.value_index).where(
-        capture_corrections.c.business_id == bindparam("of"),
+    sa.select(capture_corrections.c.field, capture_corrections.c.value_index).where(
+        capture_corrections.c.business_id == sa.bindparam("of"),
         within(capture_corrections.c.value_index, "values"),
     )
 )
 _ANY_CORRECTED: Final = Query(
-    select(capture_corrections.c.id).where(capture_corrections.c.business_id == bindparam("of")).limit(1)
+    sa.select(capture_corrections.c.id)
+    .where(capture_corrections.c.business_id == sa.bindparam("of"))
+    .limit(1)
 )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
-from sqlalchemy import Column, Index, Select, String, Table, UniqueConstraint, bindparam, select
+import sqlalchemy as sa
 
 from contatto.channels.connectors.meta import MetaMessaging, WhatsApp
 from contatto.channels.connectors.tiktok import TikTok
@@ -28,50 +28,50 @@ from contatto.kit.errors import Refused
 MOST_NAMED: Final = 100
 """Most businesses with the same app id that a webhook reads."""
 
-channel_accounts = Table(
+channel_accounts = sa.Table(
     "channel_accounts",
     metadata,
     key(),
     tenant(),
-    Column("platform", Choice(Platform), nullable=False),
-    Column("external_id", String(128), nullable=False),
+    sa.Column("platform", Choice(Platform), nullable=False),
+    sa.Column("external_id", sa.String(128), nullable=False),
     text("name"),
     text("handle"),
-    Column("registration_country", String(2), nullable=False),
+    sa.Column("registration_country", sa.String(2), nullable=False),
     instant("created_at"),
-    UniqueConstraint("business_id", "platform", "external_id"),
+    sa.UniqueConstraint("business_id", "platform", "external_id"),
 )
 
-channel_apps = Table(
+channel_apps = sa.Table(
     "channel_apps",
     metadata,
-    Column("business_id", String(36), primary_key=True),
-    Column("app_id", String(64), primary_key=True),
-    Column("platform", Choice(Platform), nullable=False),
+    sa.Column("business_id", sa.String(36), primary_key=True),
+    sa.Column("app_id", sa.String(64), primary_key=True),
+    sa.Column("platform", Choice(Platform), nullable=False),
     sealed("secret"),
     instant("created_at"),
-    Index("ix_channel_apps_app_id", "app_id", "created_at"),
+    sa.Index("ix_channel_apps_app_id", "app_id", "created_at"),
 )
 """Several businesses may register the same app id of a platform."""
 
 
-chat_embeds = Table(
+chat_embeds = sa.Table(
     "chat_embeds",
     metadata,
-    Column("channel_account_id", String(36), primary_key=True),
+    sa.Column("channel_account_id", sa.String(36), primary_key=True),
     tenant(),
-    Column("origins", Words, nullable=False),
+    sa.Column("origins", Words, nullable=False),
     instant("changed_at"),
 )
 
-channel_tokens = Table(
+channel_tokens = sa.Table(
     "channel_tokens",
     metadata,
-    Column("channel_account_id", String(36), primary_key=True),
+    sa.Column("channel_account_id", sa.String(36), primary_key=True),
     tenant(),
     sealed("access_token"),
     instant("changed_at"),
-    Column("check_state", Choice(CheckState), nullable=False, server_default=CheckState.UNTRIED.value),
+    sa.Column("check_state", Choice(CheckState), nullable=False, server_default=CheckState.UNTRIED.value),
     text("check_reason", default=""),
     text("platform_name", default=""),
     text("platform_handle", default=""),
@@ -82,18 +82,18 @@ channel_tokens = Table(
 def find_account(tx: Tx, business_id: str, account_id: str) -> ChannelAccount | None:
     in_business = channel_accounts.c.business_id == business_id
     return tx.find(
-        ChannelAccount, select(channel_accounts).where(in_business, channel_accounts.c.id == account_id)
+        ChannelAccount, sa.select(channel_accounts).where(in_business, channel_accounts.c.id == account_id)
     )
 
 
 _BY_IDS: Final = PreparedQuery(
-    ChannelAccount, select(channel_accounts).where(within(channel_accounts.c.id, "ids"))
+    ChannelAccount, sa.select(channel_accounts).where(within(channel_accounts.c.id, "ids"))
 )
 
 
 def list_registration_countries(tx: Tx) -> list[str]:
     """List the countries of all tenants' accounts, each once."""
-    countries = select(channel_accounts.c.registration_country).distinct()
+    countries = sa.select(channel_accounts.c.registration_country).distinct()
     return sorted(tx.execute(countries).scalars())
 
 
@@ -108,10 +108,10 @@ def list_public_accounts(tx: Tx, account_ids: Sequence[str]) -> list[ChannelAcco
 
 _BY_EXTERNAL: Final = PreparedQuery(
     ChannelAccount,
-    select(channel_accounts).where(
-        channel_accounts.c.business_id == bindparam("of"),
-        channel_accounts.c.platform == bindparam("on"),
-        channel_accounts.c.external_id == bindparam("named"),
+    sa.select(channel_accounts).where(
+        channel_accounts.c.business_id == sa.bindparam("of"),
+        channel_accounts.c.platform == sa.bindparam("on"),
+        channel_accounts.c.external_id == sa.bindparam("named"),
     ),
 )
 
@@ -125,8 +125,8 @@ def find_account_by_external(
 
 _OF_BUSINESS: Final = PreparedQuery(
     ChannelAccount,
-    select(channel_accounts)
-    .where(channel_accounts.c.business_id == bindparam("of"))
+    sa.select(channel_accounts)
+    .where(channel_accounts.c.business_id == sa.bindparam("of"))
     .order_by(channel_accounts.c.created_at),
 )
 
@@ -152,13 +152,13 @@ def find_token(tx: Tx, business_id: str, account_id: str) -> str | None:
         channel_tokens.c.business_id == business_id,
         channel_tokens.c.channel_account_id == account_id,
     )
-    token = tx.scalar(select(channel_tokens.c.access_token).where(*conditions))
+    token = tx.scalar(sa.select(channel_tokens.c.access_token).where(*conditions))
     place = business_id, "channel_tokens.access_token", account_id
     return None if token is None else tx.vault.open(token, *place)
 
 
 def list_token_checks(tx: Tx, business_id: str) -> dict[str, TokenCheck]:
-    statement = select(channel_tokens).where(channel_tokens.c.business_id == business_id)
+    statement = sa.select(channel_tokens).where(channel_tokens.c.business_id == business_id)
     return {
         row["channel_account_id"]: TokenCheck(
             row["changed_at"],
@@ -194,13 +194,13 @@ def record_token_check(
 
 
 def list_embed_origins(tx: Tx, business_id: str) -> dict[str, tuple[str, ...]]:
-    statement = select(chat_embeds).where(chat_embeds.c.business_id == business_id)
+    statement = sa.select(chat_embeds).where(chat_embeds.c.business_id == business_id)
     return {row["channel_account_id"]: row["origins"] for row in tx.execute(statement).mappings()}
 
 
 def list_apps(tx: Tx, business_id: str) -> list[ChannelApp]:
     """Return the apps of a business, without their secrets."""
-    statement = select(channel_apps).where(channel_apps.c.business_id == business_id)
+    statement = sa.select(channel_apps).where(channel_apps.c.business_id == business_id)
     rows = tx.execute(statement.order_by(channel_apps.c.created_at)).mappings()
     return [ChannelApp(row["app_id"], business_id, row["platform"], "") for row in rows]
 
@@ -208,7 +208,7 @@ def list_apps(tx: Tx, business_id: str) -> list[ChannelApp]:
 def find_app(tx: Tx, business_id: str, app_id: str) -> ChannelApp | None:
     """Return an app of a business, with its secret opened."""
     conditions = channel_apps.c.business_id == business_id, channel_apps.c.app_id == app_id
-    return next(iter(_list_unsealed(tx, select(channel_apps).where(*conditions))), None)
+    return next(iter(_list_unsealed(tx, sa.select(channel_apps).where(*conditions))), None)
 
 
 def list_apps_named(tx: Tx, app_id: str) -> list[ChannelApp]:
@@ -216,13 +216,13 @@ def list_apps_named(tx: Tx, app_id: str) -> list[ChannelApp]:
 
     The caller selects one by the secret that fits a signature.
     """
-    named = select(channel_apps).where(channel_apps.c.app_id == app_id)
+    named = sa.select(channel_apps).where(channel_apps.c.app_id == app_id)
     return _list_unsealed(
         tx, named.order_by(channel_apps.c.created_at, channel_apps.c.business_id).limit(MOST_NAMED)
     )
 
 
-def _list_unsealed(tx: Tx, statement: Select[Any]) -> list[ChannelApp]:
+def _list_unsealed(tx: Tx, statement: sa.Select[Any]) -> list[ChannelApp]:
     return [
         ChannelApp(
             row["app_id"],

@@ -4,12 +4,11 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Annotated, Any
 
+import sqlalchemy as sa
 import typer
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
-from sqlalchemy import Column, func, literal, select, tuple_
-from sqlalchemy import Table as DatabaseTable
 
 from contatto.accounts import actions as account_actions
 from contatto.accounts import store as account_store
@@ -406,17 +405,20 @@ def retire_key_command(
 
 def count_sealed_rows(tx: Tx) -> int:
     """Count the rows of all tables with sealed columns."""
-    return sum(int(tx.scalar(select(func.count()).select_from(table))) for table, _ in _sealed_columns())
+    return sum(
+        int(tx.scalar(sa.select(sa.func.count()).select_from(table))) for table, _ in _sealed_columns()
+    )
 
 
 def count_sealed_with(tx: Tx, key_id: str) -> int:
     """Count the values of all tables that only this key opens."""
     head = sealed_head(key_id)
-    return sum(
-        int(tx.scalar(select(func.count()).where(func.substr(column, 1, len(head)) == literal(head))))
+    counts = [
+        sa.select(sa.func.count()).where(sa.func.substr(column, 1, len(head)) == sa.literal(head))
         for _, columns in _sealed_columns()
         for column in columns
-    )
+    ]
+    return sum(int(tx.scalar(count)) for count in counts)
 
 
 def reseal_all(db: Database, progress: Callable[[int], None], batch: int = 500) -> int:
@@ -440,7 +442,7 @@ def reseal_all(db: Database, progress: Callable[[int], None], batch: int = 500) 
     return changed
 
 
-def _sealed_columns() -> Iterator[tuple[DatabaseTable, list[Column[Any]]]]:
+def _sealed_columns() -> Iterator[tuple[sa.Table, list[sa.Column[Any]]]]:
     for table in metadata.sorted_tables:
         columns = [column for column in table.columns if column.info.get(SEALED)]
         if columns:
@@ -448,14 +450,14 @@ def _sealed_columns() -> Iterator[tuple[DatabaseTable, list[Column[Any]]]]:
 
 
 def _reseal_batch(
-    table: DatabaseTable, columns: list[Column[Any]], last: tuple[Any, ...] | None, batch: int, tx: Tx
+    table: sa.Table, columns: list[sa.Column[Any]], last: tuple[Any, ...] | None, batch: int, tx: Tx
 ) -> tuple[int, int, tuple[Any, ...] | None]:
     """Seal the next rows after a key; return their number, that of sealed values, and the last key."""
     keys = tuple(table.primary_key.columns)
     naming = (table.c[name] for name in row_columns(table))
     read = list(dict.fromkeys((*keys, table.c.business_id, *naming, *columns)))
-    statement = select(*read).order_by(*keys).limit(batch)
-    query = statement if last is None else statement.where(tuple_(*keys) > tuple_(*last))
+    statement = sa.select(*read).order_by(*keys).limit(batch)
+    query = statement if last is None else statement.where(sa.tuple_(*keys) > sa.tuple_(*last))
     # Locked, so that a concurrent change is not overwritten.
     rows = tx.execute(query.with_for_update()).mappings().all()
     changed = 0

@@ -5,12 +5,12 @@ from importlib import import_module
 from importlib.resources import files
 from typing import Annotated, Any, Final, NamedTuple
 
+import sqlalchemy as sa
 import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
-from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from contatto.accounts import store
@@ -90,7 +90,7 @@ def check_workers(db: Database) -> None:
         raise typer.Exit(2)
 
 
-def is_current(engine: Engine) -> bool:
+def is_current(engine: sa.Engine) -> bool:
     """Report whether the database is at the last schema step of this release."""
     steps = (file.name for file in files("contatto.migrations").joinpath("versions").iterdir())
     last = max(step.partition("_")[0] for step in steps if step.endswith(".py"))

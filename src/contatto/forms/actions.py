@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from sqlalchemy import or_, select, update
+import sqlalchemy as sa
 
 from contatto.accounts.model import AdAccount
 from contatto.capture.rules import detect_contacts
@@ -117,7 +117,7 @@ def save_draft(tx: Tx, form: Form, content: Content, base_revision: int, editor:
         "edited_by": editor,
         "updated_at": tx.now,
     }
-    is_current = or_(forms.c.revision == base_revision, is_own_later)
+    is_current = sa.or_(forms.c.revision == base_revision, is_own_later)
     if not tx.change(forms, form.business_id, form.id, is_current, **values):
         raise Refused(
             errors.CONFLICT, "Somebody else changed this form in the meantime. Their draft was kept."
@@ -127,7 +127,7 @@ def save_draft(tx: Tx, form: Form, content: Content, base_revision: int, editor:
 
 def load_form(tx: Tx, business_id: str, form_id: str) -> Form:
     """Load a form of the business. Raises Refused: NOT_FOUND."""
-    query = select(store.forms).where(*rows_of(store.forms, business_id, id=form_id))
+    query = sa.select(store.forms).where(*rows_of(store.forms, business_id, id=form_id))
     return check_found(tx.find(Form, query), "Form not found.")
 
 
@@ -190,7 +190,7 @@ def choose_form(tx: Tx, business_id: str, channel_account_id: str, page_id: str)
     if form_id is None:
         return None
     versions = store.form_versions
-    query = select(versions).where(*rows_of(versions, business_id, form_id=form_id))
+    query = sa.select(versions).where(*rows_of(versions, business_id, form_id=form_id))
     return tx.find(FormVersion, query.order_by(versions.c.version.desc()).limit(1))
 
 
@@ -240,11 +240,11 @@ def forget_answers(tx: Tx, erased: ErasedPeople) -> set[str]:
     """Delete answers of erased persons; consent receipts stay, without the person."""
     in_business = form_answers.c.business_id == erased.business_id
     about = form_answers.c.lead_id.in_(erased.lead_ids) | form_answers.c.person_id.in_(erased.person_ids)
-    answers = select(form_answers.c.id).where(in_business, about)
+    answers = sa.select(form_answers.c.id).where(in_business, about)
     receipts_of = consent_receipts.c.person_id.in_(erased.person_ids) | consent_receipts.c.answer_id.in_(
         answers
     )
-    own = update(consent_receipts).where(consent_receipts.c.business_id == erased.business_id, receipts_of)
+    own = sa.update(consent_receipts).where(consent_receipts.c.business_id == erased.business_id, receipts_of)
     tx.execute(own.values(person_id=""))
     tx.execute(form_answers.delete().where(in_business, about))
     tx.delete(form_bookings, erased.business_id, person_id=erased.person_ids)

@@ -9,7 +9,7 @@ from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol, Self
 
-from sqlalchemy import Column, ColumnElement, Integer, Select, Table, bindparam, func, literal, select
+import sqlalchemy as sa
 
 from contatto.kit.db.statements import PreparedQuery, Query
 from contatto.kit.db.tx import BATCH_S, LONG_BATCH_S, Tx, savepoint
@@ -17,7 +17,7 @@ from contatto.kit.db.tx import BATCH_S, LONG_BATCH_S, Tx, savepoint
 MOST_TURNS: Final = 50
 """Tenants per batch; the next batch continues after them."""
 
-_MOST: Final = bindparam("most", type_=Integer)
+_MOST: Final = sa.bindparam("most", type_=sa.Integer)
 
 type ListRows[T] = Callable[[str, int], list[T]]
 """List at most this number of rows of one tenant."""
@@ -30,18 +30,18 @@ class TenantRow(Protocol):
     def business_id(self) -> str: ...
 
 
-def distinct_due(column: Column[Any], waits: ColumnElement[Any], due: Column[Any]) -> Select[Any]:
+def distinct_due(column: sa.Column[Any], waits: sa.ColumnElement[Any], due: sa.Column[Any]) -> sa.Select[Any]:
     """Return the query of at most ``most`` values of a column that have a row due ``now``, ``after`` one.
 
     An index skip scan avoids reading many rows of one value. The three names are parameters.
     """
-    first = select(func.min(column).label("value")).where(waits, column > bindparam("after"))
+    first = sa.select(sa.func.min(column).label("value")).where(waits, column > sa.bindparam("after"))
     turn = first.cte("turn", recursive=True)
-    following = select(func.min(column)).where(waits, column > turn.c.value).scalar_subquery()
-    turn = turn.union_all(select(following).where(turn.c.value.is_not(None)))
-    first_due = select(func.min(due)).where(waits, column == turn.c.value).scalar_subquery()
-    is_due = first_due <= bindparam("now", type_=due.type)
-    return select(turn.c.value).where(turn.c.value.is_not(None), is_due).limit(_MOST)
+    following = sa.select(sa.func.min(column)).where(waits, column > turn.c.value).scalar_subquery()
+    turn = turn.union_all(sa.select(following).where(turn.c.value.is_not(None)))
+    first_due = sa.select(sa.func.min(due)).where(waits, column == turn.c.value).scalar_subquery()
+    is_due = first_due <= sa.bindparam("now", type_=due.type)
+    return sa.select(turn.c.value).where(turn.c.value.is_not(None), is_due).limit(_MOST)
 
 
 class Queue:
@@ -56,19 +56,19 @@ class Queue:
 
     def __init__(
         self,
-        table: Table,
-        waits: ColumnElement[Any],
-        due: Column[Any],
-        also: ColumnElement[bool] | None = None,
+        table: sa.Table,
+        waits: sa.ColumnElement[Any],
+        due: sa.Column[Any],
+        also: sa.ColumnElement[bool] | None = None,
     ) -> None:
         self.tables = frozenset({table.name})
         self.parameters: dict[str, Any] = {}
         business = table.c.business_id
         self._businesses = Query(distinct_due(business, waits, due))
-        but = bindparam("but", type_=Integer)
-        self._others = Query(select(literal(1)).select_from(table).where(waits).limit(1).offset(but))
-        rows = select(table).where(
-            waits, business == bindparam("of"), due <= bindparam("now", type_=due.type)
+        but = sa.bindparam("but", type_=sa.Integer)
+        self._others = Query(sa.select(sa.literal(1)).select_from(table).where(waits).limit(1).offset(but))
+        rows = sa.select(table).where(
+            waits, business == sa.bindparam("of"), due <= sa.bindparam("now", type_=due.type)
         )
         rows = rows if also is None else rows.where(also)
         self.unlocked = rows.order_by(due, *table.primary_key.columns).limit(_MOST)

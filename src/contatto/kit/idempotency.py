@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Final
 
 import msgspec
-from sqlalchemy import Column, Index, String, Table, select
+import sqlalchemy as sa
 
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx, instant, metadata, purging, sealed, tenant
@@ -15,15 +15,15 @@ from contatto.kit.errors import Refused
 KEEP: Final = timedelta(days=7)
 """Lifetime of a stored answer."""
 
-answered_requests = Table(
+answered_requests = sa.Table(
     "answered_requests",
     metadata,
-    Column("key_hash", String(64), primary_key=True),
+    sa.Column("key_hash", sa.String(64), primary_key=True),
     tenant(),
-    Column("body_hash", String(64), nullable=False),
+    sa.Column("body_hash", sa.String(64), nullable=False),
     sealed("answer"),
     instant("at"),
-    Index("ix_answered_requests_at", "at"),
+    sa.Index("ix_answered_requests_at", "at"),
 )
 
 
@@ -49,7 +49,7 @@ def answer_once[A](tx: Tx, key: IdempotencyKey, body: str, shape: type[A], work:
     body_hash = tx.vault.blind(f"body:{body}", key.business_id).hex()
     place = key.business_id, "answered_requests.answer", key_hash
     tx.advisory_locks([int(key_hash[:15], 16)])
-    query = select(answered_requests.c.body_hash, answered_requests.c.answer).where(
+    query = sa.select(answered_requests.c.body_hash, answered_requests.c.answer).where(
         answered_requests.c.business_id == key.business_id, answered_requests.c.key_hash == key_hash
     )
     row = tx.execute(query).first()

@@ -9,7 +9,7 @@ from datetime import timedelta
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Index, String, Table, case, select, update
+import sqlalchemy as sa
 from starlette.requests import HTTPConnection
 
 from contatto.kit import errors
@@ -116,12 +116,12 @@ def client_network(connection: HTTPConnection) -> str:
     return network_of(connection.client.host) if connection.client else ""
 
 
-rate_limits = Table(
+rate_limits = sa.Table(
     "rate_limits",
     metadata,
-    Column("key", String(64), primary_key=True),
-    Column("busy_until", BigInteger, nullable=False),
-    Index("ix_rate_limits_busy_until", "busy_until"),
+    sa.Column("key", sa.String(64), primary_key=True),
+    sa.Column("busy_until", sa.BigInteger, nullable=False),
+    sa.Index("ix_rate_limits_busy_until", "busy_until"),
 )
 """Row per recently used key; keys are fingerprints, as some are e-mail addresses."""
 
@@ -159,7 +159,7 @@ class SharedLimit:
     def take(self, tx: Tx, key: str, tries: int = 1) -> None:
         """Count one or more tries; raises TOO_MANY with the seconds to wait, and then counts none."""
         at, row_key, worth = micros(tx.now), self._row_key(tx, key), self._worth * tries
-        busy = case((rate_limits.c.busy_until > at, rate_limits.c.busy_until), else_=at)
+        busy = sa.case((rate_limits.c.busy_until > at, rate_limits.c.busy_until), else_=at)
         latest = at + self._worth * (self.burst or self.most)
         if at + worth > latest:
             raise Refused(errors.TOO_MANY, self.says, (at + worth - latest) // _SECOND + 1)
@@ -170,7 +170,7 @@ class SharedLimit:
             where=busy + worth <= latest,
         ).returning(rate_limits.c.busy_until)
         if tx.execute(statement).first() is None:
-            until = tx.scalar(select(rate_limits.c.busy_until).where(rate_limits.c.key == row_key))
+            until = tx.scalar(sa.select(rate_limits.c.busy_until).where(rate_limits.c.key == row_key))
             wait_s = max((int(until) + worth - latest) // _SECOND, 0) + 1
             raise Refused(errors.TOO_MANY, self.says, wait_s)
 
@@ -179,7 +179,7 @@ class SharedLimit:
         own = rate_limits.c.key == self._row_key(tx, key)
         until = rate_limits.c.busy_until - self._worth
         tx.execute(rate_limits.delete().where(own, until <= micros(tx.now)))
-        tx.execute(update(rate_limits).where(own).values(busy_until=until))
+        tx.execute(sa.update(rate_limits).where(own).values(busy_until=until))
 
     def _row_key(self, tx: Tx, key: str) -> str:
         return tx.vault.blind(f"{self.name}\0{key}", "rate limits").hex()

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Final
 
 import msgspec
-from sqlalchemy import Column, ColumnElement, Integer, String, Table, UniqueConstraint, select
+import sqlalchemy as sa
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -192,19 +192,19 @@ class PictureTable:
         is_shown: the condition, given the table, for a picture that something shows.
     """
 
-    def __init__(self, name: str, is_shown: Callable[[Table], ColumnElement[bool]]) -> None:
-        self.table: Final = Table(
+    def __init__(self, name: str, is_shown: Callable[[sa.Table], sa.ColumnElement[bool]]) -> None:
+        self.table: Final = sa.Table(
             name,
             metadata,
             key(),
             tenant(),
-            Column("digest", String(64), nullable=False),
-            Column("media_type", String(32), nullable=False),
-            Column("width", Integer, nullable=False),
-            Column("height", Integer, nullable=False),
+            sa.Column("digest", sa.String(64), nullable=False),
+            sa.Column("media_type", sa.String(32), nullable=False),
+            sa.Column("width", sa.Integer, nullable=False),
+            sa.Column("height", sa.Integer, nullable=False),
             sealed("body"),
             instant("created_at"),
-            UniqueConstraint("business_id", "digest"),
+            sa.UniqueConstraint("business_id", "digest"),
         )
         self._is_shown = is_shown
 
@@ -231,7 +231,7 @@ class PictureTable:
     def find(self, tx: Tx, business_id: str, digest: str) -> tuple[str, bytes] | None:
         """Return the media type of a picture and its bytes, opened."""
         columns = self.table.c
-        query = select(columns.id, columns.media_type, columns.body)
+        query = sa.select(columns.id, columns.media_type, columns.body)
         row = tx.execute(query.where(*rows_of(self.table, business_id, digest=digest))).first()
         if row is None:
             return None
@@ -239,11 +239,11 @@ class PictureTable:
 
     def has_unused(self, tx: Tx) -> bool:
         """Report whether any business has a picture to purge; the query scans all of them."""
-        return tx.scalar(select(self.table.c.id).where(self._is_unused(tx)).limit(1)) is not None
+        return tx.scalar(sa.select(self.table.c.id).where(self._is_unused(tx)).limit(1)) is not None
 
     def purge(self, tx: Tx) -> int:
         """Delete some pictures that nothing shows, of any business; return their number."""
         return tx.delete_some(self.table, self._is_unused(tx), most=20)
 
-    def _is_unused(self, tx: Tx) -> ColumnElement[bool]:
+    def _is_unused(self, tx: Tx) -> sa.ColumnElement[bool]:
         return (self.table.c.created_at < tx.now - KEEP_UNUSED) & ~self._is_shown(self.table)

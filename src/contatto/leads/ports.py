@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from sqlalchemy import Select
+import sqlalchemy as sa
 
 from contatto.kit.db.tx import Tx
 from contatto.leads.model import ErasedPeople
@@ -19,7 +19,7 @@ class Merged(Protocol):
     ) -> None: ...
 
 
-type LeadIds = Callable[[Tx, str], Select[Any]]
+type LeadIds = Callable[[Tx, str], sa.Select[Any]]
 """Selects ids of leads of a business."""
 
 
@@ -57,7 +57,7 @@ class LeadPorts:
     """
 
     unread_chats: LeadIds
-    in_crm: Callable[[Tx, str, str], Select[Any]]
+    in_crm: Callable[[Tx, str, str], sa.Select[Any]]
     crm_states: Callable[[Tx, str, Collection[str]], Mapping[str, str]]
     waiting_chats: LeadIds
     first_answer: Callable[[Tx, str, str], tuple[datetime, datetime | None] | None]

@@ -9,7 +9,7 @@ from itertools import batched
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import func, select, update
+import sqlalchemy as sa
 
 from contatto.kit.background import Job, MaintenanceJob, Record
 from contatto.kit.db.database import Database
@@ -233,7 +233,7 @@ def withdraw_conversion(
     """Exclude a conversion from reports; its row stays. ``is_back`` includes it again."""
     number = rules.conversion_number(business_id, kind, subject_id)
     where = rows_of(store.conversions, business_id, conversion_id=number)
-    tx.execute(update(store.conversions).where(*where).values(withdrawn_at=None if is_back else tx.now))
+    tx.execute(sa.update(store.conversions).where(*where).values(withdrawn_at=None if is_back else tx.now))
     mark_conversion(tx, business_id, subject_id, kind)
 
 
@@ -267,7 +267,7 @@ def sealing_job(folder: Path, age_days: int) -> MaintenanceJob:
             if not sealing.path_of(file).exists() and (folder / file.name).exists():  # it was moved
                 jobs.append(partial(adopt_file, file=replace(file, folder=str(folder))))
         last_day = (tx.now - timedelta(days=age_days)).date().isoformat()
-        by_day = select(store.touches.c.day, func.count()).where(store.touches.c.day <= last_day)
+        by_day = sa.select(store.touches.c.day, sa.func.count()).where(store.touches.c.day <= last_day)
         counts = map(tuple, tx.execute(by_day.group_by(store.touches.c.day)))
         # new days, and old ones with late touches
         days = sorted(day for day, count in counts if count > sealed_touches[day])
@@ -278,7 +278,7 @@ def sealing_job(folder: Path, age_days: int) -> MaintenanceJob:
 
     def seal_conversions(tx: Tx) -> None:
         is_valid = store.conversions.c.withdrawn_at.is_(None)
-        conversions = tx.list(Attribution, select(store.conversions).where(is_valid))
+        conversions = tx.list(Attribution, sa.select(store.conversions).where(is_valid))
         sealing.write_conversions(folder, conversions, store.list_links(tx, None))
 
     return MaintenanceJob(folder, _SEALING, list_jobs)
@@ -385,12 +385,12 @@ def adopt_file(_tx: Tx, file: SealedFile) -> Record:
     """Record the new folder of a file that was moved or restored. Raises BrokenFile if it was changed."""
     sealing.check_file(file)
     is_file = sealing.sealed_files.c.name == file.name
-    return lambda tx: tx.execute(update(sealing.sealed_files).where(is_file).values(folder=file.folder))
+    return lambda tx: tx.execute(sa.update(sealing.sealed_files).where(is_file).values(folder=file.folder))
 
 
 def seal_day(tx: Tx, folder: Path, day: str) -> Record | None:
     before = sealing.list_sealed_files(tx, sealing.sealed_files.c.day == day)
-    touches = tx.stream(Touch, select(store.touches).where(store.touches.c.day == day))
+    touches = tx.stream(Touch, sa.select(store.touches).where(store.touches.c.day == day))
     file = sealing.write_part(folder, day, touches, before)
     return None if file is None else partial(sealing.append_sealed_file, file=file)
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
-from sqlalchemy import func, select, update
+import sqlalchemy as sa
 
 from contatto.accounts.actions import create_business
 from contatto.accounts.model import Business, BusinessId
@@ -58,7 +58,7 @@ def load_operator_snapshot(tx: Tx, operator_id: str) -> OperatorSnapshot | None:
         return None
     admitted = store.list_admissions(tx, operator_id, AdmissionState.ADMITTED)
     reviews = store.ad_reviews.c
-    approved = select(reviews.ad_id, reviews.digest).where(
+    approved = sa.select(reviews.ad_id, reviews.digest).where(
         reviews.operator_id == operator_id, reviews.state == ReviewState.APPROVED
     )
     return OperatorSnapshot(
@@ -108,7 +108,7 @@ class OperatorIndex:
         """Count the ads that a viewer saw in a placement on a day."""
         key = (placement.business_id, placement.id, viewer, day)
         stored = store.sightings.c
-        query = select(func.coalesce(func.sum(stored.shown), 0)).where(
+        query = sa.select(sa.func.coalesce(sa.func.sum(stored.shown), 0)).where(
             stored.business_id == placement.business_id,
             stored.placement_id == placement.id,
             stored.viewer == viewer,
@@ -234,7 +234,7 @@ def _save_admission(
 
 def _check_limit(tx: Tx, operator_id: str) -> None:
     admissions = store.admissions.c
-    admitted = select(func.count()).where(
+    admitted = sa.select(sa.func.count()).where(
         admissions.operator_id == operator_id, admissions.state == AdmissionState.ADMITTED
     )
     if tx.scalar(admitted) >= rules.MOST_ADMITTED:
@@ -297,7 +297,7 @@ def load_operator(tx: Tx, operator_id: str) -> Operator:
 def load_placement(tx: Tx, operator: Operator, placement_id: str) -> Placement:
     """Return a placement of an operator; NOT_FOUND for one of another operator."""
     where_id = rows_of(store.placements, operator.business_id, id=placement_id)
-    return check_found(tx.find(Placement, select(store.placements).where(*where_id)))
+    return check_found(tx.find(Placement, sa.select(store.placements).where(*where_id)))
 
 
 def add_placement(tx: Tx, operator: Operator, draft: Placement) -> Placement:
@@ -346,7 +346,7 @@ class AdSender:
         """Find the next business with new ads or accounts; return the function that sends them."""
         if self._turns is None:
             admissions = store.admissions.c
-            admitted = select(store.admissions).where(admissions.state == AdmissionState.ADMITTED)
+            admitted = sa.select(store.admissions).where(admissions.state == AdmissionState.ADMITTED)
             order = admissions.operator_id, admissions.business_id
             self._turns = iter(tx.list(Admission, admitted.order_by(*order)))
         for admission in self._turns:
@@ -409,12 +409,12 @@ def decide_review(
         reviews.c.ad_id == ad_id,
         reviews.c.digest == digest,
     )
-    review = check_found(tx.find(AdReview, select(reviews).where(*is_revision)))
+    review = check_found(tx.find(AdReview, sa.select(reviews).where(*is_revision)))
     if state is ReviewState.PENDING:
         raise Refused(errors.INVALID, "state: Approve or reject the ad.")
     rules.check_reason(reason, is_needed=state is ReviewState.REFUSED)
     decision = {"state": state, "reason": reason.strip(), "reviewed_at": tx.now}
-    tx.execute(update(reviews).where(*is_revision).values(decision))
+    tx.execute(sa.update(reviews).where(*is_revision).values(decision))
     return review
 
 
@@ -426,7 +426,7 @@ def load_operator_balance(tx: Tx, operator: Operator, ad_account_id: str) -> Bal
     """Return the balance of an ad account with an operator; NOT_FOUND for an account of no member."""
     balances = store.balances.c
     is_account = balances.operator_id == operator.business_id, balances.ad_account_id == ad_account_id
-    return check_found(tx.find(Balance, select(store.balances).where(*is_account)))
+    return check_found(tx.find(Balance, sa.select(store.balances).where(*is_account)))
 
 
 def pay_in(tx: Tx, balance: Balance, timezone: str, amount_micros: int, note: str) -> Balance:
@@ -518,7 +518,7 @@ def statement_rows(
     """
     table = store.balance_entries
     account = {"operator_id": balance.operator_id, "ad_account_id": balance.ad_account_id}
-    query = select(table).where(*rows_of(table, balance.business_id, **account))
+    query = sa.select(table).where(*rows_of(table, balance.business_id, **account))
     payments = tx.list(BalanceEntry, query.order_by(table.c.at, table.c.id))
     entries: list[tuple[str, int, PlacedDay | BalanceEntry]] = [
         *((payment.day, 0, payment) for payment in payments),

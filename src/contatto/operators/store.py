@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable
 from typing import Final
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, String, Table, bindparam, select
+import sqlalchemy as sa
 
 from contatto.kit.db.statements import PreparedQuery, add_counts
 from contatto.kit.db.tx import Choice, Tx, Words, instant, key, metadata, row_of, tenant, text, within
@@ -20,73 +20,73 @@ from contatto.operators.model import (
     ReviewState,
 )
 
-balances = Table(
+balances = sa.Table(
     "balances",
     metadata,
-    Column("business_id", String(36), primary_key=True),
-    Column("ad_account_id", String(36), primary_key=True),
-    Column("operator_id", String(36), primary_key=True),
-    Column("is_limited", Boolean, nullable=False),
-    Column("number", BigInteger, nullable=False),
+    sa.Column("business_id", sa.String(36), primary_key=True),
+    sa.Column("ad_account_id", sa.String(36), primary_key=True),
+    sa.Column("operator_id", sa.String(36), primary_key=True),
+    sa.Column("is_limited", sa.Boolean, nullable=False),
+    sa.Column("number", sa.BigInteger, nullable=False),
     text("name"),
-    Column("currency", String(3), nullable=False),
-    Column("paid_in_micros", BigInteger, nullable=False),
-    Column("credit_micros", BigInteger, nullable=False),
-    Column("charged_micros", BigInteger, nullable=False),
-    Index("ix_balances_operator_id", "operator_id", "ad_account_id"),
+    sa.Column("currency", sa.String(3), nullable=False),
+    sa.Column("paid_in_micros", sa.BigInteger, nullable=False),
+    sa.Column("credit_micros", sa.BigInteger, nullable=False),
+    sa.Column("charged_micros", sa.BigInteger, nullable=False),
+    sa.Index("ix_balances_operator_id", "operator_id", "ad_account_id"),
 )
 
-balance_entries = Table(
+balance_entries = sa.Table(
     "balance_entries",
     metadata,
     key(),
-    Column("operator_id", String(36), nullable=False),
+    sa.Column("operator_id", sa.String(36), nullable=False),
     tenant(),
-    Column("ad_account_id", String(36), nullable=False),
+    sa.Column("ad_account_id", sa.String(36), nullable=False),
     instant("at"),
-    Column("day", String(10), nullable=False),
-    Column("micros", BigInteger, nullable=False),
+    sa.Column("day", sa.String(10), nullable=False),
+    sa.Column("micros", sa.BigInteger, nullable=False),
     text("note"),
-    Index("ix_balance_entries_ad_account_id", "ad_account_id", "operator_id", "at"),
+    sa.Index("ix_balance_entries_ad_account_id", "ad_account_id", "operator_id", "at"),
 )
 
-placed_days = Table(
+placed_days = sa.Table(
     "placed_days",
     metadata,
-    Column("business_id", String(36), primary_key=True),
-    Column("ad_group_id", String(36), primary_key=True),
-    Column("placement_id", String(36), primary_key=True),
-    Column("day", String(10), primary_key=True),
-    Column("operator_id", String(36), nullable=False),
-    Column("ad_account_id", String(36), nullable=False),
-    Column("views", BigInteger, nullable=False),
-    Column("clicks", BigInteger, nullable=False),
-    Column("charged_micros", BigInteger, nullable=False),
-    Column("conversations", BigInteger, nullable=False, server_default="0"),
-    Column("leads", BigInteger, nullable=False, server_default="0"),
-    Index("ix_placed_days_operator_id", "operator_id", "day"),
-    Index("ix_placed_days_ad_account_id", "business_id", "ad_account_id", "day"),
+    sa.Column("business_id", sa.String(36), primary_key=True),
+    sa.Column("ad_group_id", sa.String(36), primary_key=True),
+    sa.Column("placement_id", sa.String(36), primary_key=True),
+    sa.Column("day", sa.String(10), primary_key=True),
+    sa.Column("operator_id", sa.String(36), nullable=False),
+    sa.Column("ad_account_id", sa.String(36), nullable=False),
+    sa.Column("views", sa.BigInteger, nullable=False),
+    sa.Column("clicks", sa.BigInteger, nullable=False),
+    sa.Column("charged_micros", sa.BigInteger, nullable=False),
+    sa.Column("conversations", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("leads", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Index("ix_placed_days_operator_id", "operator_id", "day"),
+    sa.Index("ix_placed_days_ad_account_id", "business_id", "ad_account_id", "day"),
 )
 
-request_days = Table(
+request_days = sa.Table(
     "asked_days",
     metadata,
-    Column("business_id", String(36), primary_key=True),
-    Column("placement_id", String(36), primary_key=True),
-    Column("day", String(10), primary_key=True),
-    Column("asked", BigInteger, nullable=False),
-    Column("filled", BigInteger, nullable=False),
+    sa.Column("business_id", sa.String(36), primary_key=True),
+    sa.Column("placement_id", sa.String(36), primary_key=True),
+    sa.Column("day", sa.String(10), primary_key=True),
+    sa.Column("asked", sa.BigInteger, nullable=False),
+    sa.Column("filled", sa.BigInteger, nullable=False),
 )
 
-sightings = Table(
+sightings = sa.Table(
     "placement_sightings",
     metadata,
-    Column("business_id", String(36), primary_key=True),
-    Column("placement_id", String(36), primary_key=True),
-    Column("viewer", String(36), primary_key=True),
-    Column("day", String(10), primary_key=True),
-    Column("shown", Integer, nullable=False),
-    Index("ix_placement_sightings_day", "day"),
+    sa.Column("business_id", sa.String(36), primary_key=True),
+    sa.Column("placement_id", sa.String(36), primary_key=True),
+    sa.Column("viewer", sa.String(36), primary_key=True),
+    sa.Column("day", sa.String(10), primary_key=True),
+    sa.Column("shown", sa.Integer, nullable=False),
+    sa.Index("ix_placement_sightings_day", "day"),
 )
 """Ads that a viewer, by a pseudonym of the operator's, saw in a placement on a day."""
 
@@ -95,20 +95,20 @@ BALANCE_SUMS: Final = ("paid_in_micros", "charged_micros")
 
 def list_balances(tx: Tx, operator_id: str) -> list[Balance]:
     """List the balances with an operator, by name."""
-    query = select(balances).where(balances.c.operator_id == operator_id)
+    query = sa.select(balances).where(balances.c.operator_id == operator_id)
     return tx.list(Balance, query.order_by(balances.c.name, balances.c.ad_account_id))
 
 
 def list_balances_of_business(tx: Tx, business_id: str) -> list[Balance]:
     """List the balances of a business with operators."""
-    query = select(balances).where(balances.c.business_id == business_id, balances.c.operator_id != "")
+    query = sa.select(balances).where(balances.c.business_id == business_id, balances.c.operator_id != "")
     return tx.list(Balance, query.order_by(balances.c.operator_id, balances.c.name))
 
 
 _LIMITED: Final = PreparedQuery(
     Balance,
-    select(balances).where(
-        balances.c.business_id == bindparam("business", type_=String),
+    sa.select(balances).where(
+        balances.c.business_id == sa.bindparam("business", type_=sa.String),
         within(balances.c.ad_account_id, "named"),
         balances.c.is_limited,
     ),
@@ -124,7 +124,7 @@ def find_balance(tx: Tx, business_id: str, ad_account_id: str) -> Balance:
     """Return an ad account's own balance; without a row only its budgets limit it."""
     place = ("", business_id, ad_account_id)
     where = balances.c.business_id == business_id, balances.c.ad_account_id == ad_account_id
-    own = tx.find(Balance, select(balances).where(*where, balances.c.operator_id == ""))
+    own = tx.find(Balance, sa.select(balances).where(*where, balances.c.operator_id == ""))
     return own or Balance(*place)
 
 
@@ -137,7 +137,7 @@ def save_placed_days(tx: Tx, days: Iterable[PlacedDay]) -> None:
 def list_placed_days(tx: Tx, operator_id: str, first: str = "", ad_account_id: str = "") -> list[PlacedDay]:
     """List the charges in an operator's placements by day, of all ad accounts or of one."""
     table = placed_days
-    query = select(table).where(table.c.operator_id == operator_id, table.c.day >= first)
+    query = sa.select(table).where(table.c.operator_id == operator_id, table.c.day >= first)
     if ad_account_id:
         query = query.where(table.c.ad_account_id == ad_account_id)
     order = table.c.day, table.c.placement_id, table.c.ad_group_id
@@ -151,67 +151,69 @@ def list_placed_days_of_account(
     table = placed_days
     where = table.c.business_id == business_id, table.c.ad_account_id == ad_account_id
     order = table.c.day, table.c.ad_group_id, table.c.placement_id
-    return tx.list(PlacedDay, select(table).where(*where, table.c.day.between(first, last)).order_by(*order))
+    return tx.list(
+        PlacedDay, sa.select(table).where(*where, table.c.day.between(first, last)).order_by(*order)
+    )
 
 
 def list_used_placements(tx: Tx, business_id: str) -> set[str]:
     """Return the placements that charged ads of a business."""
-    query = select(placed_days.c.placement_id).where(placed_days.c.business_id == business_id)
+    query = sa.select(placed_days.c.placement_id).where(placed_days.c.business_id == business_id)
     return set(tx.execute(query.distinct()).scalars())
 
 
 def list_request_days(tx: Tx, operator_id: str, first: str) -> list[RequestDay]:
     """List the requests for the placements of an operator from a day on."""
     table = request_days
-    query = select(table).where(table.c.business_id == operator_id, table.c.day >= first)
+    query = sa.select(table).where(table.c.business_id == operator_id, table.c.day >= first)
     return tx.list(RequestDay, query.order_by(table.c.day, table.c.placement_id))
 
 
-operators = Table(
+operators = sa.Table(
     "operators",
     metadata,
-    Column("business_id", String(36), primary_key=True),
+    sa.Column("business_id", sa.String(36), primary_key=True),
     text("name"),
-    Column("timezone", String(64), nullable=False),
-    Column("is_listed", Boolean, nullable=False),
+    sa.Column("timezone", sa.String(64), nullable=False),
+    sa.Column("is_listed", sa.Boolean, nullable=False),
     instant("created_at"),
 )
 
-placements = Table(
+placements = sa.Table(
     "placements",
     metadata,
     key(),
     tenant(),
-    Column("name", String(64), nullable=False),
-    Column("currency", String(3), nullable=False),
-    Column("floor_micros", BigInteger, nullable=False),
-    Column("categories", Words, nullable=False),
-    Column("blocked", Words, nullable=False),
-    Column("most_views", Integer, nullable=False),
-    Column("is_on", Boolean, nullable=False),
+    sa.Column("name", sa.String(64), nullable=False),
+    sa.Column("currency", sa.String(3), nullable=False),
+    sa.Column("floor_micros", sa.BigInteger, nullable=False),
+    sa.Column("categories", Words, nullable=False),
+    sa.Column("blocked", Words, nullable=False),
+    sa.Column("most_views", sa.Integer, nullable=False),
+    sa.Column("is_on", sa.Boolean, nullable=False),
     instant("created_at"),
-    Index("uq_placements_name", "business_id", "name", unique=True),
+    sa.Index("uq_placements_name", "business_id", "name", unique=True),
 )
 
-admissions = Table(
+admissions = sa.Table(
     "admissions",
     metadata,
-    Column("operator_id", String(36), primary_key=True),
-    Column("business_id", String(36), primary_key=True),
+    sa.Column("operator_id", sa.String(36), primary_key=True),
+    sa.Column("business_id", sa.String(36), primary_key=True),
     text("operator_name"),
     text("business_name"),
-    Column("state", Choice(AdmissionState), nullable=False),
-    Column("category", Choice(Category), nullable=False),
+    sa.Column("state", Choice(AdmissionState), nullable=False),
+    sa.Column("category", Choice(Category), nullable=False),
     text("reason"),
     instant("asked_at"),
     instant("decided_at", nullable=True),
-    Index("ix_admissions_business_id", "business_id"),
+    sa.Index("ix_admissions_business_id", "business_id"),
 )
 
-admission_codes = Table(
+admission_codes = sa.Table(
     "admission_codes",
     metadata,
-    Column("code_hash", String(64), primary_key=True),
+    sa.Column("code_hash", sa.String(64), primary_key=True),
     tenant(),
     instant("created_at"),
     instant("expires_at"),
@@ -220,43 +222,43 @@ admission_codes = Table(
 
 
 def find_operator(tx: Tx, operator_id: str) -> Operator | None:
-    return tx.find(Operator, select(operators).where(operators.c.business_id == operator_id))
+    return tx.find(Operator, sa.select(operators).where(operators.c.business_id == operator_id))
 
 
 def list_operators(tx: Tx, *, listed_only: bool = False) -> list[Operator]:
     """List the operators of the installation, in a transaction that acts for no tenant."""
-    query = select(operators).order_by(operators.c.name, operators.c.business_id)
+    query = sa.select(operators).order_by(operators.c.name, operators.c.business_id)
     return tx.list(Operator, query.where(operators.c.is_listed) if listed_only else query)
 
 
 def list_placements(tx: Tx, operator_id: str) -> list[Placement]:
     """List the placements of an operator, by name."""
-    query = select(placements).where(placements.c.business_id == operator_id)
+    query = sa.select(placements).where(placements.c.business_id == operator_id)
     return tx.list(Placement, query.order_by(placements.c.name))
 
 
 def list_owners_of_placements(tx: Tx, placement_ids: Collection[str]) -> dict[str, str]:
     """Return the operators of placements by id, in a transaction that acts for no tenant."""
-    query = select(placements.c.id, placements.c.business_id)
+    query = sa.select(placements.c.id, placements.c.business_id)
     return dict(map(tuple, tx.execute(query.where(placements.c.id.in_(sorted(placement_ids))))))
 
 
 def list_placement_names(tx: Tx, placement_ids: Collection[str]) -> dict[str, str]:
     """Return the names of placements by id, in a transaction that acts for no tenant."""
-    query = select(placements.c.id, placements.c.name)
+    query = sa.select(placements.c.id, placements.c.name)
     return dict(map(tuple, tx.execute(query.where(placements.c.id.in_(sorted(placement_ids))))))
 
 
 def find_admission(tx: Tx, operator_id: str, business_id: str) -> Admission | None:
     """Return the admission of a business, and lock it until the end of the transaction."""
     both = admissions.c.operator_id == operator_id, admissions.c.business_id == business_id
-    query = select(admissions).where(*both)
+    query = sa.select(admissions).where(*both)
     return tx.find(Admission, query.with_for_update())
 
 
 def list_admissions(tx: Tx, operator_id: str, state: AdmissionState | None = None) -> list[Admission]:
     """List the admissions of an operator: pending ones first, then by name."""
-    query = select(admissions).where(admissions.c.operator_id == operator_id)
+    query = sa.select(admissions).where(admissions.c.operator_id == operator_id)
     if state is not None:
         query = query.where(admissions.c.state == state)
     is_decided = admissions.c.state != AdmissionState.REQUESTED
@@ -267,18 +269,18 @@ def list_admissions(tx: Tx, operator_id: str, state: AdmissionState | None = Non
 
 def list_admissions_of_business(tx: Tx, business_id: str) -> list[Admission]:
     """List the admissions of a business by all operators, by name."""
-    query = select(admissions).where(admissions.c.business_id == business_id)
+    query = sa.select(admissions).where(admissions.c.business_id == business_id)
     return tx.list(Admission, query.order_by(admissions.c.operator_name, admissions.c.operator_id))
 
 
-ad_reviews = Table(
+ad_reviews = sa.Table(
     "ad_reviews",
     metadata,
-    Column("operator_id", String(36), primary_key=True),
-    Column("ad_id", String(36), primary_key=True),
-    Column("digest", String(64), primary_key=True),
-    Column("business_id", String(36), nullable=False),
-    Column("number", BigInteger, nullable=False),
+    sa.Column("operator_id", sa.String(36), primary_key=True),
+    sa.Column("ad_id", sa.String(36), primary_key=True),
+    sa.Column("digest", sa.String(64), primary_key=True),
+    sa.Column("business_id", sa.String(36), nullable=False),
+    sa.Column("number", sa.BigInteger, nullable=False),
     text("business_name"),
     text("name"),
     text("headline"),
@@ -286,18 +288,18 @@ ad_reviews = Table(
     text("ad_format"),
     text("call_to_action"),
     text("video_id"),
-    Column("state", Choice(ReviewState), nullable=False),
+    sa.Column("state", Choice(ReviewState), nullable=False),
     text("reason"),
     instant("sent_at"),
     instant("reviewed_at", nullable=True),
-    Index("ix_ad_reviews_business_id", "business_id", "operator_id"),
-    Index("ix_ad_reviews_state", "operator_id", "state", "sent_at"),
+    sa.Index("ix_ad_reviews_business_id", "business_id", "operator_id"),
+    sa.Index("ix_ad_reviews_state", "operator_id", "state", "sent_at"),
 )
 
 
 def list_sent(tx: Tx, operator_id: str, business_id: str) -> set[tuple[str, str]]:
     """Return the revisions of a business's ads that an operator has, as ids and digests."""
-    query = select(ad_reviews.c.ad_id, ad_reviews.c.digest).where(
+    query = sa.select(ad_reviews.c.ad_id, ad_reviews.c.digest).where(
         ad_reviews.c.operator_id == operator_id, ad_reviews.c.business_id == business_id
     )
     return {(ad_id, digest) for ad_id, digest in map(tuple, tx.execute(query))}
@@ -307,7 +309,7 @@ def list_reviews(
     tx: Tx, operator_id: str, state: ReviewState | None = None, limit: int = 200
 ) -> list[AdReview]:
     """List the revisions that an operator has: pending ones oldest first, others latest first."""
-    query = select(ad_reviews).where(ad_reviews.c.operator_id == operator_id)
+    query = sa.select(ad_reviews).where(ad_reviews.c.operator_id == operator_id)
     if state is not None:
         query = query.where(ad_reviews.c.state == state)
     at = ad_reviews.c.sent_at
@@ -317,5 +319,5 @@ def list_reviews(
 
 def list_reviews_of_business(tx: Tx, business_id: str) -> list[AdReview]:
     """List the reviews of a business's ads by all operators, latest first."""
-    query = select(ad_reviews).where(ad_reviews.c.business_id == business_id)
+    query = sa.select(ad_reviews).where(ad_reviews.c.business_id == business_id)
     return tx.list(AdReview, query.order_by(ad_reviews.c.sent_at.desc(), ad_reviews.c.number).limit(500))

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Final
 from urllib.parse import urlsplit
 
-from sqlalchemy import func, literal, select, update
+import sqlalchemy as sa
 
 from contatto.ad_platforms.actions import AD_PLATFORMS, find_known_ads, load_outside_account
 from contatto.ad_platforms.model import AdPlatform, OutsideAccount
@@ -154,7 +154,7 @@ def change_signal_mode(tx: Tx, settings: SignalSettings, mode: SignalMode) -> No
     if mode is not SignalMode.OFF:
         return
     own = {"outside_account_id": settings.outside_account_id, "state": DeliveryState.DUE}
-    withhold = update(store.ad_signals).where(*rows_of(store.ad_signals, settings.business_id, **own))
+    withhold = sa.update(store.ad_signals).where(*rows_of(store.ad_signals, settings.business_id, **own))
     values = {"state": DeliveryState.WITHHELD, "reason": rules.NOT_WANTED, "settled_at": tx.now}
     tx.execute(withhold.values(**values))
 
@@ -354,7 +354,7 @@ def begin_signal(tx: Tx, request: OutboundRequest) -> Step:
         store.ledger.record(tx, signal, DeliveryState.WITHHELD, event)
         return Done()
     # From the first try on the platform may have the event.
-    unsure_at = func.coalesce(store.ad_signals.c.unsure_at, literal(tx.now, Instant))
+    unsure_at = sa.func.coalesce(store.ad_signals.c.unsure_at, sa.literal(tx.now, Instant))
     tx.execute(store.ledger.change(signal).values(asked_at=tx.now, unsure_at=unsure_at))
     target = SignalTarget(account.base_url, settings.dataset_id, token)
     return outbound.Ask(CONNECTORS[account.platform].ask(target, event))
@@ -648,7 +648,7 @@ def load_signal_ledger(tx: Tx, business_id: str) -> list[SignalLedger]:
     states_by_account = store.ledger.count_states(tx, business_id)
     # The total is counted apart, as a check of the counts by state.
     of_account = store.ad_signals.c.outside_account_id
-    count_all = select(of_account, func.count().label("count")).group_by(of_account)
+    count_all = sa.select(of_account, sa.func.count().label("count")).group_by(of_account)
     counted = tx.execute(count_all.where(store.ad_signals.c.business_id == business_id)).mappings()
     totals = {row["outside_account_id"]: row["count"] for row in counted}
     ledgers: list[SignalLedger] = []

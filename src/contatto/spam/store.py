@@ -6,53 +6,53 @@ from datetime import datetime
 from typing import Final
 
 import numpy as np
-from sqlalchemy import Column, Float, Index, Integer, String, Table, bindparam, or_, select
+import sqlalchemy as sa
 
 from contatto.kit.db.statements import PreparedQuery, Query, add_counts
 from contatto.kit.db.tx import Choice, Tx, Words, instant, metadata, row_of, rows_of, sealed, within
 from contatto.spam.model import Mark, Rate, SpamVerdict
 from contatto.spam.rules import BITS, SpamWeights
 
-chats = Table(
+chats = sa.Table(
     "judged_chats",
     metadata,
-    Column("business_id", String(36), primary_key=True),
-    Column("conversation_id", String(36), primary_key=True),
-    Column("channel_account_id", String(36), nullable=False),
-    Column("chance", Float, nullable=False),
-    Column("signs", Words, nullable=False),
-    Column("mark", Choice(Mark), nullable=False),
+    sa.Column("business_id", sa.String(36), primary_key=True),
+    sa.Column("conversation_id", sa.String(36), primary_key=True),
+    sa.Column("channel_account_id", sa.String(36), nullable=False),
+    sa.Column("chance", sa.Float, nullable=False),
+    sa.Column("signs", Words, nullable=False),
+    sa.Column("mark", Choice(Mark), nullable=False),
     instant("judged_at"),
     instant("marked_at", nullable=True),
-    Index("ix_judged_chats_mark", "business_id", "mark", "marked_at"),
+    sa.Index("ix_judged_chats_mark", "business_id", "mark", "marked_at"),
 )
 
-counts = Table(
+counts = sa.Table(
     "judged_counts",
     metadata,
-    Column("business_id", String(36), primary_key=True),
-    Column("channel_account_id", String(36), primary_key=True),
-    Column("spam", Integer, nullable=False),
-    Column("chats", Integer, nullable=False),
+    sa.Column("business_id", sa.String(36), primary_key=True),
+    sa.Column("channel_account_id", sa.String(36), primary_key=True),
+    sa.Column("spam", sa.Integer, nullable=False),
+    sa.Column("chats", sa.Integer, nullable=False),
 )
 """Chats marked as spam, and all judged chats, of each account; updated together with the verdicts."""
 
-weights = Table(
+weights = sa.Table(
     "spam_weights",
     metadata,
-    Column("business_id", String(36), primary_key=True),
+    sa.Column("business_id", sa.String(36), primary_key=True),
     instant("learned_at"),
     sealed("body"),
 )
 """Learned weights of hashed n-grams; they contain no texts."""
 
-_IN_BUSINESS: Final = chats.c.business_id == bindparam("in_business")
+_IN_BUSINESS: Final = chats.c.business_id == sa.bindparam("in_business")
 _JUDGED: Final = PreparedQuery(
-    SpamVerdict, select(chats).where(_IN_BUSINESS, within(chats.c.conversation_id, "ids"))
+    SpamVerdict, sa.select(chats).where(_IN_BUSINESS, within(chats.c.conversation_id, "ids"))
 )
 _COUNTED: Final = Query(
-    select(counts.c.channel_account_id, counts.c.spam, counts.c.chats).where(
-        counts.c.business_id == bindparam("in_business")
+    sa.select(counts.c.channel_account_id, counts.c.spam, counts.c.chats).where(
+        counts.c.business_id == sa.bindparam("in_business")
     )
 )
 
@@ -107,15 +107,15 @@ def list_rates(tx: Tx, business_id: str) -> dict[str, Rate]:
 def list_marked(tx: Tx, business_id: str, mark: Mark, limit: int) -> list[str]:
     """Return the ids of the chats with a mark, the last marked first."""
     has_mark = rows_of(chats, business_id, mark=mark)
-    latest = select(chats.c.conversation_id).where(*has_mark).order_by(chats.c.marked_at.desc())
+    latest = sa.select(chats.c.conversation_id).where(*has_mark).order_by(chats.c.marked_at.desc())
     return list(tx.execute(latest.limit(limit)).scalars())
 
 
 def list_businesses_to_learn(tx: Tx) -> list[str]:
     """Return the businesses with newer marks than weights, for background work of all tenants."""
     both = chats.outerjoin(weights, weights.c.business_id == chats.c.business_id)
-    fresh = or_(weights.c.learned_at.is_(None), weights.c.learned_at < chats.c.marked_at)
-    due = select(chats.c.business_id).select_from(both).where(chats.c.mark != Mark.NONE, fresh)
+    fresh = sa.or_(weights.c.learned_at.is_(None), weights.c.learned_at < chats.c.marked_at)
+    due = sa.select(chats.c.business_id).select_from(both).where(chats.c.mark != Mark.NONE, fresh)
     return list(tx.execute(due.distinct()).scalars())
 
 
@@ -133,7 +133,7 @@ def save_weights(tx: Tx, business_id: str, learned: SpamWeights, at: datetime) -
 
 def find_weights(tx: Tx, business_id: str) -> SpamWeights | None:
     """Return the weights of a business; None before enough chats were marked."""
-    row = tx.execute(select(weights.c.body).where(weights.c.business_id == business_id)).first()
+    row = tx.execute(sa.select(weights.c.body).where(weights.c.business_id == business_id)).first()
     if row is None:
         return None
     raw = zlib.decompress(tx.vault.open_bytes(row[0], business_id, "spam_weights.body", ""))

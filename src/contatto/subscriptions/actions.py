@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from typing import Final
 
-from sqlalchemy import select, update
+import sqlalchemy as sa
 
 from contatto.accounts import store as accounts
 from contatto.accounts.model import BusinessId
@@ -100,7 +100,7 @@ def end_subscription(tx: Tx, subscription: Subscription, reason: str) -> None:
     end = {"ended_at": tx.now, "end_reason": reason}
     if tx.change(store.subscriptions, business_id, subscription.id, is_live, **end):
         own = {"subscription_id": subscription.id, "state": DeliveryState.DUE}
-        due = update(store.pushes).where(*rows_of(store.pushes, business_id, **own))
+        due = sa.update(store.pushes).where(*rows_of(store.pushes, business_id, **own))
         tx.execute(due.values(state=DeliveryState.DEAD, settled_at=tx.now))
         emit(tx, business_id, SubscriptionEnded(business_id, subscription.id, reason))
 
@@ -263,7 +263,7 @@ def begin_push(tx: Tx, request: OutboundRequest) -> Step:
         end_subscription(tx, subscription, "token_revoked")
         return Done()
     sealed_body = tx.scalar(
-        select(store.pushes.c.body).where(*rows_of(store.pushes, business_id, id=push.id))
+        sa.select(store.pushes.c.body).where(*rows_of(store.pushes, business_id, id=push.id))
     )
     body = tx.vault.open_bytes(sealed_body, business_id, "pushes.body", str(push.id))
     headers = rules.push_headers(subscription.entity, body, subscription.secret, tx.now, push.id)
@@ -328,7 +328,7 @@ def forget_subjects(tx: Tx, business_id: str, subject_ids: Collection[str]) -> N
     """Delete the pushes of some leads, messages or conversations."""
     for subject_id in sorted(subject_ids):
         own = rows_of(store.pushes, business_id, subject_id=subject_id)
-        _delete_pushes(tx, tx.list(Push, select(store.pushes).where(*own)))
+        _delete_pushes(tx, tx.list(Push, sa.select(store.pushes).where(*own)))
 
 
 def purge_pushes(tx: Tx) -> int:

@@ -4,44 +4,44 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Column, Index, Select, String, Table, and_, select
+import sqlalchemy as sa
 
 from contatto.integrations.store import DeliveryLedger, ledger_columns, waiting_index
 from contatto.kit.db.statements import Query
 from contatto.kit.db.tx import Choice, Tx, instant, key, metadata, rows_of, sealed, tenant, text
 from contatto.subscriptions.model import Entity, Push, Subscription
 
-subscriptions = Table(
+subscriptions = sa.Table(
     "subscriptions",
     metadata,
     key(),
     tenant(),
-    Column("number", BigInteger, nullable=False, unique=True),
-    Column("entity", Choice(Entity), nullable=False),
-    Column("app_id", String(128), nullable=False),
+    sa.Column("number", sa.BigInteger, nullable=False, unique=True),
+    sa.Column("entity", Choice(Entity), nullable=False),
+    sa.Column("app_id", sa.String(128), nullable=False),
     sealed("secret"),
     text("callback_url"),
-    Column("ad_account_id", String(36), nullable=False),
-    Column("lead_source", String(16), nullable=False),
-    Column("page_number", BigInteger, nullable=False),
-    Column("token_id", String(36), nullable=False),
+    sa.Column("ad_account_id", sa.String(36), nullable=False),
+    sa.Column("lead_source", sa.String(16), nullable=False),
+    sa.Column("page_number", sa.BigInteger, nullable=False),
+    sa.Column("token_id", sa.String(36), nullable=False),
     instant("created_at"),
     instant("ended_at", nullable=True),
     text("end_reason", default=""),
     instant("paused_at", nullable=True),
-    Index("ix_subscriptions_business_id", "business_id", "entity", "ended_at"),
+    sa.Index("ix_subscriptions_business_id", "business_id", "entity", "ended_at"),
 )
 
-pushes = Table(
+pushes = sa.Table(
     "pushes",
     metadata,
     *ledger_columns(),
-    Column("subscription_id", String(36), nullable=False),
-    Column("subject_id", String(36), nullable=False),
+    sa.Column("subscription_id", sa.String(36), nullable=False),
+    sa.Column("subject_id", sa.String(36), nullable=False),
     sealed("body"),
-    Index("ix_pushes_of_subscription", "business_id", "subscription_id", "id"),
-    Index("ix_pushes_of_subject", "business_id", "subject_id"),
-    Index("ix_pushes_settled", "settled_at"),
+    sa.Index("ix_pushes_of_subscription", "business_id", "subscription_id", "id"),
+    sa.Index("ix_pushes_of_subject", "business_id", "subject_id"),
+    sa.Index("ix_pushes_settled", "settled_at"),
     waiting_index("ix_pushes_held", "subscription_id"),
 )
 ledger: Final = DeliveryLedger(
@@ -49,13 +49,13 @@ ledger: Final = DeliveryLedger(
     Push,
     pushes.c.subscription_id,
     subscriptions.c.id,
-    and_(subscriptions.c.paused_at.is_(None), subscriptions.c.ended_at.is_(None)),
+    sa.and_(subscriptions.c.paused_at.is_(None), subscriptions.c.ended_at.is_(None)),
 )
 
 
 def find_subscription(tx: Tx, business_id: str, number: int) -> Subscription | None:
     """Find a subscription by the API's ``subscription_id``."""
-    query = select(subscriptions).where(*rows_of(subscriptions, business_id, number=number))
+    query = sa.select(subscriptions).where(*rows_of(subscriptions, business_id, number=number))
     return next(iter(_list_decrypted(tx, query)), None)
 
 
@@ -63,14 +63,14 @@ def list_subscriptions(tx: Tx, business_id: str, entity: Entity | None = None) -
     """Return live subscriptions, newest first."""
     of_entity = {} if entity is None else {"entity": entity}
     own = rows_of(subscriptions, business_id, **of_entity)
-    live = select(subscriptions).where(*own, subscriptions.c.ended_at.is_(None))
+    live = sa.select(subscriptions).where(*own, subscriptions.c.ended_at.is_(None))
     return _list_decrypted(
         tx, live.order_by(subscriptions.c.created_at.desc(), subscriptions.c.number.desc())
     )
 
 
 _SUBSCRIBED: Final = Query(
-    select(subscriptions.c.entity, subscriptions.c.business_id)
+    sa.select(subscriptions.c.entity, subscriptions.c.business_id)
     .where(subscriptions.c.ended_at.is_(None))
     .distinct()
 )
@@ -85,11 +85,11 @@ def list_subscribed_businesses(tx: Tx) -> dict[Entity, set[str]]:
 
 
 def list_subscriptions_by_id(tx: Tx, business_id: str, ids: Collection[str]) -> dict[str, Subscription]:
-    query = select(subscriptions).where(*rows_of(subscriptions, business_id, id=list(ids)))
+    query = sa.select(subscriptions).where(*rows_of(subscriptions, business_id, id=list(ids)))
     return {subscription.id: subscription for subscription in _list_decrypted(tx, query)}
 
 
-def _list_decrypted(tx: Tx, statement: Select[Any]) -> list[Subscription]:
+def _list_decrypted(tx: Tx, statement: sa.Select[Any]) -> list[Subscription]:
     decrypted = []
     for row in tx.execute(statement).mappings():
         values = {name: row[name] for name in Subscription.__dataclass_fields__}
@@ -113,4 +113,4 @@ def record_paused(tx: Tx, subscription: Subscription, at: datetime | None) -> No
 
 def list_settled_pushes(tx: Tx, before: datetime, limit: int) -> list[Push]:
     """Return pushes of all businesses that were settled before a time, for background work."""
-    return tx.list(Push, select(pushes).where(pushes.c.settled_at < before).limit(limit))
+    return tx.list(Push, sa.select(pushes).where(pushes.c.settled_at < before).limit(limit))

@@ -8,7 +8,7 @@ from functools import partial
 from itertools import zip_longest
 from typing import Any, Final
 
-from sqlalchemy import select
+import sqlalchemy as sa
 
 from contatto.accounts.actions import NewAdAccount, correct_ad_account
 from contatto.accounts.model import AdAccount, BusinessId
@@ -238,7 +238,7 @@ def list_open_drafts(tx: Tx, owner: Owner) -> list[OpenDraft]:
     """Return a member's drafts, those saved last first; without those of which the place was deleted."""
     own = rows_of(store.ad_drafts, owner[0], member_id=owner[1])
     latest_first = store.ad_drafts.c.saved_at.desc(), store.ad_drafts.c.id
-    drafts = tx.list(Draft, select(store.ad_drafts).where(*own).order_by(*latest_first))
+    drafts = tx.list(Draft, sa.select(store.ad_drafts).where(*own).order_by(*latest_first))
     homes: dict[Place, str] = {}
     for kind, parent in {(draft.kind, draft.parent) for draft in drafts if draft.kind in PARENTS}:
         home = store.find_node(tx, NODE_CLASSES[PARENTS[kind]], owner[0], number=parent)

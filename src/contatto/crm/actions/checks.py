@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import msgspec
-from sqlalchemy import or_, select, update
+import sqlalchemy as sa
 
 from contatto.accounts.auth import may_use
 from contatto.accounts.model import Caller
@@ -158,10 +158,10 @@ class CompareWork(sync.CrmWork[None, CompareCourse]):
         times = Counter(lead_id for _, lead_id in reply.records)
         records = store.crm_records
         is_listed = rows_of(records, target.business_id, target_id=target.id, lead_id=list(times))
-        listed = tx.execute(select(records.c.lead_id, records.c.seen_at).where(*is_listed)).mappings()
+        listed = tx.execute(sa.select(records.c.lead_id, records.c.seen_at).where(*is_listed)).mappings()
         seen_at = {row["lead_id"]: row["seen_at"] for row in listed}
         repeated = [lead_id for lead_id, at in seen_at.items() if at == counts.started_at]
-        tx.execute(update(records).where(*is_listed).values(seen_at=counts.started_at))
+        tx.execute(sa.update(records).where(*is_listed).values(seen_at=counts.started_at))
         record_ids = {lead_id: record_id for record_id, lead_id in reply.records if lead_id not in seen_at}
         erasures = events.list_erasures(tx, target.business_id, target.id, lead_ids=record_ids)
         for erasure in erasures:
@@ -190,7 +190,7 @@ class CompareWork(sync.CrmWork[None, CompareCourse]):
         is_missing = (
             records.c.state == DeliveryState.VERIFIED,
             records.c.verified_at < counts.started_at - rules.SETTLED_FOR,
-            or_(records.c.seen_at.is_(None), records.c.seen_at < counts.started_at),
+            sa.or_(records.c.seen_at.is_(None), records.c.seen_at < counts.started_at),
         )
         missing = store.list_listed(tx, *of_target, *is_missing)
         fresh = [record for record in missing if record.gone_at is None]

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
 import msgspec
-from sqlalchemy import select, update
+import sqlalchemy as sa
 
 from contatto.accounts.model import BusinessId
 from contatto.accounts.store import find_member
@@ -130,7 +130,7 @@ def sweep_leads(tx: Tx) -> int:
     if target is None:
         return 0
     # Test leads are not in the lists, and no CRM gets them.
-    listed = select(leads.c.id).where(
+    listed = sa.select(leads.c.id).where(
         leads.c.business_id == target.business_id,
         leads.c.id > target.sweep_after,
         leads.c.hidden_at.is_(None),
@@ -140,7 +140,7 @@ def sweep_leads(tx: Tx) -> int:
     due_ids = set(page)
     if target.sweep is not crm.Sweep.ALL:
         records = rows_of(store.crm_records, target.business_id, target_id=target.id, lead_id=page)
-        due_ids -= set(tx.execute(select(store.crm_records.c.lead_id).where(*records)).scalars())
+        due_ids -= set(tx.execute(sa.select(store.crm_records.c.lead_id).where(*records)).scalars())
     schedule_deliveries(tx, target, due_ids)
     is_over = len(page) < AT_ONCE
     after = "" if is_over else page[-1]
@@ -579,7 +579,7 @@ def schedule_merge(tx: Tx, business_id: str, kept_id: str, merged_id: str, *, is
     """
     values = {"merged_into": None, "record_id": ""} if is_undone else {"merged_into": kept_id}
     records = rows_of(store.crm_records, business_id, lead_id=merged_id)
-    tx.execute(update(store.crm_records).where(*records).values(**values))
+    tx.execute(sa.update(store.crm_records).where(*records).values(**values))
     schedule_lead(tx, business_id, kept_id)
     if is_undone:
         schedule_lead(tx, business_id, merged_id)

@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import urlencode
 
 import msgspec
-from sqlalchemy import exists, func, or_, select
+import sqlalchemy as sa
 
 from contatto.channels.model import ReceiptCounts
 from contatto.crm import model as crm
@@ -300,7 +300,7 @@ def load_standings(tx: Tx, business_id: str, targets: list[Target]) -> tuple[Tar
     """Return targets with the counts of their leads; test leads are in no list, and go to no CRM."""
     states_by_target = store.count_states(tx, business_id)
     count_listed = (
-        select(func.count())
+        sa.select(sa.func.count())
         .select_from(leads)
         .where(leads.c.business_id == business_id, leads.c.hidden_at.is_(None), leads.c.is_test.is_(False))
     )
@@ -309,7 +309,7 @@ def load_standings(tx: Tx, business_id: str, targets: list[Target]) -> tuple[Tar
     for target in targets:
         due_since = store.ledger.find_oldest_due(tx, business_id, target.id)
         records = rows_of(store.crm_records, business_id, target_id=target.id)
-        was_due = exists().where(*records, store.crm_records.c.lead_id == leads.c.id)
+        was_due = sa.exists().where(*records, store.crm_records.c.lead_id == leads.c.id)
         to_come = tx.scalar(count_listed.where(~was_due))
         counts = count_ledger(total, states_by_target.get(target.id, {}), due_since, to_come)
         ledgers.append(TargetLedger(target, counts, rules.find_alarms(target, counts, tx.now)))
@@ -326,7 +326,7 @@ def list_alarms(tx: Tx) -> list[tuple[str, int, Alarm]]:
         due_since = store.ledger.find_oldest_due(tx, target.business_id, target.id)
         of_target = {"target_id": target.id, "state": DeliveryState.DEAD}
         dead_records = rows_of(store.crm_records, target.business_id, **of_target)
-        dead = int(tx.scalar(select(exists().where(*dead_records))))
+        dead = int(tx.scalar(sa.select(sa.exists().where(*dead_records))))
         counts = LedgerCounts(total=dead, dead=dead, due_since=due_since)
         is_started = target.reason not in (NOT_CONNECTED, NOT_STARTED)
         alarms += [
@@ -444,7 +444,7 @@ def take_consent(
     if not 0 < len(code) <= _CODE_LIMIT or not (code.isascii() and code.isprintable()):
         raise Refused(errors.INVALID, "code: The CRM vendor sent no code. Connect again.")
     consented_at = store.crm_targets.c.consented_at
-    is_fresh = or_(consented_at.is_(None), consented_at < consent.asked_at)
+    is_fresh = sa.or_(consented_at.is_(None), consented_at < consent.asked_at)
     if not tx.change(store.crm_targets, business_id, target.id, is_fresh, consented_at=consent.asked_at):
         raise Refused(errors.CONFLICT, "This permission was already used. Grant access again.")
     if server in oauth.servers:

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Column, Index, String, Table, UniqueConstraint, select, update
+import sqlalchemy as sa
 
 from contatto.crm.model import Erasure, EventSet, Target, Trial
 from contatto.crm.store.deliveries import RECORD_LIMIT
@@ -12,24 +12,24 @@ from contatto.integrations.store import REASON_LIMIT
 from contatto.kit.db.tx import Choice, Serial, Tx, instant, key, metadata, rows_of, sealed, tenant, text
 from contatto.leads.model import LeadStatus
 
-crm_erasures = Table(
+crm_erasures = sa.Table(
     "crm_erasures",
     metadata,
-    Column("id", Serial, primary_key=True, autoincrement=True),
+    sa.Column("id", Serial, primary_key=True, autoincrement=True),
     tenant(),
-    Column("target_id", String(36), nullable=False),
-    Column("lead_id", String(36), nullable=False),
-    Column("record_id", String(RECORD_LIMIT), nullable=False),
-    Column("state", Choice(ErasureState), nullable=False),
-    Column("reason", String(64), nullable=False),
+    sa.Column("target_id", sa.String(36), nullable=False),
+    sa.Column("lead_id", sa.String(36), nullable=False),
+    sa.Column("record_id", sa.String(RECORD_LIMIT), nullable=False),
+    sa.Column("state", Choice(ErasureState), nullable=False),
+    sa.Column("reason", sa.String(64), nullable=False),
     instant("created_at"),
     instant("settled_at", nullable=True),
-    UniqueConstraint("business_id", "target_id", "lead_id"),
+    sa.UniqueConstraint("business_id", "target_id", "lead_id"),
 )
 
 
 def find_erasure(tx: Tx, business_id: str, erasure_id: int) -> Erasure | None:
-    return tx.find(Erasure, select(crm_erasures).where(*rows_of(crm_erasures, business_id, id=erasure_id)))
+    return tx.find(Erasure, sa.select(crm_erasures).where(*rows_of(crm_erasures, business_id, id=erasure_id)))
 
 
 def list_erasures(
@@ -42,7 +42,7 @@ def list_erasures(
     """Return erasures of a target, or of some leads there, oldest first."""
     of_leads = {} if lead_ids is None else {"lead_id": list(lead_ids)}
     chosen = rows_of(crm_erasures, business_id, target_id=target_id, state=list(states), **of_leads)
-    return tx.list(Erasure, select(crm_erasures).where(*chosen).order_by(crm_erasures.c.id))
+    return tx.list(Erasure, sa.select(crm_erasures).where(*chosen).order_by(crm_erasures.c.id))
 
 
 def record_erasure(
@@ -54,55 +54,55 @@ def record_erasure(
     tx.change(crm_erasures, erasure.business_id, erasure.id, **values, **changes)
 
 
-crm_event_sets = Table(
+crm_event_sets = sa.Table(
     "crm_event_sets",
     metadata,
     key(),
     tenant(),
-    Column("number", BigInteger, nullable=False, unique=True),
-    Column("ad_account_id", String(36), nullable=False),
+    sa.Column("number", sa.BigInteger, nullable=False, unique=True),
+    sa.Column("ad_account_id", sa.String(36), nullable=False),
     text("name"),
     instant("created_at"),
-    UniqueConstraint("business_id", "ad_account_id", "name"),
+    sa.UniqueConstraint("business_id", "ad_account_id", "name"),
 )
 
 
-lead_events = Table(
+lead_events = sa.Table(
     "lead_events",
     metadata,
     key(),
     tenant(),
-    Column("lead_id", String(36), nullable=False),
-    Column("set_number", BigInteger, nullable=False),
+    sa.Column("lead_id", sa.String(36), nullable=False),
+    sa.Column("set_number", sa.BigInteger, nullable=False),
     sealed("name", nullable=True),
-    Column("natural_key", String(64), nullable=False),
-    Column("status", Choice(LeadStatus)),
+    sa.Column("natural_key", sa.String(64), nullable=False),
+    sa.Column("status", Choice(LeadStatus)),
     instant("occurred_at"),
     instant("received_at"),
-    UniqueConstraint("business_id", "natural_key"),
-    Index("ix_lead_events_of_lead", "business_id", "lead_id", "occurred_at"),
+    sa.UniqueConstraint("business_id", "natural_key"),
+    sa.Index("ix_lead_events_of_lead", "business_id", "lead_id", "occurred_at"),
 )
 
 
 def list_event_sets(tx: Tx, business_id: str, ad_account_id: str | None = None) -> list[EventSet]:
     """Return the event sets of an ad account, or of all, oldest first."""
     of_account = {} if ad_account_id is None else {"ad_account_id": ad_account_id}
-    query = select(crm_event_sets).where(*rows_of(crm_event_sets, business_id, **of_account))
+    query = sa.select(crm_event_sets).where(*rows_of(crm_event_sets, business_id, **of_account))
     return tx.list(EventSet, query.order_by(crm_event_sets.c.number))
 
 
-crm_trials = Table(
+crm_trials = sa.Table(
     "crm_trials",
     metadata,
-    Column("target_id", String(36), primary_key=True),
+    sa.Column("target_id", sa.String(36), primary_key=True),
     tenant(),
-    Column("lead_id", String(36), nullable=False),
-    Column("state", Choice(TrialState), nullable=False),
-    Column("reason", String(64), nullable=False),
+    sa.Column("lead_id", sa.String(36), nullable=False),
+    sa.Column("state", Choice(TrialState), nullable=False),
+    sa.Column("reason", sa.String(64), nullable=False),
     sealed("found", nullable=True),
     instant("created_at"),
     instant("settled_at", nullable=True),
-    Index("ix_crm_trials_of_lead", "business_id", "lead_id"),
+    sa.Index("ix_crm_trials_of_lead", "business_id", "lead_id"),
 )
 
 
@@ -121,7 +121,7 @@ def save_trial(tx: Tx, target: Target, lead_id: str) -> None:
 
 
 def find_trial(tx: Tx, business_id: str, target_id: str) -> Trial | None:
-    return tx.find(Trial, select(crm_trials).where(*rows_of(crm_trials, business_id, target_id=target_id)))
+    return tx.find(Trial, sa.select(crm_trials).where(*rows_of(crm_trials, business_id, target_id=target_id)))
 
 
 def record_trial(tx: Tx, trial: Trial, state: TrialState, reason: str = "", result: str = "") -> None:
@@ -129,4 +129,4 @@ def record_trial(tx: Tx, trial: Trial, state: TrialState, reason: str = "", resu
     sealed_result = tx.seal(result, trial.business_id, "crm_trials.found", trial.target_id)
     values = {"state": state, "reason": reason[:64], "found": sealed_result, "settled_at": settled_at}
     is_trial = rows_of(crm_trials, trial.business_id, target_id=trial.target_id)
-    tx.execute(update(crm_trials).where(*is_trial).values(**values))
+    tx.execute(sa.update(crm_trials).where(*is_trial).values(**values))

@@ -9,7 +9,7 @@ from functools import partial
 from itertools import batched
 from typing import Any, Final
 
-from sqlalchemy import or_
+import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
 from contatto.ad_platforms.actions import AD_PLATFORMS, find_known_ads
@@ -700,7 +700,7 @@ def note_customer_read(tx: Tx, conversation: Conversation, at: datetime) -> None
     read_at = conversation.customer_read_at
     is_news = last is not None and last <= at and (read_at is None or read_at < last)
     read_mark = conversations.conversations.c.customer_read_at
-    is_later = or_(read_mark.is_(None), read_mark < at)
+    is_later = sa.or_(read_mark.is_(None), read_mark < at)
     if tx.change(conversations.conversations, *conversation_key, is_later, customer_read_at=at) and is_news:
         emit(tx, conversation.business_id, ConversationRead(*conversation_key, Sender.CUSTOMER))
 

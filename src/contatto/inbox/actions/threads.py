@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple
 
-from sqlalchemy import func, select
+import sqlalchemy as sa
 
 from contatto.accounts.model import BusinessId, Permission
 from contatto.accounts.store import list_able_members
@@ -393,7 +393,7 @@ def keep_saved_reply(tx: Tx, business_id: str, shortcut: str, text: str) -> None
     if not 0 < len(text.strip()) <= rules.TEXT_LIMIT:
         raise Refused(errors.INVALID, "text: use 1 to %(most)s characters.", most=rules.TEXT_LIMIT)
     tx.hold_key("saved replies", business_id)
-    saved_count = select(func.count()).where(desk.saved_replies.c.business_id == business_id)
+    saved_count = sa.select(sa.func.count()).where(desk.saved_replies.c.business_id == business_id)
     if tx.scalar(saved_count) >= rules.MOST_SAVED:
         raise Refused(
             errors.INVALID,

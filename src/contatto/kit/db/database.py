@@ -19,7 +19,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Final, cast
 
-from sqlalchemy import Connection, Engine, create_engine, event
+import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
@@ -83,7 +83,7 @@ class Database(ABC):
     rows uses ``write_each``, so that other writes come in between.
     """
 
-    def __init__(self, engine: Engine, clock: Clock, vault: Vault, ports: Parts) -> None:
+    def __init__(self, engine: sa.Engine, clock: Clock, vault: Vault, ports: Parts) -> None:
         self.engine = engine
         self.clock = clock
         self.vault = vault
@@ -507,7 +507,7 @@ _LOOK_S: Final = 0.001
 """Pause between two tries; SQLite's own busy handler sleeps up to 100 ms."""
 
 
-def begin(connection: Connection) -> None:
+def begin(connection: sa.Connection) -> None:
     """Begin a transaction; one with the option ``writes`` locks the file at once, or waits for it.
 
     Raises:
@@ -572,13 +572,13 @@ class SqliteDatabase(Database):
     parallel_batches = 1
 
     def __init__(self, url: str, clock: Clock, vault: Vault, ports: Parts) -> None:
-        engine = create_engine(
+        engine = sa.create_engine(
             url, poolclass=QueuePool, pool_size=4, max_overflow=12, hide_parameters=True,
             query_cache_size=STATEMENTS_KEPT,
         )  # fmt: skip
-        event.listen(engine, "connect", _prepare)
-        event.listen(engine, "begin", begin)
-        event.listen(engine, "checkout", self._renew)
+        sa.event.listen(engine, "connect", _prepare)
+        sa.event.listen(engine, "begin", begin)
+        sa.event.listen(engine, "checkout", self._renew)
         super().__init__(engine, clock, vault, ports)
         self._queue = WriteQueue()
         self._closed = False
@@ -674,7 +674,7 @@ class SqliteDatabase(Database):
             raise DisconnectionError
 
 
-def _analyze(connection: Connection) -> bool:
+def _analyze(connection: sa.Connection) -> bool:
     """Update the statistics, and return whether they changed."""
     with suppress(DBAPIError), connection.begin():
         before = _list_figures(connection)
@@ -683,13 +683,13 @@ def _analyze(connection: Connection) -> bool:
     return False
 
 
-def _list_figures(connection: Connection) -> list[Any]:
+def _list_figures(connection: sa.Connection) -> list[Any]:
     if not connection.exec_driver_sql(_HAS_FIGURES).scalar_one():
         return []
     return list(connection.exec_driver_sql("SELECT tbl, idx, stat FROM sqlite_stat1").all())
 
 
-def _count_changes(connection: Connection) -> int:
+def _count_changes(connection: sa.Connection) -> int:
     """Return the number of rows changed through this connection."""
     changes: int = connection.connection.dbapi_connection.total_changes  # type: ignore[union-attr]
     return changes

@@ -11,13 +11,13 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any, Final
 
+import sqlalchemy as sa
 from psycopg import AsyncConnection, adapters
 from psycopg import Error as PsycopgError
 from psycopg.abc import Buffer
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 from psycopg.types.string import StrDumperUnknown
-from sqlalchemy import Connection, Table, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -47,23 +47,23 @@ POLICY: Final = "own_business"
 _OLD_POLICY: Final = "one_business"
 """Predecessor, which read the setting for each row and was slow."""
 _SETTING: Final = "contatto.business_id"
-_ACT: Final = text(f"SELECT set_config('{_SETTING}', :business_id, true)")
-_PROTECTED: Final = text("SELECT tablename FROM pg_policies WHERE policyname = :policy")
-_ABOVE_POLICIES: Final = text("SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user")
+_ACT: Final = sa.text(f"SELECT set_config('{_SETTING}', :business_id, true)")
+_PROTECTED: Final = sa.text("SELECT tablename FROM pg_policies WHERE policyname = :policy")
+_ABOVE_POLICIES: Final = sa.text("SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user")
 
 
-def narrow(connection: Connection, business_id: str) -> None:
+def narrow(connection: sa.Connection, business_id: str) -> None:
     """Restrict the open transaction to the rows of one tenant; an empty id means all tenants."""
     if business_id:
         connection.execute(_ACT, {"business_id": business_id})
 
 
-def tenant_column(table: Table) -> str | None:
+def tenant_column(table: sa.Table) -> str | None:
     """Return the column that names the tenant of a row."""
     return "id" if table.name == "businesses" else "business_id" if "business_id" in table.c else None
 
 
-def protect_tables(connection: Connection) -> None:
+def protect_tables(connection: sa.Connection) -> None:
     """Create the missing row-security policies of the tenants' tables.
 
     Log a warning where the role bypasses policies: a superuser, or one with BYPASSRLS.
@@ -87,7 +87,7 @@ def protect_tables(connection: Connection) -> None:
             f"ALTER TABLE {table.name} FORCE ROW LEVEL SECURITY",
             f"CREATE POLICY {POLICY} ON {table.name} USING ({allowed}) WITH CHECK ({allowed})",
         ):
-            connection.execute(text(statement))
+            connection.execute(sa.text(statement))
 
 
 LOOKS_AFTER_S: Final = 2.0
@@ -95,7 +95,7 @@ LOOKS_AFTER_S: Final = 2.0
 GROWN_ROWS: Final = 1_000
 """Least changed rows for an update; of larger tables as many as they have."""
 
-_GROWN: Final = text(
+_GROWN: Final = sa.text(
     "SELECT quote_ident(relname) FROM pg_class"
     " WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace"
     " AND pg_has_role(relowner, 'USAGE')"
@@ -103,7 +103,7 @@ _GROWN: Final = text(
 )
 
 
-def analyze_grown_tables(connection: Connection) -> list[str]:
+def analyze_grown_tables(connection: sa.Connection) -> list[str]:
     """Update the statistics of tables that doubled, by a connection in autocommit mode; return their names.
 
     The server does so once a minute at the earliest; until then prepared statements keep plans for empty
@@ -128,7 +128,7 @@ class _ArrayDumper(Dumper):
 
 CONNECTIONS: Final = 10
 CHANNEL: Final = "contatto_commits"
-_NOTIFY: Final = text(
+_NOTIFY: Final = sa.text(
     f"SELECT pg_notify('{CHANNEL}', :payload) WHERE pg_current_xact_id_if_assigned() IS NOT NULL"
 )
 """Notifies other processes, and returns a row, if the transaction changed something and so has an id.
@@ -150,18 +150,18 @@ class PostgresDatabase(Database):
 
     def __init__(self, url: str, clock: Clock, vault: Vault, ports: Parts) -> None:
         adapters.register_dumper(BinaryArray, _ArrayDumper)
-        engine = create_engine(
+        engine = sa.create_engine(
             url, pool_size=CONNECTIONS, max_overflow=0, hide_parameters=True, query_cache_size=STATEMENTS_KEPT
         )
-        event.listen(engine, "connect", _prepare)
+        sa.event.listen(engine, "connect", _prepare)
 
         dialect = engine.dialect
 
-        @event.listens_for(engine, "checkin")
+        @sa.event.listens_for(engine, "checkin")
         def note_rest(_connection: Any, record: ConnectionPoolEntry) -> None:
             record.info["rests_since"] = time.monotonic()
 
-        @event.listens_for(engine, "checkout")
+        @sa.event.listens_for(engine, "checkout")
         def ping_rested(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
             if time.monotonic() - record.info.get("rests_since", time.monotonic()) > _RESTED_S:
                 try:

@@ -10,7 +10,7 @@ from importlib import import_module
 from operator import itemgetter
 from typing import Any, Final
 
-from sqlalchemy import ARRAY, JSON, Connection, Engine, Insert, Select, String, Table, event
+import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.types import NullType
@@ -52,29 +52,29 @@ def table_of(sql: str) -> str:
     return match[2]
 
 
-def note_changes(source: Engine | Connection) -> None:
+def note_changes(source: sa.Engine | sa.Connection) -> None:
     """Record the tables that later statements of an engine or a connection write to."""
 
-    def note(connection: Connection, _cursor: object, sql: str, *_rest: Any) -> None:
+    def note(connection: sa.Connection, _cursor: object, sql: str, *_rest: Any) -> None:
         note_change(connection, sql)
 
-    event.listen(source, "before_cursor_execute", note)
+    sa.event.listen(source, "before_cursor_execute", note)
 
 
-def note_change(connection: Connection, sql: str) -> None:
+def note_change(connection: sa.Connection, sql: str) -> None:
     """Record the table of a statement that bypasses SQLAlchemy."""
     table = table_of(sql)
     if table:
         connection.info.setdefault(_CHANGES, set()).add(table)
 
 
-def take_changes(connection: Connection) -> Tables:
+def take_changes(connection: sa.Connection) -> Tables:
     """Return the tables that recorded statements wrote to since the last call; None when unknown."""
     changed: set[str] = connection.info.pop(_CHANGES, set())
     return None if _ANY in changed else changed
 
 
-def keep_to_ourselves(connection: Connection, table: str) -> None:
+def keep_to_ourselves(connection: sa.Connection, table: str) -> None:
     """Suppress notices of the changes to a table so far, as the caller has handled them."""
     changed: set[str] = connection.info.get(_CHANGES, set())
     if table in changed:
@@ -157,7 +157,7 @@ def write_rows(tx: Tx, statement: Any, rows: Sequence[Row]) -> int:
         return 0
     if tx.locks_rows and len(rows) > 1 and (count := bulk_write(tx, statement, rows)) is not None:
         return count
-    columns = tuple(rows[0]) if isinstance(statement, Insert) else None
+    columns = tuple(rows[0]) if isinstance(statement, sa.Insert) else None
     bound = None if tx.locks_rows else _bound(statement, columns)
     if bound is not None:
         note_change(tx.connection, bound.sql)
@@ -167,12 +167,12 @@ def write_rows(tx: Tx, statement: Any, rows: Sequence[Row]) -> int:
     return tx.connection.execute(statement, parameters, execution_options=_ROWCOUNT).rowcount
 
 
-def insert_all(tx: Tx, table: Table, rows: Sequence[Row]) -> None:
+def insert_all(tx: Tx, table: sa.Table, rows: Sequence[Row]) -> None:
     """Insert new rows of the same columns."""
     write_rows(tx, plain_insert(table), rows)
 
 
-def add_counts(tx: Tx, table: Table, counts: tuple[str, ...], rows: Iterable[dict[str, Any]]) -> None:
+def add_counts(tx: Tx, table: sa.Table, counts: tuple[str, ...], rows: Iterable[dict[str, Any]]) -> None:
     """Insert rows with all columns, or add their counts to those of the rows with the same primary keys.
 
     Rows of one key are summed first. They are written in the order of keys, so that writers never deadlock.
@@ -190,13 +190,13 @@ def add_counts(tx: Tx, table: Table, counts: tuple[str, ...], rows: Iterable[dic
 
 
 @cache
-def _adding(dialect: str, table: Table, counts: tuple[str, ...]) -> Any:
+def _adding(dialect: str, table: sa.Table, counts: tuple[str, ...]) -> Any:
     insert = insert_for(dialect, table)
     sums = {name: table.c[name] + insert.excluded[name] for name in counts}
     return insert.on_conflict_do_update(index_elements=list(table.primary_key.columns.keys()), set_=sums)
 
 
-def insert_new(tx: Tx, table: Table, rows: Sequence[Row]) -> int:
+def insert_new(tx: Tx, table: sa.Table, rows: Sequence[Row]) -> int:
     """Insert the rows with unique keys that are not taken; return how many."""
     return write_rows(tx, insert_or_ignore(tx.connection.dialect.name, table), rows)
 
@@ -245,7 +245,7 @@ class QuerySnapshot[T]:
 class PreparedQuery[T](Query):
     """Prepared query of one table; rows become dataclasses of a shape, with opened fields."""
 
-    def __init__(self, shape: type[T], statement: Select[Any]) -> None:
+    def __init__(self, shape: type[T], statement: sa.Select[Any]) -> None:
         names = [field.name for field in fields(shape)]  # type: ignore[arg-type]
         self._shape = shape
         self._sealed = [
@@ -289,7 +289,7 @@ class PreparedQuery[T](Query):
 
 
 _ROWCOUNT: Final = {"preserve_rowcount": True}
-_UNSUPPORTED: Final = (ARRAY, JSON, NullType)
+_UNSUPPORTED: Final = (sa.ARRAY, sa.JSON, NullType)
 """Types without an array encoding in `contatto.kit.db.tx`."""
 _MARK: Final = re.compile(r"%\((\w+)\)s")
 _COMPARED: Final = re.compile(rf" = {_MARK.pattern}")
@@ -331,7 +331,7 @@ def bulk_write(tx: Tx, statement: Any, rows: Sequence[Row]) -> int | None:
     Returns:
         The number of written rows; None, without a write, for an unsupported statement.
     """
-    compile_bulk = _compile_insert if isinstance(statement, Insert) else _compile_update
+    compile_bulk = _compile_insert if isinstance(statement, sa.Insert) else _compile_update
     bulk = compile_bulk(statement, tuple(rows[0]))
     if bulk is None:
         return None
@@ -390,7 +390,7 @@ def _compile_update(statement: Any, names: tuple[str, ...]) -> _BulkStatement | 
 @lru_cache(maxsize=128)
 def _compile_insert(statement: Any, names: tuple[str, ...]) -> _BulkStatement | None:
     """Return the bulk form of an insert; None where a type or a clause does not support it."""
-    if not isinstance(statement, Insert):
+    if not isinstance(statement, sa.Insert):
         return None
     clause = getattr(statement, "_post_values_clause", None)
     key = tuple(getattr(clause, "inferred_target_elements", None) or ())
@@ -418,7 +418,7 @@ def _compile_insert(statement: Any, names: tuple[str, ...]) -> _BulkStatement | 
 
 def _text_of(kind: Any) -> str:
     """Return the SQL type of values; texts have no length, so that a longer one is refused, not cut."""
-    return "TEXT" if isinstance(_inner(kind), String) else str(kind.compile(dialect=_dialect()))
+    return "TEXT" if isinstance(_inner(kind), sa.String) else str(kind.compile(dialect=_dialect()))
 
 
 def _inner(kind: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Final, Literal
 from urllib.parse import parse_qsl
 
 import msgspec
-from sqlalchemy import func, select, update
+import sqlalchemy as sa
 
 from contatto.accounts.actions import forget_kept_pages
 from contatto.accounts.model import BusinessId, Permission
@@ -256,7 +256,7 @@ def keep_view(tx: Tx, actor: Actor, name: str, query: str, *, is_shared: bool) -
     """Save a query of the list under a name; a new view is pinned. Raises Refused: INVALID."""
     tx.hold_key("views", actor.business_id, actor.member_id)
     own = rows_of(lead_views, actor.business_id, member_id=actor.member_id)
-    if tx.scalar(select(func.count()).where(*own)) >= MOST_VIEWS:
+    if tx.scalar(sa.select(sa.func.count()).where(*own)) >= MOST_VIEWS:
         raise Refused(
             errors.INVALID, "name: you have the maximum of %(most)s views. Delete one first.", most=MOST_VIEWS
         )
@@ -498,13 +498,13 @@ def merge_leads(tx: Tx, actor: Actor, kept_id: str, merged_id: str, picks: Picks
     business_id = actor.business_id
     equal = records.list_equal_points(tx, business_id, target.id, source.id)
     of_equal = rows_of(evidence, business_id, contact_point_id=list(equal))
-    query = select(evidence.c.id, evidence.c.contact_point_id).where(*of_equal).order_by(evidence.c.id)
+    query = sa.select(evidence.c.id, evidence.c.contact_point_id).where(*of_equal).order_by(evidence.c.id)
     rehung = [(row.id, row.contact_point_id, equal[row.contact_point_id]) for row in tx.execute(query)]
     moved = records.list_row_ids(tx, business_id, source.id)
     moved["contact_points"] = [point_id for point_id in moved["contact_points"] if point_id not in equal]
     for name, ids in moved.items():
         own = rows_of(records.MOVING[name], business_id, lead_id=source.id, id=ids)
-        tx.execute(update(records.MOVING[name]).where(*own).values(lead_id=target.id))
+        tx.execute(sa.update(records.MOVING[name]).where(*own).values(lead_id=target.id))
     for evidence_id, _, equal_id in rehung:
         tx.change(evidence, business_id, evidence_id, contact_point_id=equal_id)
     source_labels = listing.list_labels_of(tx, business_id, [source.id])[source.id]
@@ -522,7 +522,7 @@ def merge_leads(tx: Tx, actor: Actor, kept_id: str, merged_id: str, picks: Picks
         followers=[lead.id for lead in records.list_merged_leads(tx, business_id, source.id)],
     )
     followers = rows_of(leads, business_id, id=journal.followers)
-    tx.execute(update(leads).where(*followers).values(merged_into=target.id))
+    tx.execute(sa.update(leads).where(*followers).values(merged_into=target.id))
     records.record_merged_fields(tx, after)
     records.record_hidden(tx, source, tx.now, merged_into=target.id)
     refresh_with_twins(tx, business_id, {target.id, source.id})
@@ -563,13 +563,13 @@ def undo_merge(tx: Tx, actor: Actor, merge_id: str) -> Merge:
     for name, ids in journal.moved.items():
         # rows that left the kept lead meanwhile stay where they are
         own = rows_of(records.MOVING[name], business_id, lead_id=target.id, id=ids)
-        tx.execute(update(records.MOVING[name]).where(*own).values(lead_id=source.id))
+        tx.execute(sa.update(records.MOVING[name]).where(*own).values(lead_id=source.id))
     for evidence_id, point_id, _ in journal.rehung:
         tx.change(evidence, business_id, evidence_id, contact_point_id=point_id)
     for label_id in journal.labels:
         records.delete_lead_label(tx, business_id, target.id, label_id)
     followers = rows_of(leads, business_id, id=journal.followers)
-    tx.execute(update(leads).where(*followers).values(merged_into=source.id))
+    tx.execute(sa.update(leads).where(*followers).values(merged_into=source.id))
     unchanged = [
         name for name in rules.MERGED_FIELDS if getattr(target, name) == getattr(journal.after, name)
     ]
@@ -635,14 +635,14 @@ def erase_leads(tx: Tx, business_id: str, chosen_leads: Sequence[Lead], actor: s
         fresh = job.plan
         if job.kind is JobKind.IMPORT:
             own_rows = rows_of(lead_job_items, business_id, job_id=job.id, lead_id=lead_ids)
-            numbers = set(tx.execute(select(lead_job_items.c.position).where(*own_rows)).scalars())
+            numbers = set(tx.execute(sa.select(lead_job_items.c.position).where(*own_rows)).scalars())
             rows = rules.without_person(fresh.rows, numbers, erased_people.contacts, fresh.numbers)
             fresh = replace(fresh, rows=rows)
         elif _searches(fresh.query, erased_people):
             fresh = replace(fresh, query="" if job.has_ended else NOBODY)
         if fresh != job.plan:
             jobs.record_plan(tx, business_id, job.id, fresh)
-    for view in tx.list(SavedView, select(lead_views).where(lead_views.c.business_id == business_id)):
+    for view in tx.list(SavedView, sa.select(lead_views).where(lead_views.c.business_id == business_id)):
         if _searches(view.query, erased_people):
             tx.delete(lead_views, business_id, id=view.id)
     forget_kept_pages(tx, business_id)

@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import parse_qsl
 
 import msgspec
-from sqlalchemy import func, select
+import sqlalchemy as sa
 
 from contatto.accounts.model import BusinessId, Permission
 from contatto.accounts.store import list_able_members, list_businesses
@@ -245,7 +245,7 @@ def check_waiting_jobs(tx: Tx, business_id: str) -> None:
     """Refuse one more job of a business where too many wait. Raises Refused: CONFLICT."""
     tx.hold_key("jobs on leads", business_id)
     waiting = rows_of(lead_jobs, business_id, state=LeadJobState.WAITING)
-    if tx.scalar(select(func.count()).select_from(lead_jobs).where(IS_OPEN, *waiting)) >= MOST_WAITING:
+    if tx.scalar(sa.select(sa.func.count()).select_from(lead_jobs).where(IS_OPEN, *waiting)) >= MOST_WAITING:
         raise Refused(
             errors.CONFLICT, "%(most)s jobs are already waiting. Try again later.", most=MOST_WAITING
         )

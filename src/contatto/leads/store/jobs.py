@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import and_, case, func, or_, select
+import sqlalchemy as sa
 
 from contatto.kit.db.tx import Tx, row_of, rows_of
 from contatto.kit.exports import ExportKind, drop_contents
@@ -52,19 +52,19 @@ _KINDS: Final = frozenset("ohcfs")
 
 def list_leads_to_score(tx: Tx, business_id: str, since: datetime, limit: int) -> list[ScoredLead]:
     """Return the newest leads of a business, oldest first, with their features."""
-    earned = and_(
+    earned = sa.and_(
         conversions.c.business_id == leads.c.business_id,
         conversions.c.subject_id == leads.c.id,
         conversions.c.ad_id.is_not(None),
         conversions.c.kind == ConversionKind.LEAD,
         conversions.c.withdrawn_at.is_(None),
     )
-    scored = and_(lead_scores.c.business_id == leads.c.business_id, lead_scores.c.lead_id == leads.c.id)
-    judged = and_(
+    scored = sa.and_(lead_scores.c.business_id == leads.c.business_id, lead_scores.c.lead_id == leads.c.id)
+    judged = sa.and_(
         chats.c.business_id == leads.c.business_id, chats.c.conversation_id == leads.c.conversation_id
     )
     conditions = leads.c.business_id == business_id, leads.c.hidden_at.is_(None), leads.c.created_at >= since
-    query = select(
+    query = sa.select(
         *(leads.c[name] for name in ("id", "status", "facets", "channel_account_id", "created_at")),
         *(conversions.c[name] for name in ("ad_id", "ad_group_id", "via", "touch_ts", "ts")),
         *(lead_scores.c[name] for name in ("log_odds", "score", "is_counted")),
@@ -113,7 +113,9 @@ def save_lead_model(tx: Tx, model: LeadModel) -> None:
 
 def find_lead_model(tx: Tx, business_id: str) -> LeadModel | None:
     """Find the model of a business; None before the first attempt."""
-    row = tx.execute(select(lead_models).where(lead_models.c.business_id == business_id)).mappings().first()
+    row = (
+        tx.execute(sa.select(lead_models).where(lead_models.c.business_id == business_id)).mappings().first()
+    )
     if row is None:
         return None
     opened = tx.vault.open_bytes(bytes(row["body"]), business_id, "lead_models.body", "")
@@ -129,16 +131,18 @@ def save_job(tx: Tx, job: LeadJob) -> None:
 
 def find_job(tx: Tx, business_id: str, job_id: str) -> LeadJob | None:
     """Return a job, locked until the end of the transaction."""
-    query = select(lead_jobs).where(*rows_of(lead_jobs, business_id, id=job_id))
+    query = sa.select(lead_jobs).where(*rows_of(lead_jobs, business_id, id=job_id))
     row = tx.execute(query.with_for_update()).mappings().first()
     return None if row is None else _open_job(tx, row)
 
 
 def list_jobs(tx: Tx, business_id: str, since: datetime, limit: int = 10) -> list[LeadJob]:
     """Jobs that wait or run, or that began after a time, latest first; of their plans only the value."""
-    recent = and_(or_(IS_OPEN, lead_jobs.c.created_at >= since), lead_jobs.c.state != LeadJobState.DRAFT)
+    recent = sa.and_(
+        sa.or_(IS_OPEN, lead_jobs.c.created_at >= since), lead_jobs.c.state != LeadJobState.DRAFT
+    )
     shown = [column for column in lead_jobs.c if column.name != "plan"]
-    query = select(*shown).where(lead_jobs.c.business_id == business_id, recent)
+    query = sa.select(*shown).where(lead_jobs.c.business_id == business_id, recent)
     rows = tx.execute(
         query.order_by(lead_jobs.c.created_at.desc(), lead_jobs.c.id.desc()).limit(limit)
     ).mappings()
@@ -148,7 +152,7 @@ def list_jobs(tx: Tx, business_id: str, since: datetime, limit: int = 10) -> lis
 def list_leads_to_erase(tx: Tx, business_id: str) -> set[str]:
     """Return the ids of leads that an unfinished job will erase."""
     conditions = rows_of(lead_jobs, business_id, kind=JobKind.ERASE)
-    rows = tx.execute(select(lead_jobs).where(IS_OPEN, *conditions)).mappings()
+    rows = tx.execute(sa.select(lead_jobs).where(IS_OPEN, *conditions)).mappings()
     return {lead_id for row in rows for lead_id in _open_job(tx, row).plan.lead_ids}
 
 
@@ -157,17 +161,17 @@ def list_free_businesses(tx: Tx, most: int, moved_since: datetime) -> list[tuple
 
     One business runs ``most`` at a time. A job that made no step since ``moved_since`` does not count.
     """
-    waits = func.sum(case((lead_jobs.c.state == LeadJobState.WAITING, 1), else_=0))
-    is_held = and_(lead_jobs.c.state == LeadJobState.RUNNING, lead_jobs.c.moved_at > moved_since)
-    held_count = func.sum(case((is_held, 1), else_=0))
-    query = select(lead_jobs.c.business_id, held_count.label("held")).where(IS_OPEN)
+    waits = sa.func.sum(sa.case((lead_jobs.c.state == LeadJobState.WAITING, 1), else_=0))
+    is_held = sa.and_(lead_jobs.c.state == LeadJobState.RUNNING, lead_jobs.c.moved_at > moved_since)
+    held_count = sa.func.sum(sa.case((is_held, 1), else_=0))
+    query = sa.select(lead_jobs.c.business_id, held_count.label("held")).where(IS_OPEN)
     free = query.group_by(lead_jobs.c.business_id).having(waits > 0, held_count < most)
     return [(row.business_id, most - row.held) for row in tx.execute(free.order_by(lead_jobs.c.business_id))]
 
 
 def list_next_jobs(tx: Tx, business_id: str, limit: int) -> list[str]:
     """Return the ids of the jobs that have waited longest, locked until the end of the transaction."""
-    query = select(lead_jobs.c.id).where(
+    query = sa.select(lead_jobs.c.id).where(
         IS_OPEN, lead_jobs.c.business_id == business_id, lead_jobs.c.state == LeadJobState.WAITING
     )
     query = query.order_by(lead_jobs.c.created_at, lead_jobs.c.id).limit(limit)
@@ -188,7 +192,7 @@ def append_job_items(tx: Tx, job: LeadJob, items: list[JobItem]) -> None:
 
 def list_job_items(tx: Tx, business_id: str, job_id: str, after: int, limit: int) -> list[JobItem]:
     """List changes of a job after a position, in order, without skipped leads."""
-    query = select(lead_job_items).where(
+    query = sa.select(lead_job_items).where(
         *rows_of(lead_job_items, business_id, job_id=job_id),
         lead_job_items.c.position > after,
         lead_job_items.c.state != ItemState.SKIPPED,
@@ -198,7 +202,7 @@ def list_job_items(tx: Tx, business_id: str, job_id: str, after: int, limit: int
 
 def list_items_with_reason(tx: Tx, business_id: str, job_id: str, limit: int = 500) -> list[JobItem]:
     """List leads or rows that a job skipped or took in part, with the reasons."""
-    query = select(lead_job_items).where(
+    query = sa.select(lead_job_items).where(
         *rows_of(lead_job_items, business_id, job_id=job_id), lead_job_items.c.reason != ""
     )
     return tx.list(JobItem, query.order_by(lead_job_items.c.position).limit(limit))
@@ -207,7 +211,7 @@ def list_items_with_reason(tx: Tx, business_id: str, job_id: str, limit: int = 5
 def count_job_items(tx: Tx, business_id: str, job_id: str) -> dict[tuple[ItemState, bool], int]:
     """Count leads or rows that a job made, changed and skipped; those with a reason apart."""
     has_reason = lead_job_items.c.reason != ""
-    query = select(lead_job_items.c.state, has_reason.label("told"), func.count().label("n")).where(
+    query = sa.select(lead_job_items.c.state, has_reason.label("told"), sa.func.count().label("n")).where(
         *rows_of(lead_job_items, business_id, job_id=job_id)
     )
     rows = tx.execute(query.group_by(lead_job_items.c.state, has_reason)).mappings()
@@ -216,7 +220,7 @@ def count_job_items(tx: Tx, business_id: str, job_id: str) -> dict[tuple[ItemSta
 
 def list_old_imports(tx: Tx, since: datetime, until: datetime) -> list[LeadJob]:
     """List imports of all businesses that ended within this time and still have rows."""
-    old = select(lead_jobs).where(
+    old = sa.select(lead_jobs).where(
         lead_jobs.c.kind == JobKind.IMPORT, lead_jobs.c.ended_at >= since, lead_jobs.c.ended_at < until
     )
     jobs = [_open_job(tx, row) for row in tx.execute(old).mappings()]
@@ -239,7 +243,9 @@ _HANGING: Final = (
 
 
 def find_tombstone(tx: Tx, business_id: str, lead_id: str) -> Tombstone | None:
-    query = select(leads.c.id, leads.c.erased_at, leads.c.erased_by).where(leads.c.business_id == business_id)
+    query = sa.select(leads.c.id, leads.c.erased_at, leads.c.erased_by).where(
+        leads.c.business_id == business_id
+    )
     return tx.find(Tombstone, query.where(leads.c.id == lead_id, leads.c.erased_at.is_not(None)))
 
 
@@ -255,7 +261,7 @@ def delete_traces(tx: Tx, erased: ErasedPeople) -> None:
 
 def list_planned_jobs(tx: Tx, business_id: str) -> Iterator[LeadJob]:
     """List the jobs of a business with a plan that has a query or rows."""
-    query = select(lead_jobs).where(lead_jobs.c.business_id == business_id)
+    query = sa.select(lead_jobs).where(lead_jobs.c.business_id == business_id)
     for row in tx.execute(query.order_by(lead_jobs.c.id)).mappings().all():
         job = _open_job(tx, row)
         if job.plan.query or job.plan.rows:

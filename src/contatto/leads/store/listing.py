@@ -6,7 +6,6 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy import select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
@@ -37,7 +36,7 @@ from contatto.measurement.store import conversions, measured_ads
 
 def unerased_leads(business_id: str) -> sa.Select[Any]:
     """Return the leads of a business without the tombstones of those that were erased."""
-    return select(leads).where(leads.c.business_id == business_id, leads.c.erased_at.is_(None))
+    return sa.select(leads).where(leads.c.business_id == business_id, leads.c.erased_at.is_(None))
 
 
 def list_leads_by_id(tx: Tx, business_id: str, lead_ids: set[str]) -> dict[str, Lead]:
@@ -57,7 +56,7 @@ def list_leads_by_id(tx: Tx, business_id: str, lead_ids: set[str]) -> dict[str, 
 
 
 _POINTS: Final = Query(
-    select(*(contact_points.c[field.name] for field in fields(ContactPoint)))
+    sa.select(*(contact_points.c[field.name] for field in fields(ContactPoint)))
     .where(contact_points.c.business_id == sa.bindparam("of"), within(contact_points.c.lead_id, "ids"))
     .order_by(contact_points.c.created_at, contact_points.c.id)
 )
@@ -94,7 +93,7 @@ def list_outgoing_points(
 
 def list_wrong_values(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dict[str, set[str]]:
     """Return the contact values of leads that members marked wrong; answers to forms may hold them too."""
-    query = select(contact_points.c.id, contact_points.c.lead_id, contact_points.c.value).where(
+    query = sa.select(contact_points.c.id, contact_points.c.lead_id, contact_points.c.value).where(
         contact_points.c.business_id == business_id,
         contact_points.c.lead_id.in_(lead_ids),
         contact_points.c.wrong_at.is_not(None),
@@ -108,20 +107,20 @@ def list_wrong_values(tx: Tx, business_id: str, lead_ids: Collection[str]) -> di
 
 def list_scores(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dict[str, int]:
     conditions = lead_scores.c.business_id == business_id, lead_scores.c.lead_id.in_(sorted(lead_ids))
-    rows = tx.execute(select(lead_scores.c.lead_id, lead_scores.c.score).where(*conditions))
+    rows = tx.execute(sa.select(lead_scores.c.lead_id, lead_scores.c.score).where(*conditions))
     return dict(map(tuple, rows))
 
 
 def list_labels(tx: Tx, business_id: str) -> list[LeadLabel]:
     return tx.list(
-        LeadLabel, select(labels).where(labels.c.business_id == business_id).order_by(labels.c.name_key)
+        LeadLabel, sa.select(labels).where(labels.c.business_id == business_id).order_by(labels.c.name_key)
     )
 
 
 def list_labels_of(tx: Tx, business_id: str, lead_ids: Iterable[str]) -> dict[str, list[LeadLabel]]:
     labels_by_lead: dict[str, list[LeadLabel]] = {lead_id: [] for lead_id in lead_ids}
     query = (
-        select(lead_labels.c.lead_id, labels)
+        sa.select(lead_labels.c.lead_id, labels)
         .join(labels, labels.c.id == lead_labels.c.label_id)
         .where(lead_labels.c.business_id == business_id, lead_labels.c.lead_id.in_(labels_by_lead))
         .order_by(labels.c.name_key)
@@ -133,15 +132,15 @@ def list_labels_of(tx: Tx, business_id: str, lead_ids: Iterable[str]) -> dict[st
 
 def list_entries(tx: Tx, business_id: str, lead_id: str) -> list[FormEntry]:
     """Return the forms of a lead, oldest first."""
-    query = select(lead_entries).where(*rows_of(lead_entries, business_id, lead_id=lead_id))
+    query = sa.select(lead_entries).where(*rows_of(lead_entries, business_id, lead_id=lead_id))
     return tx.list(FormEntry, query.order_by(lead_entries.c.at, lead_entries.c.id))
 
 
 def list_form_names(tx: Tx, business_id: str) -> list[tuple[str, str]]:
     """Return the forms of leads, with their latest names; each is a jump in the index, not a scan."""
     condition = lead_entries.c.business_id == business_id
-    next_one = select(sa.func.min(lead_entries.c.form_id)).where(condition)
-    latest = select(lead_entries.c.form_name).where(condition).order_by(lead_entries.c.at.desc()).limit(1)
+    next_one = sa.select(sa.func.min(lead_entries.c.form_id)).where(condition)
+    latest = sa.select(lead_entries.c.form_name).where(condition).order_by(lead_entries.c.at.desc()).limit(1)
     names: list[tuple[str, str]] = []
     last = ""
     while form_id := tx.scalar(next_one.where(lead_entries.c.form_id > last)):
@@ -161,13 +160,13 @@ def earned_elsewhere(
     A lead without an ad, or of an ad on another platform, belongs to every account.
     """
     return (
-        select(conversions.c.conversion_id)
+        sa.select(conversions.c.conversion_id)
         .where(
             *rows_of(conversions, business_id, subject_id=lead_id),
             conversions.c.ad_id.is_not(None),
             conversions.c.ad_account_id != ad_account_id,
             conversions.c.ad_account_id.in_(
-                select(ad_accounts.c.id).where(ad_accounts.c.business_id == business_id)
+                sa.select(ad_accounts.c.id).where(ad_accounts.c.business_id == business_id)
             ),
         )
         .exists()
@@ -176,7 +175,7 @@ def earned_elsewhere(
 
 def is_earned_elsewhere(tx: Tx, business_id: str, lead_id: str, ad_account_id: str) -> bool:
     """Report whether an ad of another ad account of ours earned the lead."""
-    return bool(tx.scalar(select(earned_elsewhere(sa.literal(lead_id), business_id, ad_account_id))))
+    return bool(tx.scalar(sa.select(earned_elsewhere(sa.literal(lead_id), business_id, ad_account_id))))
 
 
 def list_member_names(tx: Tx, business_id: str) -> dict[str, str]:
@@ -206,7 +205,7 @@ def list_winning_ads(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dic
     """Return the names of the ad of each lead that an ad earned, its ad group and campaign, for lists."""
     names = (measured_ads.c.campaign_name, measured_ads.c.ad_group_name, measured_ads.c.ad_name)
     query = (
-        select(conversions.c.subject_id, *names)
+        sa.select(conversions.c.subject_id, *names)
         .join(measured_ads, measured_ads.c.ad_id == conversions.c.ad_id)
         .where(
             conversions.c.business_id == business_id,
@@ -268,7 +267,7 @@ class Conditions:
     parts: list[Condition]
 
     def select(self, *what: Any) -> sa.Select[Any]:
-        return select(*what).where(*self.base, sa.or_(*self.parts))
+        return sa.select(*what).where(*self.base, sa.or_(*self.parts))
 
 
 def find_conditions(
@@ -293,7 +292,7 @@ def find_conditions(
     named = [context.named_by(chats[thread](tx, business_id)) for thread in lead_filter.threads]
     faceted = _worded(lead_filter, leads.c.facets if texts is None else texts.c.text)
     if texts is not None and faceted:
-        matching_texts = select(texts.c.text).where(_joined(lead_filter, faceted))
+        matching_texts = sa.select(texts.c.text).where(_joined(lead_filter, faceted))
         faceted = [_one_of(leads.c.facets, matching_texts, tx.connection.dialect.name)]
     earned_by = (
         (measured_ads.c.campaign_number, lead_filter.campaigns),
@@ -310,7 +309,9 @@ def find_conditions(
     ]
     if lead_filter.scores:
         spans = [lead_scores.c.score.between(*rules.BANDS[band]) for band in lead_filter.scores]
-        scored = select(lead_scores.c.lead_id).where(lead_scores.c.business_id == business_id, sa.or_(*spans))
+        scored = sa.select(lead_scores.c.lead_id).where(
+            lead_scores.c.business_id == business_id, sa.or_(*spans)
+        )
         chips.append(context.named_by(scored))
     if chips:
         base.append(_joined(lead_filter, chips))
@@ -388,7 +389,7 @@ class _FilterContext:
 
     def named_by(self, ids: sa.Select[Any]) -> Condition:
         """Match leads with these ids, and the target leads of merged ones."""
-        merged = select(leads.c.merged_into).where(
+        merged = sa.select(leads.c.merged_into).where(
             leads.c.business_id == self.business_id, leads.c.merged_into.is_not(None), leads.c.id.in_(ids)
         )
         target_ids = list(self.tx.execute(merged).scalars())
@@ -400,8 +401,8 @@ class _FilterContext:
 
     def earned_by(self, which: Condition) -> Condition:
         """Match leads that some ads earned."""
-        ads = select(measured_ads.c.ad_id).where(measured_ads.c.business_id == self.business_id, which)
-        earned = select(conversions.c.subject_id).where(
+        ads = sa.select(measured_ads.c.ad_id).where(measured_ads.c.business_id == self.business_id, which)
+        earned = sa.select(conversions.c.subject_id).where(
             *rows_of(conversions, self.business_id, kind=ConversionKind.LEAD), conversions.c.ad_id.in_(ads)
         )
         return self.named_by(earned)
@@ -413,7 +414,7 @@ def _search_conditions(context: _FilterContext, text: str) -> list[Condition]:
     countries = {account.registration_country for account in list_accounts(tx, business_id)}
     countries |= set(list_phone_countries(tx, business_id))  # people write the numbers that they have at hand
     indexes = [tx.vault.blind(value, business_id) for value in rules.search_values(text, countries)]
-    by_value = select(contact_points.c.lead_id).where(
+    by_value = sa.select(contact_points.c.lead_id).where(
         *rows_of(contact_points, business_id, value_index=indexes)
     )
     conditions = [match_words(leads.c.name_key, text)]
@@ -429,7 +430,7 @@ def _search_conditions(context: _FilterContext, text: str) -> list[Condition]:
     if number is not None:
         numbers = (measured_ads.c.ad_number, measured_ads.c.ad_group_number, measured_ads.c.campaign_number)
         is_named += [column == number for column in numbers]
-    of_business = select(measured_ads.c.ad_id).where(measured_ads.c.business_id == business_id)
+    of_business = sa.select(measured_ads.c.ad_id).where(measured_ads.c.business_id == business_id)
     ads = list(tx.execute(of_business.where(sa.or_(*is_named)).limit(500)).scalars())
     if ads:
         conditions.append(context.earned_by(measured_ads.c.ad_id.in_(ads)))
@@ -458,7 +459,7 @@ def match_mark(person_id: sa.ColumnElement[str], mark: str) -> Condition:
 
 def list_phone_countries(tx: Tx, business_id: str) -> list[str]:
     """Return the countries of the phone numbers that leads have; each is a jump in the index, not a scan."""
-    next_one = select(sa.func.min(contact_points.c.country)).where(
+    next_one = sa.select(sa.func.min(contact_points.c.country)).where(
         contact_points.c.business_id == business_id
     )
     countries = [""]
@@ -510,7 +511,7 @@ def find_matches(
     ):
         # The outer join makes SQLite begin with the texts; one without matching leads yields an empty row.
         is_of_text = sa.and_(leads.c.facets == texts.c.text, *_listed(business_id), *_own(lead_filter))
-        by_text = select(leads).select_from(texts.outerjoin(leads, is_of_text))
+        by_text = sa.select(leads).select_from(texts.outerjoin(leads, is_of_text))
         return Matches(total, by_text.where(_joined(lead_filter, _worded(lead_filter, texts.c.text))))
     return Matches(total, conditions.select(leads))
 
@@ -535,13 +536,13 @@ def _find_of_search(tx: Tx, business_id: str, conditions: Conditions) -> Matches
         is_other = leads.c.id.in_(ids) & sa.not_(part)
         return Matches(total + (_count(tx, replace(conditions, parts=[is_other])) if ids else 0), None)
     # The expression hides the index by tenant: SQLite would read all its leads instead of some hundred ids.
-    few = select(leads).where(leads.c.business_id.concat("") == business_id, leads.c.id.in_(ids))
+    few = sa.select(leads).where(leads.c.business_id.concat("") == business_id, leads.c.id.in_(ids))
     return Matches(len(ids), few if len(ids) <= MANY else None)
 
 
 def _ids(tx: Tx, conditions: Conditions, part: Condition) -> list[str]:
     """Return the ids of a part's matches, up to one more than `MANY`."""
-    return list(tx.execute(select(leads.c.id).where(*conditions.base, part).limit(MANY + 1)).scalars())
+    return list(tx.execute(sa.select(leads.c.id).where(*conditions.base, part).limit(MANY + 1)).scalars())
 
 
 def list_matches(
@@ -552,7 +553,7 @@ def list_matches(
     if matches.few is not None:
         # With a limit the engine finds them before it sorts.
         few = matches.few.limit(MANY + MOST_TEXTS).subquery()
-        page = select(few).where(few.c.id.is_not(None)).order_by(*_order(sort, few.c))
+        page = sa.select(few).where(few.c.id.is_not(None)).order_by(*_order(sort, few.c))
         return tx.list(Lead, page.limit(limit).offset(offset))
     if offset * 2 <= matches.total:
         return list_leads(tx, business_id, lead_filter, sort, limit, offset)
@@ -605,12 +606,12 @@ def _few_texts(tx: Tx, business_id: str, lead_filter: rules.LeadFilter) -> sa.CT
         return None
     # Each text is a jump in the index.
     listed = _listed(business_id)
-    first = select(sa.func.min(leads.c.facets)).where(*listed).scalar_subquery()
-    texts = select(first.label("text"), sa.literal(1).label("place")).cte("texts", recursive=True)
-    following = select(sa.func.min(leads.c.facets)).where(*listed, leads.c.facets > texts.c.text)
-    further = select(following.correlate(texts).scalar_subquery(), texts.c.place + 1)
+    first = sa.select(sa.func.min(leads.c.facets)).where(*listed).scalar_subquery()
+    texts = sa.select(first.label("text"), sa.literal(1).label("place")).cte("texts", recursive=True)
+    following = sa.select(sa.func.min(leads.c.facets)).where(*listed, leads.c.facets > texts.c.text)
+    further = sa.select(following.correlate(texts).scalar_subquery(), texts.c.place + 1)
     texts = texts.union_all(further.where(texts.c.text.is_not(None), texts.c.place <= MOST_TEXTS))
-    return texts if tx.scalar(select(sa.func.count(texts.c.text))) <= MOST_TEXTS else None
+    return texts if tx.scalar(sa.select(sa.func.count(texts.c.text))) <= MOST_TEXTS else None
 
 
 def _count(tx: Tx, conditions: Conditions) -> int:
@@ -619,7 +620,7 @@ def _count(tx: Tx, conditions: Conditions) -> int:
     for position, part in enumerate(conditions.parts):
         fresh = [sa.not_(part) for part in conditions.parts[:position]]
         total += int(
-            tx.scalar(select(sa.func.count()).select_from(leads).where(*conditions.base, part, *fresh))
+            tx.scalar(sa.select(sa.func.count()).select_from(leads).where(*conditions.base, part, *fresh))
         )
     return total
 
@@ -628,7 +629,7 @@ def count_leads_by_status(tx: Tx, business_id: str) -> dict[LeadStatus, int]:
     """Count leads by status, one query each: a GROUP BY takes longer."""
     shown = (leads.c.business_id == business_id, leads.c.hidden_at.is_(None))
     parts = [
-        select(sa.literal(status.value), sa.func.count()).where(*shown, leads.c.status == status)
+        sa.select(sa.literal(status.value), sa.func.count()).where(*shown, leads.c.status == status)
         for status in LeadStatus
     ]
     counted = map(tuple, tx.execute(sa.union_all(*parts)))
@@ -638,7 +639,7 @@ def count_leads_by_status(tx: Tx, business_id: str) -> dict[LeadStatus, int]:
 def count_leads_since(tx: Tx, business_id: str, moment: datetime) -> int:
     """Count the leads since a moment, without test leads."""
     listed = leads.c.business_id == business_id, leads.c.hidden_at.is_(None), leads.c.is_test.is_(False)
-    count = select(sa.func.count()).select_from(leads).where(*listed, leads.c.created_at >= moment)
+    count = sa.select(sa.func.count()).select_from(leads).where(*listed, leads.c.created_at >= moment)
     return int(tx.scalar(count))
 
 
@@ -677,7 +678,7 @@ def _order(sort: str, columns: Any) -> list[sa.ColumnElement[Any]]:
 
 def list_twins(tx: Tx, business_id: str, lead_id: str) -> list[Lead]:
     """Return other listed leads that share a contact value with a lead: possible duplicates, oldest first."""
-    twins = select(leads).where(
+    twins = sa.select(leads).where(
         *rows_of(leads, business_id, id=list_sharing_leads(tx, business_id, {lead_id}))
     )
     return tx.list(Lead, twins.where(leads.c.hidden_at.is_(None)).order_by(leads.c.created_at))
@@ -685,7 +686,7 @@ def list_twins(tx: Tx, business_id: str, lead_id: str) -> list[Lead]:
 
 def find_look(tx: Tx, business_id: str, member_id: str) -> rules.ListLayout | None:
     """Find a member's layout of the list; None before the first choice."""
-    query = select(lead_looks).where(*rows_of(lead_looks, business_id, member_id=member_id))
+    query = sa.select(lead_looks).where(*rows_of(lead_looks, business_id, member_id=member_id))
     row = tx.execute(query).mappings().first()
     return (
         None

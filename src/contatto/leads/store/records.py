@@ -5,7 +5,7 @@ from datetime import date, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import and_, bindparam, or_, select, update
+import sqlalchemy as sa
 
 from contatto.kit.db.statements import Query, write_rows
 from contatto.kit.db.tx import Tx, row_of, rows_of, within
@@ -66,19 +66,19 @@ def list_leads_to_change(tx: Tx, business_id: str, lead_ids: Collection[str]) ->
 
 
 def list_merged_leads(tx: Tx, business_id: str, lead_id: str) -> list[Lead]:
-    query = select(leads).where(*rows_of(leads, business_id, merged_into=lead_id))
+    query = sa.select(leads).where(*rows_of(leads, business_id, merged_into=lead_id))
     return tx.list(Lead, query.order_by(leads.c.created_at))
 
 
 def find_lead_of_person(tx: Tx, business_id: str, person_id: str) -> Lead | None:
     """Return the one lead of a person, locked until the end of the transaction."""
-    query = select(leads).where(*rows_of(leads, business_id, person_id=person_id))
+    query = sa.select(leads).where(*rows_of(leads, business_id, person_id=person_id))
     return tx.find(Lead, query.with_for_update())
 
 
 def find_lead_of_conversation(tx: Tx, business_id: str, person_id: str, conversation_id: str) -> Lead | None:
     """Return the lead of a person, if it began in this conversation of theirs."""
-    query = select(leads).where(*rows_of(leads, business_id, person_id=person_id))
+    query = sa.select(leads).where(*rows_of(leads, business_id, person_id=person_id))
     return tx.find(Lead, query.where(leads.c.conversation_id == conversation_id))
 
 
@@ -90,7 +90,7 @@ def record_hidden(tx: Tx, lead: Lead, at: datetime | None, merged_into: str | No
 def list_leads_by_value(tx: Tx, business_id: str, values: Collection[str]) -> dict[str, list[Lead]]:
     """Return listed leads by each of their contact values, oldest first."""
     by_index = {tx.vault.blind(value, business_id): value for value in values}
-    having = select(contact_points.c.value_index, contact_points.c.lead_id).where(
+    having = sa.select(contact_points.c.value_index, contact_points.c.lead_id).where(
         contact_points.c.business_id == business_id, contact_points.c.value_index.in_(by_index)
     )
     values_by_lead: dict[str, set[str]] = {}
@@ -98,7 +98,7 @@ def list_leads_by_value(tx: Tx, business_id: str, values: Collection[str]) -> di
         values_by_lead.setdefault(row.lead_id, set()).add(by_index[row.value_index])
     listed = *rows_of(leads, business_id, id=list(values_by_lead)), leads.c.hidden_at.is_(None)
     leads_by_value: dict[str, list[Lead]] = {}
-    for lead in tx.list(Lead, select(leads).where(*listed).order_by(leads.c.created_at, leads.c.id)):
+    for lead in tx.list(Lead, sa.select(leads).where(*listed).order_by(leads.c.created_at, leads.c.id)):
         for lead_value in values_by_lead[lead.id]:
             leads_by_value.setdefault(lead_value, []).append(lead)
     return leads_by_value
@@ -112,7 +112,7 @@ def delete_lead(tx: Tx, business_id: str, lead_id: str) -> None:
 
 
 def list_evidence_of_lead(tx: Tx, business_id: str, lead_id: str) -> list[Evidence]:
-    query = select(evidence).where(*rows_of(evidence, business_id, lead_id=lead_id))
+    query = sa.select(evidence).where(*rows_of(evidence, business_id, lead_id=lead_id))
     rows = tx.execute(query.order_by(evidence.c.at, evidence.c.start)).mappings().all()
     tx.record_contact_reads("lead_id", [lead_id] if rows else [])
     return [load_evidence(tx, business_id, row) for row in rows]
@@ -126,7 +126,7 @@ def load_evidence(tx: Tx, business_id: str, row: Mapping[Any, Any]) -> Evidence:
 
 def list_history(tx: Tx, business_id: str, lead_id: str) -> list[HistoryEntry]:
     """Return a lead's history, oldest first."""
-    query = select(lead_history).where(*rows_of(lead_history, business_id, lead_id=lead_id))
+    query = sa.select(lead_history).where(*rows_of(lead_history, business_id, lead_id=lead_id))
     return tx.list(HistoryEntry, query.order_by(lead_history.c.at, lead_history.c.id))
 
 
@@ -141,7 +141,7 @@ KEEP_REJECTED: Final = timedelta(days=30)
 
 def list_rejected(tx: Tx, business_id: str, lead_id: str) -> list[RejectedContact]:
     """List rejected contacts of a lead that can be restored, latest first."""
-    query = select(rejected_contacts.c.content, rejected_contacts.c.id).where(
+    query = sa.select(rejected_contacts.c.content, rejected_contacts.c.id).where(
         *rows_of(rejected_contacts, business_id, lead_id=lead_id),
         rejected_contacts.c.at >= tx.now - KEEP_REJECTED,
     )
@@ -155,24 +155,24 @@ def list_rejected(tx: Tx, business_id: str, lead_id: str) -> list[RejectedContac
 
 
 _SET_LEAD_SCORE: Final = (
-    update(leads)
-    .where(*rows_of(leads, bindparam("of"), id=bindparam("of_lead")))
-    .where(leads.c.score != bindparam("now"))
-    .values(score=bindparam("now"))
+    sa.update(leads)
+    .where(*rows_of(leads, sa.bindparam("of"), id=sa.bindparam("of_lead")))
+    .where(leads.c.score != sa.bindparam("now"))
+    .values(score=sa.bindparam("now"))
 )
 
 
 _LISTED: Final = Query(
-    select(leads.c.id).where(
-        leads.c.business_id == bindparam("of"), leads.c.hidden_at.is_(None), within(leads.c.id, "ids")
+    sa.select(leads.c.id).where(
+        leads.c.business_id == sa.bindparam("of"), leads.c.hidden_at.is_(None), within(leads.c.id, "ids")
     )
 )
 
 
 _SET_SCORE: Final = (
-    update(lead_scores)
-    .where(*rows_of(lead_scores, bindparam("of"), lead_id=bindparam("of_lead")))
-    .values(score=bindparam("now"), scored_at=bindparam("at"), is_counted=bindparam("counted"))
+    sa.update(lead_scores)
+    .where(*rows_of(lead_scores, sa.bindparam("of"), lead_id=sa.bindparam("of_lead")))
+    .values(score=sa.bindparam("now"), scored_at=sa.bindparam("at"), is_counted=sa.bindparam("counted"))
 )
 
 
@@ -198,7 +198,7 @@ def save_scores(tx: Tx, business_id: str, scores: Sequence[LeadScore]) -> None:
 
 def find_score(tx: Tx, business_id: str, lead_id: str) -> LeadScore | None:
     conditions = rows_of(lead_scores, business_id, lead_id=lead_id)
-    return tx.find(LeadScore, select(lead_scores).where(*conditions))
+    return tx.find(LeadScore, sa.select(lead_scores).where(*conditions))
 
 
 DUE_LATELY: Final = timedelta(days=7)
@@ -207,7 +207,9 @@ DUE_LATELY: Final = timedelta(days=7)
 
 def find_label(tx: Tx, business_id: str, name: str) -> LeadLabel | None:
     """Return a label by its name, in any case of letters."""
-    return tx.find(LeadLabel, select(labels).where(*rows_of(labels, business_id, name_key=name.casefold())))
+    return tx.find(
+        LeadLabel, sa.select(labels).where(*rows_of(labels, business_id, name_key=name.casefold()))
+    )
 
 
 def append_lead_label(tx: Tx, business_id: str, lead_id: str, label_id: str) -> bool:
@@ -245,7 +247,7 @@ def record_work(tx: Tx, business_id: str, work: Note | Task) -> bool:
 def list_work[W: (Note, Task)](tx: Tx, business_id: str, lead_id: str, shape: type[W]) -> list[W]:
     """Return a lead's notes or tasks in the order of their making, with their texts opened."""
     table, place = WORK[shape]
-    query = select(table).where(*rows_of(table, business_id, lead_id=lead_id))
+    query = sa.select(table).where(*rows_of(table, business_id, lead_id=lead_id))
     rows = tx.execute(query.order_by(table.c.created_at, table.c.id)).mappings().all()
     tx.record_contact_reads("lead_id", [lead_id] if rows else [])
     names = shape.__dataclass_fields__.keys() - {"text"}
@@ -260,7 +262,9 @@ def list_due_tasks(tx: Tx, day: date) -> list[tuple[str, str, str | None, date]]
     due = lead_tasks.c.done_at.is_(None), lead_tasks.c.due_on <= day, lead_tasks.c.due_on > day - DUE_LATELY
     of_lead = leads.c.business_id == lead_tasks.c.business_id, leads.c.id == lead_tasks.c.lead_id
     columns = lead_tasks.c.business_id, lead_tasks.c.lead_id, leads.c.owner_id, lead_tasks.c.due_on
-    query = select(*columns).join(leads, and_(*of_lead)).where(*due, leads.c.hidden_at.is_(None)).distinct()
+    query = (
+        sa.select(*columns).join(leads, sa.and_(*of_lead)).where(*due, leads.c.hidden_at.is_(None)).distinct()
+    )
     return [tuple(row) for row in tx.execute(query)]
 
 
@@ -268,14 +272,18 @@ def list_due_leads(tx: Tx, business_id: str, day: date) -> list[str]:
     """Return the leads of open tasks that are due by a day, one entry for each task, the oldest first."""
     due = lead_tasks.c.business_id == business_id, lead_tasks.c.done_at.is_(None), lead_tasks.c.due_on <= day
     of_lead = leads.c.business_id == lead_tasks.c.business_id, leads.c.id == lead_tasks.c.lead_id
-    ids = select(lead_tasks.c.lead_id).join(leads, and_(*of_lead)).where(*due, leads.c.hidden_at.is_(None))
+    ids = (
+        sa.select(lead_tasks.c.lead_id)
+        .join(leads, sa.and_(*of_lead))
+        .where(*due, leads.c.hidden_at.is_(None))
+    )
     return list(tx.execute(ids.order_by(lead_tasks.c.due_on, lead_tasks.c.id)).scalars())
 
 
 def list_views(tx: Tx, business_id: str, member_id: str) -> list[SavedView]:
     """Return a member's own views and shared ones; pinned ones first."""
-    is_visible = or_(lead_views.c.member_id == member_id, lead_views.c.is_shared.is_(True))
-    query = select(lead_views).where(lead_views.c.business_id == business_id, is_visible)
+    is_visible = sa.or_(lead_views.c.member_id == member_id, lead_views.c.is_shared.is_(True))
+    query = sa.select(lead_views).where(lead_views.c.business_id == business_id, is_visible)
     order = (lead_views.c.is_pinned.desc(), lead_views.c.created_at, lead_views.c.id)
     views = tx.list(SavedView, query.order_by(*order))
     # a search text may be contact data
@@ -292,13 +300,13 @@ MOVING: Final = {
 
 def find_merge(tx: Tx, business_id: str, merge_id: str) -> Merge | None:
     """Return a merge; to change it, lock its two leads and read it again."""
-    return tx.find(Merge, select(lead_merges).where(*rows_of(lead_merges, business_id, id=merge_id)))
+    return tx.find(Merge, sa.select(lead_merges).where(*rows_of(lead_merges, business_id, id=merge_id)))
 
 
 def list_merges(tx: Tx, business_id: str, lead_id: str) -> list[Merge]:
     """Return the merges that a lead took part in, latest first."""
-    either = or_(lead_merges.c.kept_id == lead_id, lead_merges.c.merged_id == lead_id)
-    query = select(lead_merges).where(lead_merges.c.business_id == business_id, either)
+    either = sa.or_(lead_merges.c.kept_id == lead_id, lead_merges.c.merged_id == lead_id)
+    query = sa.select(lead_merges).where(lead_merges.c.business_id == business_id, either)
     return tx.list(Merge, query.order_by(lead_merges.c.at.desc(), lead_merges.c.id.desc()))
 
 
@@ -306,18 +314,20 @@ def list_row_ids(tx: Tx, business_id: str, lead_id: str) -> dict[str, list[str]]
     """Return the ids of the rows of a lead, by table."""
     ids_by_table = {}
     for name, table in MOVING.items():
-        query = select(table.c.id).where(*rows_of(table, business_id, lead_id=lead_id))
+        query = sa.select(table.c.id).where(*rows_of(table, business_id, lead_id=lead_id))
         ids_by_table[name] = list(tx.execute(query.order_by(table.c.id)).scalars())
     return ids_by_table
 
 
 def list_leads_ever(tx: Tx, business_id: str, person_ids: Collection[str]) -> set[str]:
     """Return the ids of the leads of some persons, and of leads that they were ever merged into."""
-    persons = select(leads.c.id).where(leads.c.business_id == business_id, leads.c.person_id.in_(person_ids))
+    persons = sa.select(leads.c.id).where(
+        leads.c.business_id == business_id, leads.c.person_id.in_(person_ids)
+    )
     ids, ids_by_person = set[str](), set(tx.execute(persons).scalars())
     while ids_by_person:
         ids |= ids_by_person
-        query = select(lead_merges.c.kept_id).where(
+        query = sa.select(lead_merges.c.kept_id).where(
             lead_merges.c.business_id == business_id, lead_merges.c.merged_id.in_(ids_by_person)
         )
         ids_by_person = set(tx.execute(query).scalars()) - ids
@@ -328,7 +338,7 @@ def list_evidence_of_sources(
     tx: Tx, business_id: str, person_id: str, source_ids: set[str]
 ) -> dict[str, list[Evidence]]:
     """Return evidence by its message, in the order of the text."""
-    query = select(evidence).where(
+    query = sa.select(evidence).where(
         evidence.c.business_id == business_id,
         evidence.c.lead_id.in_(list_leads_ever(tx, business_id, {person_id})),
         evidence.c.source_id.in_(source_ids),
@@ -342,7 +352,7 @@ def list_evidence_of_sources(
 def list_equal_points(tx: Tx, business_id: str, kept_id: str, merged_id: str) -> dict[str, str]:
     """Map contact points of the source lead to equal ones of the target lead."""
     other_points = contact_points.alias()
-    equal = select(contact_points.c.id.label("gone"), other_points.c.id.label("kept")).where(
+    equal = sa.select(contact_points.c.id.label("gone"), other_points.c.id.label("kept")).where(
         *rows_of(contact_points, business_id, lead_id=merged_id),
         other_points.c.business_id == business_id,
         other_points.c.lead_id == kept_id,

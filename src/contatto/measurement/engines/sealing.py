@@ -11,26 +11,26 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Column, ColumnElement, String, Table, select, update
+import sqlalchemy as sa
 
 from contatto.kit.db.tx import Tx, instant, metadata, row_of, text
 from contatto.kit.values import from_micros
 from contatto.measurement.engines.parquet import Layout, append_rows, create_table, digest_of, write_parquet
 from contatto.measurement.model import Attribution, ConversionKind, SealedFile, Touch, TouchKind
 
-sealed_files = Table(
+sealed_files = sa.Table(
     "sealed_files",
     metadata,
-    Column("name", String(80), primary_key=True),
+    sa.Column("name", sa.String(80), primary_key=True),
     text("folder"),
-    Column("day", String(10), nullable=False),
-    Column("part", BigInteger, nullable=False),
-    Column("touches", BigInteger, nullable=False),
-    Column("size", BigInteger, nullable=False),
-    Column("sha256", String(64), nullable=False),
+    sa.Column("day", sa.String(10), nullable=False),
+    sa.Column("part", sa.BigInteger, nullable=False),
+    sa.Column("touches", sa.BigInteger, nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("sha256", sa.String(64), nullable=False),
     instant("sealed_at"),
-    Column("dropped_through", BigInteger, nullable=False, server_default="-1"),
-    Column("dropped", BigInteger, nullable=False, server_default="0"),
+    sa.Column("dropped_through", sa.BigInteger, nullable=False, server_default="-1"),
+    sa.Column("dropped", sa.BigInteger, nullable=False, server_default="0"),
 )
 """Manifest: other files do not count. ``dropped_through`` is the last id of a view that was dropped."""
 
@@ -38,9 +38,9 @@ ALL_DROPPED: Final = (1 << 63) - 1
 """Value of ``dropped_through`` for a file whose views are all dropped."""
 
 
-def list_sealed_files(tx: Tx, *conditions: ColumnElement[bool]) -> list[SealedFile]:
+def list_sealed_files(tx: Tx, *conditions: sa.ColumnElement[bool]) -> list[SealedFile]:
     """Return the listed files that meet all conditions."""
-    query = select(sealed_files).where(*conditions)
+    query = sa.select(sealed_files).where(*conditions)
     return tx.list(SealedFile, query.order_by(sealed_files.c.day, sealed_files.c.part))
 
 
@@ -54,7 +54,7 @@ def record_dropped(tx: Tx, file: SealedFile, through: int, count: int) -> bool:
     """Record that the database has dropped more views of a file; False after a change by another worker."""
     is_unchanged = (sealed_files.c.name == file.name, sealed_files.c.dropped_through == file.dropped_through)
     more = {"dropped_through": through, "dropped": sealed_files.c.dropped + count}
-    return tx.execute(update(sealed_files).where(*is_unchanged).values(more)).rowcount == 1
+    return tx.execute(sa.update(sealed_files).where(*is_unchanged).values(more)).rowcount == 1
 
 
 CONVERSIONS: Final = "conversions/all.parquet"

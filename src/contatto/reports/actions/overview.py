@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any, Final
 
-from sqlalchemy import func, select
+import sqlalchemy as sa
 
 from contatto.accounts import store as accounts
 from contatto.accounts.model import AdAccount, BusinessId
@@ -184,7 +184,7 @@ def save_report_query(
     if not title:
         raise Refused(errors.INVALID, "name: Enter a name for the report.")
     tx.hold_key("saved reports", business_id, member_id)
-    own = select(func.count()).where(store.saved_reports.c.business_id == business_id)
+    own = sa.select(sa.func.count()).where(store.saved_reports.c.business_id == business_id)
     if tx.scalar(own.where(store.saved_reports.c.member_id == member_id)) >= MOST_SAVED:
         raise Refused(
             errors.INVALID, "name: You can save up to %(most)s reports. Remove one first.", most=MOST_SAVED

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import select
+import sqlalchemy as sa
 
 from contatto.accounts import store as accounts
 from contatto.accounts.model import AdAccount, BusinessId
@@ -470,7 +470,7 @@ class ConversionTrace:
 
 def trace_conversion(tx: Tx, business_id: str, conversion_id: int) -> ConversionTrace:
     """Explain the credit of a conversion."""
-    query = select(conversions).where(conversions.c.business_id == business_id)
+    query = sa.select(conversions).where(conversions.c.business_id == business_id)
     query = query.where(conversions.c.conversion_id == conversion_id)
     attribution = check_found(tx.find(Attribution, query), "Conversion not found.")
     touches, broken = list_touches_ever(tx, business_id, attribution.person_id, MOST_TOUCHES)
