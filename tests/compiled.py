@@ -8,12 +8,11 @@ from contextlib import contextmanager, suppress
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, create_engine
 
-PLACES: Final = ("contatto.kit.db.postgres.create_engine", "contatto.kit.db.database.create_engine")
 _first: dict[str, Engine] = {}
 
 
@@ -21,8 +20,7 @@ _first: dict[str, Engine] = {}
 def compiled_once() -> Iterator[None]:
     """All engines of a kind share the dialect and the compiled statements of the first."""
     with pytest.MonkeyPatch.context() as patch:
-        for place in PLACES:
-            patch.setattr(place, _create_engine)
+        patch.setattr("sqlalchemy.create_engine", _create_engine)
         yield
 
 
