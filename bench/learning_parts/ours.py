@@ -48,7 +48,7 @@ class Learner:
         count = self._place(row)
         learn_one(
             self.table, self.family_of, self._slots, self._values, self._families, count, LEAD, self.spread,
-            FLOOR, _NOBODY, -1, _NO_SPREAD, int(came), 0.0, 0.0, 1.0,
+            FLOOR, _NOBODY, 0, _NO_SPREAD, int(came), 0.0, 0.0, 1.0,
         )  # fmt: skip
 
     def forget(self, share: float) -> None:

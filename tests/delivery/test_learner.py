@@ -27,7 +27,7 @@ from contatto.learning.learner import (
     score_features,
 )
 from contatto.learning.market import Learned, Viewers
-from contatto.learning.marketplace import Marketplace
+from contatto.learning.marketplace import STRANGER, Marketplace
 from tests.delivery.small_world import Line, play
 from tests.delivery.test_marketplace import teller
 
@@ -63,7 +63,7 @@ def observe(learned: Learned, viewers: Viewers, kind: int, before: float = 0.0, 
     return float(
         learn_one(
             learned.table, learned.family_of, slots, weights, families, 2, LEAD, learned.spread, 0.001,
-            viewers.table, -1, learned.spread[F_AD], kind, before, after, 1.0,
+            viewers.table, STRANGER, np.zeros(HEADS), kind, before, after, 1.0,
         )
     )  # fmt: skip
 

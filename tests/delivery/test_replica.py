@@ -154,6 +154,29 @@ def test_without_consent_nothing_of_the_viewer_is_remembered() -> None:
     assert {record.viewer for record in records if record.nonce % 10 == 0} == {NOBODY}
 
 
+def test_viewers_without_consent_are_predicted_to_tap_as_often_as_they_do() -> None:
+    chance = random.Random(5)  # noqa: S311 — seeded
+    teacher, replica, predictions = new_marketplace(7), Replica(7), []
+    for nonce in range(1, 3_001):
+        if nonce % 300 == 0:
+            replica = Replica(7, nonce, teacher.save())
+        replica.set_live(LIVE)
+        ts, is_known = BEGINS + nonce * 60 * SECOND, nonce % 5 > 0
+        request = replace(ask(nonce, f"viewer {chance.randrange(300)}", ts), floor_micros=1)
+        record = replica.decide(request if is_known else replace(request, viewer=NOBODY, features={}))
+        take_record(teacher, record)
+        if not record.ad:
+            continue
+        teacher.take(ViewLine(ts + SECOND, str(nonce)))
+        if chance.random() < (0.3 if is_known else 0.1):
+            name_stranger(teacher.market, str(nonce))
+            teacher.take(ClickLine(ts + 2 * SECOND, str(nonce)))
+        if nonce > 1_500 and not is_known:
+            predictions.append(record.p[0])
+    assert len(predictions) > 100
+    assert sum(predictions) / len(predictions) == pytest.approx(0.1, abs=0.03)
+
+
 def test_a_tap_without_consent_is_credited_to_its_own_impression() -> None:
     teacher, replica = new_marketplace(7), Replica(7)
     replica.set_live(LIVE)

@@ -91,10 +91,11 @@ def learn_one(
     """Learn one observation of one head; return the probability before this step.
 
     Args as in `columns` and `evidence`. ``floor`` is the smallest variance, as a share of the prior one.
-    ``share`` scales the step of shared weights; the viewer's own effect takes all.
+    ``share`` scales the step of shared weights; the viewer's own effect takes all. Viewers without consent
+    (row 0) are a new one each time, so that nothing of them is kept.
     """
-    z, own, column = 0.0, 0.0, col.HEADS + head
-    if viewer >= 0:
+    z, own, column = 0.0, float(viewer_spread[head]), col.HEADS + head
+    if viewer > 0:
         own = viewer_variance(viewers, viewer, head, viewer_spread)
     total = own
     for j in range(count):
@@ -103,7 +104,7 @@ def learn_one(
         if variance == 0.0:
             variance = spread[families[j], head]
         total += weights[j] * weights[j] * variance
-    if viewer >= 0:
+    if viewer > 0:
         z += viewers[viewer, col.V_EFFECT + head]
     p = logistic(z)
     slope, curve = evidence(kind, p, before, after)
@@ -126,7 +127,7 @@ def learn_one(
         table[slot, head] += step * gain * slope
         remaining = variance - step * fall * weights[j] * variance * curve
         table[slot, column] = max(remaining, floor * spread[families[j], head])
-    if viewer >= 0:
+    if viewer > 0:
         viewers[viewer, col.V_EFFECT + head] += own * gain * slope
         remaining = own - own * own * fall * curve
         viewers[viewer, col.V_VARIANCE + head] = max(remaining, 0.05 * viewer_spread[head])
@@ -222,18 +223,21 @@ def learn_again(
             if labels[i, k] == 0.0:
                 continue
             head = col.FIRST_AGAIN + k
-            z, total = float(effects[viewer, k]), float(viewer_spread[head])
+            before = float(amounts[place, k])
+            # Viewers without consent (row 0) have an effect of this observation alone.
+            effect = float(effects[viewer, k]) if viewer > 0 else float(viewer_spread[head]) * before
+            z, total = effect, float(viewer_spread[head])
             for j in range(count):
                 z += weights[j] * means[slots[j], k]
                 total += weights[j] * weights[j] * covariances[families[j], k, k] * share
-            before = float(amounts[place, k])
             many = float(stands_for[place]) if k == 0 else 1.0
             amount = 0.0
             if is_trusted:
                 amount = many * settle(z, total * many, before / many, float(labels[i, k]))
             step = amount - before
             amounts[place, k] = amount
-            effects[viewer, k] += viewer_spread[head] * step
+            if viewer > 0:
+                effects[viewer, k] += viewer_spread[head] * step
             for j in range(count):
                 slot, move, row = slots[j], weights[j] * step * share, covariances[families[j], k]
                 for column in range(col.HEADS_AGAIN):
