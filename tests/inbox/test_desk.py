@@ -22,9 +22,7 @@ from contatto.inbox.actions.threads import (
     label_conversation,
     mark_conversation_as_lead,
     remove_saved_reply,
-    reopen_conversation,
-    resolve_conversation,
-    snooze_conversation,
+    set_thread_state,
     unblock_person,
     unlabel_conversation,
     wake_conversations,
@@ -128,9 +126,9 @@ def test_only_a_member_of_the_business_can_be_given_a_conversation(at: Desk) -> 
 
 CHANGES: dict[str, Callable[[Tx, Actor, SeenConversation], None]] = {
     "assign": lambda tx, actor, seen: assign_conversation(tx, actor, seen, actor.member_id),
-    "snooze": lambda tx, actor, seen: snooze_conversation(tx, actor, seen, "day"),
-    "resolve": resolve_conversation,
-    "reopen": reopen_conversation,
+    "snooze": lambda tx, actor, seen: set_thread_state(tx, actor, seen, ThreadState.SNOOZED, "day"),
+    "resolve": lambda tx, actor, seen: set_thread_state(tx, actor, seen, ThreadState.RESOLVED),
+    "reopen": lambda tx, actor, seen: set_thread_state(tx, actor, seen, ThreadState.OPEN),
     "block": lambda tx, actor, seen: block_person(tx, actor, seen, is_spam=False),
 }
 
@@ -164,7 +162,7 @@ def test_another_business_changes_nothing(
 @pytest.mark.parametrize("span", SNOOZES)
 def test_a_snoozed_conversation_comes_back_by_itself_when_its_time_has_come(at: Desk, span: str) -> None:
     seen = at.seen()
-    at.do(lambda tx: snooze_conversation(tx, at.actor, seen, span))
+    at.do(lambda tx: set_thread_state(tx, at.actor, seen, ThreadState.SNOOZED, span))
     assert (at.count("all", ThreadState.OPEN), at.count("all", ThreadState.SNOOZED)) == (0, 1)
     at.clock.moment += SNOOZES[span] - timedelta(microseconds=1)
     assert at.do(wake_conversations) == 0
@@ -187,12 +185,9 @@ def test_a_customers_new_message_brings_a_conversation_back(
 
 
 def test_a_resolved_conversation_can_be_reopened(at: Desk) -> None:
-    for change, state in (
-        (resolve_conversation, ThreadState.RESOLVED),
-        (reopen_conversation, ThreadState.OPEN),
-    ):
+    for state in (ThreadState.RESOLVED, ThreadState.OPEN):
         seen = at.seen()
-        at.do(lambda tx, change=change, seen=seen: change(tx, at.actor, seen))  # type: ignore[misc]
+        at.do(lambda tx, state=state, seen=seen: set_thread_state(tx, at.actor, seen, state))  # type: ignore[misc]
         assert at.now().state is state
 
 
@@ -279,7 +274,7 @@ def test_nobody_writes_to_a_blocked_person(at: Desk) -> None:
     with pytest.raises(Refused, match="blocked"):
         at.do(lambda tx: send_reply(tx, at.shop.business_id, at.conversation_id, reply))
     with pytest.raises(Refused, match="Unblock"):
-        at.do(lambda tx: reopen_conversation(tx, at.actor, at.seen()))
+        at.do(lambda tx: set_thread_state(tx, at.actor, at.seen(), ThreadState.OPEN))
 
 
 def test_labels_are_those_of_the_leads_and_each_is_worn_once(at: Desk) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import asdict, astuple, dataclass, replace
 from urllib.parse import urlsplit
 
-from contatto.capture import rules, store
+from contatto.capture import store
 from contatto.capture.model import CaptureSwitch, Field, Review
 from contatto.capture.store import capture_corrections
 from contatto.kit import errors
@@ -140,10 +140,3 @@ def forget_corrections(tx: Tx, business_id: str, values: Collection[str]) -> Non
     """Delete the corrections of an erased person's values."""
     indexes = [tx.vault.blind(value, business_id) for value in values]
     tx.delete(capture_corrections, business_id, value_index=indexes)
-
-
-def list_contacts(text: str, country: str) -> set[str]:
-    """Return the contact values in a text, normalized and as written, even with capture off; for erasures."""
-    return {
-        value for contact in rules.detect_contacts(text, country) for value in (contact.value, contact.raw)
-    }

@@ -234,10 +234,10 @@ def _list_unsealed(tx: Tx, statement: sa.Select[Any]) -> list[ChannelApp]:
     ]
 
 
-def load_channel(tx: Tx, business_id: str, account_id: str, field: str) -> ChannelAccount:
+def load_channel(tx: Tx, business_id: str, account_id: str, field: str = "business_id") -> ChannelAccount:
     """Return a channel account by our id or by the platform's.
 
-    Raises NOT_FOUND, with ``field`` as the name of the wrong field.
+    Raises NOT_FOUND, with ``field`` as the name of the wrong field: the API calls the account a business.
     """
     exact_match = find_account(tx, business_id, account_id)
     if exact_match is not None:

@@ -31,7 +31,7 @@ from contatto.channels.model import (
     Unusable,
     WasRead,
 )
-from contatto.channels.store import CONNECTORS, find_account_by_external
+from contatto.channels.store import CONNECTORS, channel_accounts, find_account_by_external
 from contatto.inbox import rules
 from contatto.inbox.model import (
     REPLY,
@@ -56,7 +56,6 @@ from contatto.inbox.model import (
 )
 from contatto.inbox.store import conversations, desk, messages
 from contatto.inbox.store.conversations import WAITING, Move
-from contatto.inbox.store.messages import NamedTap
 from contatto.kit.background import MANY, QueuedWork
 from contatto.kit.background import Batch as WorkBatch
 from contatto.kit.db.statements import insert_new
@@ -101,6 +100,18 @@ type Event = Chatted | Referred | WasRead | Progressed
 
 class Overtaken(Exception):
     """Another transaction stored something first that was not there when the batch looked."""
+
+
+@dataclass(frozen=True, slots=True)
+class NamedTap:
+    """Tap on an ad that a platform reported, with its person; ``advertiser`` as in `AdReferral`."""
+
+    conversation_id: str
+    person_id: str
+    platform: Platform
+    ad_number: int
+    advertiser: str
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,16 +345,13 @@ class Threads:
             else new
             for new in self._new_conversations.values()
         ]
-        conversations.save_persons(tx, self._new_persons)
-        conversations.record_persons_seen(tx, self._seen)
-        conversations.record_stated_names(tx, self._stated)
+        conversations.save_persons(tx, self._new_persons, self._seen, self._stated)
         rows = [row_of(conversation) for conversation in fresh]
         if insert_new(tx, conversations.conversations, rows) < len(rows) and moves:
             raise Overtaken
         if conversations.append_messages(tx, self._new_messages) < len(self._new_messages):
             raise Overtaken
-        conversations.record_moves(tx, self._moves)
-        conversations.record_starts(tx, self._starts)
+        conversations.record_moves(tx, self._moves, self._starts)
         inserted = self._new_conversations
         conversations.record_leads(
             tx, {key: lead for key, lead in self._leads_made.items() if key[1] not in inserted}
@@ -428,7 +436,36 @@ def settle_batch(tx: Tx, waiting: Sequence[Receipt]) -> list[Receipt]:
     for receipt, incoming in in_time(parsed, partial(batch_seconds, tx), *_CPU_CLOCK):
         tried.append(receipt)
         receipts_by_outcome[_settle(threads, receipt, incoming)].append(receipt)
-    signals = _list_signals(threads)
+
+    # Turn shared contacts into signals for leads, without those that a member rejected before.
+    contacts_by_business = defaultdict[str, list[MessageContacts]](list)
+    for shared in threads.shared:
+        contacts_by_business[shared.account.business_id].append(shared.contacts)
+    accepted_by_business = {
+        business_id: iter(list_uncorrected(tx, business_id, contacts))
+        for business_id, contacts in contacts_by_business.items()
+    }
+    signals = list[Signal]()
+    for shared in threads.shared:
+        account, message, person = shared.account, shared.message, shared.person
+        accepted = next(accepted_by_business[account.business_id])
+        if accepted.name:
+            threads.name_person(person, accepted.name.value, message.at)
+        if accepted.contacts or accepted.name:
+            signals.append(
+                Signal(
+                    business_id=account.business_id,
+                    person_id=person.id,
+                    channel_account_id=account.id,
+                    conversation_id=message.conversation_id,
+                    origin=Origin.CHAT,
+                    source_id=message.id,
+                    at=message.at,
+                    contacts=accepted.contacts,
+                    stated_name=threads.load_person(account.business_id, person.id).stated_name or None,
+                    profile_name=person.name,
+                )
+            )
     threads.write_events()
 
     # Record conversions, then upsert leads: a new conversation is inserted with the lead that it makes.
@@ -536,46 +573,11 @@ def send_automatic_reply(
     text = rules.automatic_answer(of_ad, question.text) or rules.automatic_answer(active, question.text)
     if text is None:
         return
-    reply_id = named_id(question.id, "automatic")
-    reply = Message.of_business(reply_id, conversation.id, text, question.at)
-    reply = replace(reply, kind=MessageKind.AUTOMATIC)
+    reply_id, kind = named_id(question.id, "automatic"), MessageKind.AUTOMATIC
+    reply = Message(0, reply_id, conversation.id, Sender.BUSINESS, kind, text, "", question.at)
     if threads.append(account.business_id, reply):
         threads.move(Move(conversation, reply.at, from_customer=False, is_automatic=True))
         threads.emit(MessageSent(account.business_id, conversation.id, reply.id))
-
-
-def _list_signals(threads: Threads) -> list[Signal]:
-    """Return the shared contacts as signals for leads, without those that a member rejected before."""
-    contacts_by_business = defaultdict[str, list[MessageContacts]](list)
-    for shared in threads.shared:
-        contacts_by_business[shared.account.business_id].append(shared.contacts)
-    accepted_by_business = {
-        business_id: iter(list_uncorrected(threads.tx, business_id, contacts))
-        for business_id, contacts in contacts_by_business.items()
-    }
-    signals = list[Signal]()
-    for shared in threads.shared:
-        account, message, person = shared.account, shared.message, shared.person
-        accepted = next(accepted_by_business[account.business_id])
-        if accepted.name:
-            threads.name_person(person, accepted.name.value, message.at)
-        if accepted.contacts or accepted.name:
-            stated_name = threads.load_person(account.business_id, person.id).stated_name
-            signals.append(
-                Signal(
-                    business_id=account.business_id,
-                    person_id=person.id,
-                    channel_account_id=account.id,
-                    conversation_id=message.conversation_id,
-                    origin=Origin.CHAT,
-                    source_id=message.id,
-                    at=message.at,
-                    contacts=accepted.contacts,
-                    stated_name=stated_name or None,
-                    profile_name=person.name,
-                )
-            )
-    return signals
 
 
 def _note_failure(tx: Tx, receipt: Receipt, error: Exception) -> None:
@@ -669,13 +671,29 @@ def _note_tap(
     return is_new
 
 
+_REFERRALS_AT_ONCE: Final = 200
+
+
 def credit_referrals(tx: Tx, event: OutsideAdsMirrored) -> None:
     """Credit the chats that named an ad before it was mirrored; a handler of the outbox."""
+    referrals, chats = messages.ad_referrals, conversations.conversations
+    taps = (
+        sa.select(
+            referrals.c.conversation_id, referrals.c.ad_number, referrals.c.advertiser, referrals.c.at,
+            chats.c.person_id, channel_accounts.c.platform,
+        )
+        .join(chats, chats.c.id == referrals.c.conversation_id)
+        .join(channel_accounts, channel_accounts.c.id == chats.c.channel_account_id)
+        .where(
+            referrals.c.business_id == event.business_id,
+            chats.c.business_id == event.business_id,
+            channel_accounts.c.business_id == event.business_id,
+        )
+        .order_by(referrals.c.at, referrals.c.id)
+    )  # fmt: skip
     for numbers in batched(map(int, event.ad_numbers), _REFERRALS_AT_ONCE, strict=False):
-        _credit_taps(tx, event.business_id, messages.list_taps_on(tx, event.business_id, numbers))
-
-
-_REFERRALS_AT_ONCE: Final = 200
+        named_taps = tx.list(NamedTap, taps.where(referrals.c.ad_number.in_(numbers)))
+        _credit_taps(tx, event.business_id, named_taps)
 
 
 def _credit_taps(tx: Tx, business_id: str, taps: Sequence[NamedTap]) -> None:

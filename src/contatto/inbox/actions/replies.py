@@ -6,12 +6,9 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
-import msgspec
-
 from contatto.accounts.model import BusinessId
 from contatto.accounts.store import list_ad_accounts
 from contatto.channels import store as channel_store
-from contatto.channels.connectors.webchat import WebchatDelivery
 from contatto.channels.model import LOST_ACCESS, ChannelAccount, ChannelLost, Outgoing, Platform, Sender
 from contatto.channels.rules import WindowState, may_use_message_api, window_state
 from contatto.channels.store import CONNECTORS, find_account
@@ -35,7 +32,7 @@ from contatto.inbox.model import (
     ThreadState,
 )
 from contatto.inbox.store import conversations, messages
-from contatto.inbox.store.conversations import APPEND_RECEIPT, Move, receipt_row
+from contatto.inbox.store.conversations import Move
 from contatto.inbox.store.desk import automatic_messages, load_automatic
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx, in_time, row_of, rows_of
@@ -57,26 +54,12 @@ from contatto.kit.outbound.model import (
 )
 from contatto.kit.outbound.queue import OutboundKind, queue_request, send_again
 from contatto.kit.outbox import emit
-from contatto.kit.untrusted_files import Picture
 from contatto.kit.values import is_unreadable, micros
 from contatto.leads.model import Actor
 from contatto.measurement.rules import natural_number
 from contatto.measurement.store import find_measured_ad_by_number
 from contatto.subscriptions.actions import queue_message_pushes
 from contatto.subscriptions.rules import message_payload
-
-
-def take_photo(
-    tx: Tx, account: ChannelAccount, visitor: str, client_message_id: str, picture: Picture
-) -> str:
-    """Store a visitor's photo and its receipt, once for each id; return the id of the message."""
-    photo = messages.photos.save(tx, account.business_id, picture)
-    delivery = WebchatDelivery(account.id, visitor, client_message_id, "", micros(tx.now), photo)
-    body = msgspec.json.encode(delivery)
-    row = receipt_row(tx.vault, account.business_id, CONNECTORS[Platform.WEBCHAT], body, tx.now)
-    tx.execute(APPEND_RECEIPT[tx.connection.dialect.name], row)
-    return incoming.message_id_of(account, f"{visitor}:{client_message_id}")
-
 
 PLAN: Final = RetryPlan(rules.RETRY_AFTER_S)
 """Retries of a reply; the platform's reply window ends them."""
@@ -110,14 +93,11 @@ def send_reply(tx: Tx, business_id: str, conversation_id: str, reply: Message) -
             "changed_at": tx.now,
         }
         tx.insert_ignore(messages.sends, row)
-        queue_request(tx, _request_of(account, reply.id, conversation_id), PLAN)
+        # Requests of one ``line`` keep the order of the replies of a conversation.
+        request = NewRequest(business_id, REPLY, reply.id, account.platform.value, line=conversation_id)
+        queue_request(tx, request, PLAN)
     emit(tx, business_id, MessageSent(business_id, conversation_id, reply.id))
     return messages.find_message(tx, business_id, reply.id) or reply
-
-
-def _request_of(account: ChannelAccount, message_id: str, conversation_id: str) -> NewRequest:
-    """Return the request for a reply; ``line`` keeps the replies of one conversation in order."""
-    return NewRequest(account.business_id, REPLY, message_id, account.platform.value, line=conversation_id)
 
 
 def load_window(tx: Tx, account: ChannelAccount, conversation: Conversation) -> WindowState:
@@ -149,7 +129,8 @@ def retry_reply(tx: Tx, business_id: str, conversation_id: str, message_id: str)
     if send is None or send.conversation_id != conversation_id:
         raise Refused(errors.NOT_FOUND)
     account = ready_reply(tx, business_id, message_id)
-    send_again(tx, _request_of(account, message_id, conversation_id), PLAN)
+    request = NewRequest(business_id, REPLY, message_id, account.platform.value, line=conversation_id)
+    send_again(tx, request, PLAN)
 
 
 def ready_reply(tx: Tx, business_id: str, message_id: str) -> ChannelAccount:
@@ -372,8 +353,9 @@ class AutoMessageEdit:
     Methods raise NOT_FOUND for an unknown id; INVALID beyond a limit, or for a duplicate.
     """
 
-    def __init__(self, tx: Tx, account: ChannelAccount, kind: AutomaticKind) -> None:
-        self._tx, self._account, self._kind = tx, account, kind
+    def __init__(self, tx: Tx, business_id: str, account_id: str, kind: AutomaticKind) -> None:
+        self._account = account = channel_store.load_channel(tx, business_id, account_id)
+        self._tx, self._kind = tx, kind
         self._content, self._revision = load_automatic(tx, account.business_id, account.id)
         self._messages = numbered_messages(account, self._content, kind)
 

@@ -3,15 +3,16 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import product
 from typing import Any, Final, Literal, NamedTuple
 
 import sqlalchemy as sa
 
 from contatto.accounts.model import BusinessId, Permission
 from contatto.accounts.store import list_able_members
-from contatto.capture import actions as capture
+from contatto.capture.rules import detect_contacts
 from contatto.channels.model import ChannelAccount, Chatted, MessageKind, Platform, Referred, Sender, WasRead
-from contatto.channels.store import CONNECTORS, find_account, load_channel
+from contatto.channels.store import CONNECTORS, find_account
 from contatto.inbox import rules
 from contatto.inbox.actions.incoming import Threads, conversation_id_of
 from contatto.inbox.model import (
@@ -27,7 +28,7 @@ from contatto.inbox.model import (
     SavedReply,
     ThreadState,
 )
-from contatto.inbox.store import conversations, desk, messages
+from contatto.inbox.store import conversations, desk
 from contatto.inbox.store.conversations import list_conversations_to_move
 from contatto.kit import errors
 from contatto.kit.api_types import Answer
@@ -88,11 +89,6 @@ MESSAGE_TYPES: Final[Mapping[MessageKind, MessageType]] = {
     MessageKind.PHOTO: "IMAGE",
     MessageKind.OTHER: "OTHER",
 }
-
-
-def load_business_account(tx: Tx, business_id: str, account_id: str) -> ChannelAccount:
-    """Return the channel account that the API calls a business. Raises Refused: NOT_FOUND."""
-    return load_channel(tx, business_id, account_id, "business_id")
 
 
 def load_business_conversation(tx: Tx, account: ChannelAccount, conversation_id: str) -> Conversation:
@@ -171,14 +167,20 @@ def search_conversations(
         ids.update(desk.list_named_conversations(tx, business_id, query.strip(), limit))
         leads = list_leads(tx, business_id, LeadFilter(text=query.strip()), limit=50)
         ids.update(lead.conversation_id for lead in leads if lead.conversation_id)
-    last, most = None, rules.SEARCHED_MESSAGES
-    for place, message in enumerate(messages.list_newest_texts(tx, business_id, most + 1, before)):
+    sent = conversations.messages.c
+    newest = sa.select(sent.seq, sent.id, sent.conversation_id, sent.at, sent.body)
+    newest = newest.where(sent.business_id == business_id)
+    if before is not None:
+        newest = newest.where(sent.seq < before)
+    oldest_at, most = None, rules.SEARCHED_MESSAGES
+    for place, row in enumerate(tx.execute(newest.order_by(sent.seq.desc()).limit(most + 1))):
         if len(ids) >= limit or place == most:
-            return FoundConversations(frozenset(ids), last.at if last else None, message.seq + 1)
-        last = message
-        if message.conversation_id not in ids and has_all_words(fold_text(message.text), words):
-            ids.add(message.conversation_id)
-    return FoundConversations(frozenset(ids), last.at if last else None)
+            return FoundConversations(frozenset(ids), oldest_at, row.seq + 1)
+        oldest_at = row.at
+        text = tx.open_text(row.body, business_id, "messages.body", row.id)
+        if row.conversation_id not in ids and has_all_words(fold_text(text), words):
+            ids.add(row.conversation_id)
+    return FoundConversations(frozenset(ids), oldest_at)
 
 
 def learn_marked_chats(tx: Tx) -> int:
@@ -250,22 +252,25 @@ def assign_conversation(tx: Tx, actor: Actor, expected: SeenConversation, member
         emit(tx, actor.business_id, event)
 
 
-def snooze_conversation(tx: Tx, actor: Actor, expected: SeenConversation, span: str) -> None:
-    """Snooze a conversation, at most until the customer writes. Raises NOT_FOUND; INVALID; CONFLICT."""
-    if span not in rules.SNOOZES:
-        raise Refused(errors.INVALID, "span: choose one of %(choices)s.", choices=", ".join(rules.SNOOZES))
-    until = tx.now + rules.SNOOZES[span]
-    _change(tx, actor, expected, state=ThreadState.SNOOZED, snoozed_until=until)
+def set_thread_state(
+    tx: Tx, actor: Actor, expected: SeenConversation, state: ThreadState, span: str = ""
+) -> None:
+    """Snooze a conversation for a span, resolve it, or reopen it.
 
+    A resolved one waits for no answer any more. A message of the customer reopens both.
 
-def resolve_conversation(tx: Tx, actor: Actor, expected: SeenConversation) -> None:
-    """Close a conversation; it waits for no answer any more. Raises Refused: NOT_FOUND; CONFLICT."""
-    _change(tx, actor, expected, state=ThreadState.RESOLVED, **_AWAY)
-
-
-def reopen_conversation(tx: Tx, actor: Actor, expected: SeenConversation) -> None:
-    """Take a conversation back to the desk. Raises NOT_FOUND; CONFLICT, also for a blocked one."""
-    _change(tx, actor, expected, state=ThreadState.OPEN, snoozed_until=None)
+    Raises Refused: NOT_FOUND; INVALID for an unknown span; CONFLICT, also for a blocked conversation.
+    """
+    values: dict[str, Any] = {"snoozed_until": None}
+    if state is ThreadState.SNOOZED:
+        if span not in rules.SNOOZES:
+            raise Refused(
+                errors.INVALID, "span: choose one of %(choices)s.", choices=", ".join(rules.SNOOZES)
+            )
+        values = {"snoozed_until": tx.now + rules.SNOOZES[span]}
+    elif state is ThreadState.RESOLVED:
+        values = dict(_AWAY)
+    _change(tx, actor, expected, state=state, **values)
 
 
 def _load_seen(tx: Tx, actor: Actor, expected: SeenConversation) -> Conversation:
@@ -434,22 +439,43 @@ def hold_chats(tx: Tx, business_id: str, person_ids: Collection[str]) -> None:
 
 def forget_chats(tx: Tx, erased: ErasedPeople) -> set[str]:
     """Delete the chats of persons with all that tells of them; return contacts in their messages."""
-    account_ids = desk.list_chats(tx, erased.business_id, erased.person_ids)
+    business_id, person_ids = erased.business_id, erased.person_ids
+    account_ids = desk.list_chats(tx, business_id, person_ids)
     chat_ids = set(account_ids)
-    texts = dict(desk.list_erased_texts(tx, erased.business_id, chat_ids))
-    accounts = [
-        find_account(tx, erased.business_id, account_id) for account_id in sorted(set(account_ids.values()))
-    ]
-    countries = {account.registration_country for account in accounts if account is not None}
-    values = {
-        value
-        for text in texts.values()
-        for country in countries
-        for value in capture.list_contacts(text, country)
+    sent, persons, receipts = conversations.messages, conversations.persons, conversations.receipts
+
+    # Read the contacts in the messages, normalized and as written, even where capture is off.
+    written = sa.select(sent.c.id, sent.c.body).where(*rows_of(sent, business_id, conversation_id=chat_ids))
+    texts = {
+        row.id: tx.vault.open(row.body, business_id, "messages.body", row.id)
+        for row in tx.execute(written).all()
     }
-    words = desk.list_external_ids(tx, erased.business_id, erased.person_ids) | erased.contacts
-    pushes.forget_subjects(tx, erased.business_id, {*texts, *chat_ids, *erased.lead_ids})
-    desk.delete_refused_bodies(tx, erased.business_id, {word.encode() for word in words if word})
-    forget_verdicts(tx, erased.business_id, chat_ids)
-    desk.delete_chats(tx, erased.business_id, erased.person_ids, chat_ids)
+    accounts = [find_account(tx, business_id, account_id) for account_id in sorted(set(account_ids.values()))]
+    countries = {account.registration_country for account in accounts if account is not None}
+    values = set[str]()
+    for text, country in product(texts.values(), countries):
+        for contact in detect_contacts(text, country):
+            values |= {contact.value, contact.raw}
+
+    # Delete the bodies of refused deliveries that name the persons, by contacts or by ids on the platform.
+    words = set(erased.contacts)
+    ids = sa.select(persons.c.id, persons.c.external_id, persons.c.address)
+    for row in tx.execute(ids.where(*rows_of(persons, business_id, id=person_ids))):
+        words.add(row.external_id)
+        if row.address is not None:
+            words.add(tx.vault.open(row.address, business_id, "persons.address", row.id))
+    marks = {word.encode() for word in words if word}
+    is_refused = rows_of(receipts, business_id, state=ReceiptState.REFUSED)
+    refused = tx.list(Receipt, sa.select(receipts).where(*is_refused, receipts.c.body.is_not(None)))
+    named = [
+        receipt.id
+        for receipt in refused
+        if any(mark in conversations.open_receipt(tx.vault, receipt) for mark in marks)
+    ]
+    if named:
+        tx.execute(receipts.update().where(*rows_of(receipts, business_id, id=named)).values(body=None))
+
+    pushes.forget_subjects(tx, business_id, {*texts, *chat_ids, *erased.lead_ids})
+    forget_verdicts(tx, business_id, chat_ids)
+    desk.delete_chats(tx, business_id, person_ids, chat_ids)
     return values

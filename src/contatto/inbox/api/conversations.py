@@ -15,7 +15,7 @@ from contatto.accounts.auth import ApiCaller, HotRoute, api_routes
 from contatto.accounts.model import Access, BusinessId, Caller, Credential, Permission, ReadAudit
 from contatto.accounts.store import is_token_live, list_ad_accounts
 from contatto.channels.model import ChannelAccount, Platform
-from contatto.channels.store import CONNECTORS
+from contatto.channels.store import CONNECTORS, load_channel
 from contatto.inbox import rules
 from contatto.inbox.actions.replies import send_reply
 from contatto.inbox.actions.threads import (
@@ -25,7 +25,6 @@ from contatto.inbox.actions.threads import (
     SideInfo,
     business_open_id,
     list_own_taps,
-    load_business_account,
     load_business_conversation,
     note_conversation_read,
     show_sides,
@@ -141,7 +140,7 @@ def list_business_conversations(tx: Tx, caller: Caller, query: ConversationQuery
 
     ``referral.ad`` holds every ad that the person came from, oldest first, with the time in seconds.
     """
-    account = load_business_account(tx, caller.business_id, query.business_id)
+    account = load_channel(tx, caller.business_id, query.business_id)
     matching_conversations = desk.list_conversations_of_account(
         tx, caller.business_id, account.id, (query.cursor, query.limit + 1),
         is_answered=query.conversation_type == "SINGLE",
@@ -166,7 +165,7 @@ def list_business_messages(tx: Tx, caller: Caller, query: ContentQuery) -> Messa
 
     What only the business sees, such as notices and notes, is never among them.
     """
-    account = load_business_account(tx, caller.business_id, query.business_id)
+    account = load_channel(tx, caller.business_id, query.business_id)
     conversation = load_business_conversation(tx, account, query.conversation_id)
     person = conversations.load_person(tx, caller.business_id, conversation.person_id)
     matching_messages = messages.list_messages(
@@ -317,32 +316,29 @@ async def send_business_message(request: Request, caller: ApiCaller, body: SendB
         if any(len(button.title) > most for button in body.template.buttons):
             raise Refused(errors.INVALID, f"template.buttons.title: write {most} characters at most.")
     context = context_of(request)
-    if body.message_type == "SENDER_ACTION":
+    business_id, is_action = caller.business_id, body.message_type == "SENDER_ACTION"
+    is_typing = is_action and body.sender_action == "TYPING"
 
-        def find(tx: Tx) -> Conversation:
-            account = load_business_account(tx, caller.business_id, body.business_id)
-            return load_business_conversation(tx, account, body.recipient)
-
-        conversation = await context.db.read(find)
-        if body.sender_action == "MARK_READ":
-            await context.db.write(lambda tx: note_conversation_read(tx, caller.business_id, conversation.id))
-        else:  # show the customer that the business types
-            typing = MemberTyping(caller.business_id, conversation.id, caller.subject_id, caller.display_name)
-            context.live.broadcast_transient(caller.business_id, typing)
-        return api_answer(SentMessage(MessageId("")), request_id_of(request))
-
-    def work(tx: Tx) -> Message:
-        account = load_business_account(tx, caller.business_id, body.business_id)
+    def work(tx: Tx) -> str:
+        """Return the id of the message, or for an action that of the conversation."""
+        account = load_channel(tx, business_id, body.business_id)
         conversation = load_business_conversation(tx, account, body.recipient)
+        if is_action:
+            if body.sender_action == "MARK_READ":
+                note_conversation_read(tx, business_id, conversation.id)
+            return conversation.id
         photo = body.image.media_id if body.message_type == "IMAGE" and body.image else None
         text, author = _text(account, body), caller.display_name
         message = Message.of_business(new_id(), conversation.id, text, tx.now, author, photo)
-        if photo is not None and photo not in list_photos(tx, caller.business_id, [message]):
+        if photo is not None and photo not in list_photos(tx, business_id, [message]):
             raise Refused(errors.NOT_FOUND, "image.media_id: there is no such picture; upload it first.")
-        return send_reply(tx, caller.business_id, conversation.id, message)
+        return send_reply(tx, business_id, conversation.id, message).id
 
-    sent = await context.db.write(work)
-    return api_answer(SentMessage(MessageId(sent.id)), request_id_of(request))
+    sent_id = await (context.db.read(work) if is_typing else context.db.write(work))
+    if is_typing:
+        typing = MemberTyping(business_id, sent_id, caller.subject_id, caller.display_name)
+        context.live.broadcast_transient(business_id, typing)
+    return api_answer(SentMessage(MessageId("" if is_action else sent_id)), request_id_of(request))
 
 
 @router.post("/media/upload/", Permission.WRITE_INBOX)
@@ -357,7 +353,7 @@ async def upload_business_media(
 ) -> Answered[MediaInfo]:
     """Upload a picture; its ``media_id`` is good for a day, or as long as a message shows it."""
     context = context_of(request)
-    await context.db.read(lambda tx: load_business_account(tx, caller.business_id, business_id))
+    await context.db.read(lambda tx: load_channel(tx, caller.business_id, business_id))
     if (file.size or 0) > PICTURE_LIMIT:
         raise Refused(errors.PHOTO_TOO_LARGE)
     picture = await context.uploads.remake(await file.read(), caller.subject_id)
@@ -368,7 +364,7 @@ async def upload_business_media(
 @router.transact("/capabilities/get/", Permission.READ_INBOX)
 def get_capabilities(tx: Tx, caller: Caller, query: CapabilityQuery) -> Capabilities:
     """Return whether an account can send pictures into a conversation."""
-    account = load_business_account(tx, caller.business_id, query.business_id)
+    account = load_channel(tx, caller.business_id, query.business_id)
     load_business_conversation(tx, account, query.conversation_id)
     takes_photos = CONNECTORS[account.platform].dialect.takes_photos
     return Capabilities([CapabilityInfo(name, takes_photos) for name in query.capability_types])
@@ -415,7 +411,7 @@ async def download_business_media(
     context = context_of(request)
 
     def work(tx: Tx) -> None:
-        account = load_business_account(tx, caller.business_id, body.business_id)
+        account = load_channel(tx, caller.business_id, body.business_id)
         conversation = load_business_conversation(tx, account, body.conversation_id)
         message = find_message(tx, caller.business_id, body.message_id)
         if message is None or message.conversation_id != conversation.id:

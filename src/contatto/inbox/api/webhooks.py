@@ -15,11 +15,11 @@ from contatto.accounts.model import Access, Caller, Credential, Permission
 from contatto.channels.actions import webhook_verify_token
 from contatto.channels.connectors.webchat import WebchatDelivery
 from contatto.channels.model import SERVED, ChannelAccount, ChannelApp, Connector, MessageKind, Platform
-from contatto.channels.store import CONNECTORS, AppIndex
+from contatto.channels.store import CONNECTORS, AppIndex, load_channel
 from contatto.inbox import rules
 from contatto.inbox.actions.incoming import conversation_id_of, message_id_of
 from contatto.inbox.actions.replies import AutoMessageEdit, numbered_messages
-from contatto.inbox.actions.threads import business_open_id, load_business_account
+from contatto.inbox.actions.threads import business_open_id
 from contatto.inbox.auth import ChatLimits, admit_newcomer, admit_sender, chat_visitor
 from contatto.inbox.model import AutomaticKind, Message, PreparedReply
 from contatto.inbox.store import conversations, messages
@@ -357,39 +357,55 @@ def create_business_auto_message(tx: Tx, caller: Caller, body: MessageBody) -> C
     shown, and what the platform sends by itself is set there. Keyword replies are set in Settings alone.
     """
     new = _read_reply(body)
-    return _changed_message(_open_edit(tx, caller, body).add(new))
+    return _changed_message(
+        AutoMessageEdit(tx, caller.business_id, body.business_id, body.auto_message_type).add(new)
+    )
 
 
 @router.transact("/update/", Permission.WRITE_INBOX)
 def update_business_auto_message(tx: Tx, caller: Caller, body: ChangeBody) -> ChangedAutoMessage:
     """Change a message; it keeps its id and its place."""
     new = _read_reply(body)
-    return _changed_message(_open_edit(tx, caller, body).change(body.auto_message_id, new))
+    return _changed_message(
+        AutoMessageEdit(tx, caller.business_id, body.business_id, body.auto_message_type).change(
+            body.auto_message_id, new
+        )
+    )
 
 
 @router.transact("/delete/", Permission.WRITE_INBOX)
 def delete_business_auto_message(tx: Tx, caller: Caller, body: OneBody) -> ChangedAutoMessage:
     """Take a message away."""
-    return _changed_message(_open_edit(tx, caller, body).drop(body.auto_message_id))
+    return _changed_message(
+        AutoMessageEdit(tx, caller.business_id, body.business_id, body.auto_message_type).drop(
+            body.auto_message_id
+        )
+    )
 
 
 @router.transact("/sort/", Permission.WRITE_INBOX)
 def sort_business_auto_messages(tx: Tx, caller: Caller, body: SortBody) -> ChangedAutoMessage:
     """Put a question or a prompt first, or several in their order; the others follow as they were."""
-    return _changed_message(_open_edit(tx, caller, body).sort(body.auto_message_id))
+    return _changed_message(
+        AutoMessageEdit(tx, caller.business_id, body.business_id, body.auto_message_type).sort(
+            body.auto_message_id
+        )
+    )
 
 
 @router.transact("/status/update/", Permission.WRITE_INBOX)
 def update_auto_message_status(tx: Tx, caller: Caller, body: StatusBody) -> ChangedAutoMessage:
     """Turn all messages of a type on or off."""
-    _open_edit(tx, caller, body).turn(is_on=body.operation_status == "ENABLE")
+    AutoMessageEdit(tx, caller.business_id, body.business_id, body.auto_message_type).turn(
+        is_on=body.operation_status == "ENABLE"
+    )
     return ChangedAutoMessage()
 
 
 @router.transact("/get/", Permission.READ_INBOX)
 def get_business_auto_messages(tx: Tx, caller: Caller, query: AutoQuery) -> AutoMessages:
     """List the messages of a type, in their order; each is approved at once, without a moderator."""
-    account = load_business_account(tx, caller.business_id, query.business_id)
+    account = load_channel(tx, caller.business_id, query.business_id)
     content, _ = load_automatic(tx, account.business_id, account.id)
     messages_by_number = numbered_messages(account, content, query.auto_message_type)
     kind = query.auto_message_type
@@ -409,11 +425,6 @@ def get_business_auto_messages(tx: Tx, caller: Caller, query: AutoQuery) -> Auto
     status: Literal["ENABLE", "DISABLE"]
     status = "DISABLE" if query.auto_message_type in content.off else "ENABLE"
     return AutoMessages(business_open_id(account), status, shown)
-
-
-def _open_edit(tx: Tx, caller: Caller, body: OfKind) -> AutoMessageEdit:
-    account = load_business_account(tx, caller.business_id, body.business_id)
-    return AutoMessageEdit(tx, account, body.auto_message_type)
 
 
 def _changed_message(number: int) -> ChangedAutoMessage:

@@ -14,8 +14,9 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from contatto.accounts.auth import DirectRoute, FormCaller, PageCaller, may, page_routes, require
 from contatto.accounts.model import Access, Caller, Credential, Permission, ReadAudit
 from contatto.capture import store as capture_store
+from contatto.channels.connectors.webchat import WebchatDelivery
 from contatto.channels.model import ChannelAccount, Platform
-from contatto.channels.store import find_account, list_embed_origins, list_public_accounts
+from contatto.channels.store import CONNECTORS, find_account, list_embed_origins, list_public_accounts
 from contatto.forms.actions import Unanswered, choose_form, find_published
 from contatto.forms.model import NOBODY, FormVerdict, FormVersion, Prefill, Submission
 from contatto.forms.rules.answers import (
@@ -42,10 +43,11 @@ from contatto.inbox.actions.forms import (
 from contatto.inbox.actions.incoming import (
     conversation_id_of,
     find_tapped_of,
+    message_id_of,
     note_customer_read,
     person_id_of,
 )
-from contatto.inbox.actions.replies import keep_automatic, send_reply, take_photo
+from contatto.inbox.actions.replies import keep_automatic, send_reply
 from contatto.inbox.actions.threads import owned_conversation
 from contatto.inbox.auth import ChatLimits, admit_newcomer, admit_sender, chat_visitor
 from contatto.inbox.model import (
@@ -58,7 +60,7 @@ from contatto.inbox.model import (
 )
 from contatto.inbox.pages.desk import PostedThread
 from contatto.inbox.rules import FormLink, with_ad
-from contatto.inbox.store.conversations import find_conversation
+from contatto.inbox.store.conversations import APPEND_RECEIPT, find_conversation, receipt_row
 from contatto.inbox.store.desk import load_automatic
 from contatto.inbox.store.messages import find_message, photos
 from contatto.kit import errors
@@ -70,7 +72,7 @@ from contatto.kit.i18n import N_
 from contatto.kit.languages import LANGUAGES, translator_for
 from contatto.kit.rate_limits import client_network
 from contatto.kit.uploads import picture_answer
-from contatto.kit.values import JSON_ERRORS, Revision, read_number
+from contatto.kit.values import JSON_ERRORS, Revision, micros, read_number
 from contatto.ui.render import (
     NO_STORE,
     VISITOR_KEY,
@@ -406,7 +408,12 @@ async def post_chat_photo(
 
     def work(tx: Tx) -> str:
         admit_newcomer(tx, request, account, conversation_id_of(account, visitor))
-        return take_photo(tx, account, visitor, client_message_id, picture)
+        photo = photos.save(tx, account.business_id, picture)
+        delivery = WebchatDelivery(account.id, visitor, client_message_id, "", micros(tx.now), photo)
+        body = msgspec.json.encode(delivery)
+        row = receipt_row(tx.vault, account.business_id, CONNECTORS[Platform.WEBCHAT], body, tx.now)
+        tx.execute(APPEND_RECEIPT[tx.connection.dialect.name], row)
+        return message_id_of(account, f"{visitor}:{client_message_id}")
 
     message_id = await context.db.write(work)
     return json_answer({"accepted": True, "message_id": message_id})

@@ -521,18 +521,22 @@ async def post_assign(thread: SeenThread, member_id: Annotated[str, Form()] = ""
 @router.post("/inbox/{conversation_id}/snooze", Permission.WRITE_INBOX)
 async def post_snooze(thread: SeenThread, span: Annotated[str, Form()] = "") -> Response:
     return await thread.change(
-        lambda tx: threads.snooze_conversation(tx, thread.actor, thread.expected, span)
+        lambda tx: threads.set_thread_state(tx, thread.actor, thread.expected, ThreadState.SNOOZED, span)
     )
 
 
 @router.post("/inbox/{conversation_id}/resolve", Permission.WRITE_INBOX)
 async def post_resolve(thread: SeenThread) -> Response:
-    return await thread.change(lambda tx: threads.resolve_conversation(tx, thread.actor, thread.expected))
+    return await thread.change(
+        lambda tx: threads.set_thread_state(tx, thread.actor, thread.expected, ThreadState.RESOLVED)
+    )
 
 
 @router.post("/inbox/{conversation_id}/reopen", Permission.WRITE_INBOX)
 async def post_reopen(thread: SeenThread) -> Response:
-    return await thread.change(lambda tx: threads.reopen_conversation(tx, thread.actor, thread.expected))
+    return await thread.change(
+        lambda tx: threads.set_thread_state(tx, thread.actor, thread.expected, ThreadState.OPEN)
+    )
 
 
 @router.post("/inbox/{conversation_id}/block", Permission.WRITE_INBOX)

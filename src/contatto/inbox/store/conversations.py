@@ -275,14 +275,16 @@ _STATED: Final = (
 )
 
 
-def save_persons(tx: Tx, new_persons: Sequence[Person]) -> None:
-    """Insert persons; give existing ones a missing name, and an earlier ``created_at``."""
-    rows = [tx.sealed_row(person) | {"name_key": name_key(person.name)} for person in new_persons]
-    if insert_new(tx, persons, rows) < len(rows):
-        record_persons_seen(tx, new_persons)
+def save_persons(
+    tx: Tx, new_persons: Sequence[Person], seen_persons: Sequence[Person], stated: Iterable[Person]
+) -> None:
+    """Insert persons; give existing ones a missing name, and an earlier ``created_at``.
 
-
-def record_persons_seen(tx: Tx, seen_persons: Iterable[Person]) -> None:
+    ``stated`` are persons who stated their name in a message, which a later message may replace.
+    """
+    new_rows = [tx.sealed_row(person) | {"name_key": name_key(person.name)} for person in new_persons]
+    if insert_new(tx, persons, new_rows) < len(new_rows):
+        seen_persons = [*new_persons, *seen_persons]
     rows = [
         {
             "of_business": person.business_id,
@@ -294,16 +296,7 @@ def record_persons_seen(tx: Tx, seen_persons: Iterable[Person]) -> None:
         for person in seen_persons
     ]
     write_rows(tx, _UPDATE_PERSON, rows)
-
-
-def is_blocked(tx: Tx, business_id: str, person_id: str) -> bool:
-    query = sa.select(persons.c.id).where(*rows_of(persons, business_id, id=person_id))
-    return tx.scalar(query.where(persons.c.blocked_at.is_not(None))) is not None
-
-
-def record_stated_names(tx: Tx, stated: Iterable[Person]) -> None:
-    """Save the names that persons stated in messages, unless a later message stated another."""
-    rows = [
+    stated_rows = [
         {
             "of_business": person.business_id,
             "of_id": person.id,
@@ -312,7 +305,12 @@ def record_stated_names(tx: Tx, stated: Iterable[Person]) -> None:
         }
         for person in stated
     ]
-    write_rows(tx, _STATED, rows)
+    write_rows(tx, _STATED, stated_rows)
+
+
+def is_blocked(tx: Tx, business_id: str, person_id: str) -> bool:
+    query = sa.select(persons.c.id).where(*rows_of(persons, business_id, id=person_id))
+    return tx.scalar(query.where(persons.c.blocked_at.is_not(None))) is not None
 
 
 def load_person(tx: Tx, business_id: str, person_id: str) -> Person:
@@ -438,11 +436,11 @@ def find_conversation(tx: Tx, business_id: str, conversation_id: str) -> Convers
     return tx.find(Conversation, _FIND, {"of_business": business_id, "of_id": conversation_id})
 
 
-def record_moves(tx: Tx, moves: Iterable[Move]) -> None:
+def record_moves(tx: Tx, moves: Iterable[Move], starts: Iterable[tuple[Conversation, datetime]] = ()) -> None:
     """Record messages in their conversations: the last message, the unread count, and the waiting state.
 
     A customer's message reopens the conversation. A message of a blocked person, or an automatic message of
-    the business, changes only the time.
+    the business, changes only the time. ``starts`` are the times of persons' first messages.
     """
     rows = [
         {
@@ -454,6 +452,11 @@ def record_moves(tx: Tx, moves: Iterable[Move]) -> None:
         for move in moves
     ]
     write_rows(tx, _MOVE, rows)
+    start_rows = [
+        {"of_business": conversation.business_id, "of_id": conversation.id, "moment": at}
+        for conversation, at in starts
+    ]
+    write_rows(tx, _START, start_rows)
 
 
 def _kind_of(move: Move) -> str:
@@ -496,15 +499,6 @@ def list_conversations_of_person(tx: Tx, business_id: str, person_id: str) -> li
         Conversation,
         sa.select(conversations).where(*rows_of(conversations, business_id, person_id=person_id)),
     )
-
-
-def record_starts(tx: Tx, started: Iterable[tuple[Conversation, datetime]]) -> None:
-    """Record the time of a person's first message, unless an earlier one is recorded."""
-    rows = [
-        {"of_business": conversation.business_id, "of_id": conversation.id, "moment": at}
-        for conversation, at in started
-    ]
-    write_rows(tx, _START, rows)
 
 
 _UPDATE_LEAD: Final = (

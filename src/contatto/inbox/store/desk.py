@@ -1,7 +1,7 @@
 """Lists of the inbox, labels, notes, saved replies, inputs of spam detection, and erasure."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from operator import itemgetter
@@ -16,7 +16,6 @@ from contatto.inbox.model import (
     Conversation,
     PrivateNote,
     Receipt,
-    ReceiptState,
     SavedReply,
     ThreadState,
 )
@@ -26,7 +25,6 @@ from contatto.inbox.store.conversations import (
     inline_notices,
     messages,
     notice_conditions,
-    open_receipt,
     persons,
     receipts,
 )
@@ -484,28 +482,6 @@ def list_chats(tx: Tx, business_id: str, person_ids: Collection[str]) -> dict[st
     return {row["id"]: row["channel_account_id"] for row in tx.execute(query).mappings()}
 
 
-def list_erased_texts(tx: Tx, business_id: str, chat_ids: Collection[str]) -> Iterator[tuple[str, str]]:
-    """Yield every message of some conversations, as its id and its text."""
-    query = sa.select(messages.c.id, messages.c.body).where(
-        messages.c.business_id == business_id, messages.c.conversation_id.in_(chat_ids)
-    )
-    for row in tx.execute(query).mappings().all():
-        yield row["id"], tx.vault.open(row["body"], business_id, "messages.body", row["id"])
-
-
-def list_external_ids(tx: Tx, business_id: str, person_ids: Collection[str]) -> set[str]:
-    """Return the ids of persons on their platforms, and their addresses there."""
-    query = sa.select(persons.c.id, persons.c.external_id, persons.c.address).where(
-        persons.c.business_id == business_id, persons.c.id.in_(person_ids)
-    )
-    external_ids: set[str] = set()
-    for row in tx.execute(query).mappings():
-        external_ids.add(row["external_id"])
-        if row["address"] is not None:
-            external_ids.add(tx.vault.open(row["address"], business_id, "persons.address", row["id"]))
-    return external_ids
-
-
 def delete_chats(tx: Tx, business_id: str, person_ids: Collection[str], chat_ids: Collection[str]) -> None:
     """Delete persons and their conversations with all that hangs on them.
 
@@ -527,17 +503,3 @@ def delete_chats(tx: Tx, business_id: str, person_ids: Collection[str], chat_ids
     for table in _HANGING:
         tx.delete(table, business_id, conversation_id=chat_ids)
     tx.delete(persons, business_id, id=person_ids)
-
-
-def delete_refused_bodies(tx: Tx, business_id: str, words: Collection[bytes]) -> int:
-    """Let go of the bodies of refused deliveries in which one of the words stands; say how many."""
-    query = sa.select(receipts).where(
-        *rows_of(receipts, business_id, state=ReceiptState.REFUSED), receipts.c.body.is_not(None)
-    )
-    about = [
-        receipt.id
-        for receipt in tx.list(Receipt, query)
-        if any(word in open_receipt(tx.vault, receipt) for word in words)
-    ]
-    statement = sa.update(receipts).where(receipts.c.business_id == business_id, receipts.c.id.in_(about))
-    return tx.execute(statement.values(body=None)).rowcount if about else 0

@@ -1,14 +1,12 @@
 """Messages read, sends, photos, scheduled replies, and reported taps on ads."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import sqlalchemy as sa
 
-from contatto.channels.model import MessageKind, Platform, Sender
-from contatto.channels.store import channel_accounts
+from contatto.channels.model import MessageKind, Sender
 from contatto.inbox.model import (
     REPLY,
     AdReferral,
@@ -19,7 +17,7 @@ from contatto.inbox.model import (
     Send,
     SendState,
 )
-from contatto.inbox.store.conversations import conversations, messages
+from contatto.inbox.store.conversations import messages
 from contatto.kit.db.tx import Choice, Serial, Tx, instant, key, metadata, rows_of, sealed, tenant, text
 from contatto.kit.fair_queue import Queue
 from contatto.kit.outbound.queue import is_unsure
@@ -74,24 +72,6 @@ def list_messages_after(tx: Tx, business_id: str, conversation_id: str, seq: int
     query = sa.select(messages).where(*rows_of(messages, business_id, conversation_id=conversation_id))
     rows = tx.execute(query.where(messages.c.seq > seq).order_by(messages.c.seq).limit(500)).mappings()
     return [_message_of(tx, business_id, row) for row in rows]
-
-
-class MessageText(NamedTuple):
-    seq: int
-    conversation_id: str
-    at: datetime
-    text: str
-
-
-def list_newest_texts(tx: Tx, business_id: str, limit: int, before: int | None) -> Iterator[MessageText]:
-    """Yield the newest messages before a sequence number, each decrypted when it is read."""
-    columns = (messages.c.seq, messages.c.id, messages.c.conversation_id, messages.c.at, messages.c.body)
-    newest = sa.select(*columns).where(messages.c.business_id == business_id)
-    if before is not None:
-        newest = newest.where(messages.c.seq < before)
-    for row in tx.execute(newest.order_by(messages.c.seq.desc()).limit(limit)):
-        body = tx.open_text(row.body, business_id, "messages.body", row.id)
-        yield MessageText(row.seq, row.conversation_id, row.at, body)
 
 
 def list_last_messages(tx: Tx, business_id: str, conversation_ids: set[str]) -> dict[str, Message]:
@@ -307,40 +287,6 @@ ad_referrals = sa.Table(
     sa.Index("ix_ad_referrals_of_conversation", "business_id", "conversation_id", "at"),
     sa.Index("ix_ad_referrals_of_number", "business_id", "ad_number"),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class NamedTap:
-    """Tap on an ad that a platform reported, with its person; ``advertiser`` as in `AdReferral`."""
-
-    conversation_id: str
-    person_id: str
-    platform: Platform
-    ad_number: int
-    advertiser: str
-    at: datetime
-
-
-def list_taps_on(tx: Tx, business_id: str, ad_numbers: Collection[int]) -> list[NamedTap]:
-    query = (
-        sa.select(
-            ad_referrals.c.conversation_id,
-            ad_referrals.c.ad_number,
-            ad_referrals.c.advertiser,
-            ad_referrals.c.at,
-            conversations.c.person_id,
-            channel_accounts.c.platform,
-        )
-        .join(conversations, conversations.c.id == ad_referrals.c.conversation_id)
-        .join(channel_accounts, channel_accounts.c.id == conversations.c.channel_account_id)
-        .where(
-            ad_referrals.c.business_id == business_id,
-            conversations.c.business_id == business_id,
-            channel_accounts.c.business_id == business_id,
-            ad_referrals.c.ad_number.in_(list(ad_numbers)),
-        )
-    )
-    return tx.list(NamedTap, query.order_by(ad_referrals.c.at, ad_referrals.c.id))
 
 
 def list_referrals(tx: Tx, business_id: str, conversation_id: str) -> list[AdReferral]:
