@@ -90,8 +90,10 @@ def in_date_order(rows: list[Hashed], came: Floats, late: int, *, calibrates: bo
         waiting.append(place)
         while waiting and waiting[0] <= place - late:
             known = waiting.popleft()
-            calibration.fade(fade)
-            calibration.expect(0, LEAD, learner.estimate(rows[known]), 1.0)
+            for counts in (calibration.came, calibration.expected, calibration.tried):
+                counts *= fade
+            calibration.expected[0, LEAD] += learner.estimate(rows[known])
+            calibration.tried[0, LEAD] += 1.0
             learner.learn(rows[known], came[known])
             calibration.count(0, LEAD, float(came[known]))
         if place % ROWS_A_DAY == 0:

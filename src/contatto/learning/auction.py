@@ -8,8 +8,6 @@ import numpy as np
 from contatto.kit.runtime import Array, compiled
 from contatto.learning import columns as col
 from contatto.learning.features import (
-    add_base,
-    add_between,
     add_own,
     add_shared,
     chance,
@@ -34,10 +32,13 @@ def calibrated(p: float, factor: float) -> float:
 
 @compiled
 def list_viewed(
-    viewer: int, now_s: float, recent: Array, shown: Array, weekly: Array, shown_at: Array, ads: Array,
-    groups: Array, viewed: Array,
+    viewer: int, now_s: float, recent: Array, shown: Array, weekly: Array, shown_at: Array, contacts: Array,
+    ads: Array, groups: Array, viewed: Array, met: Array,
 ) -> int:  # fmt: skip
-    """List a viewer's recent ads, see `M_AD`; return their number."""
+    """List a viewer's recent ads, see `M_AD`; return their number.
+
+    Advertisers with recent ads or conversations of the viewer get a mark in ``met``.
+    """
     n = 0
     for k in range(col.RECENT_ADS):
         ad = recent[viewer, k]
@@ -46,11 +47,15 @@ def list_viewed(
         passed, group = now_s - shown_at[viewer, k], ads[ad, col.A_GROUP]
         viewed[n, col.M_AD], viewed[n, col.M_GROUP] = ad, group
         viewed[n, col.M_ADVERTISER] = groups[group, col.G_ADVERTISER]
+        met[int(groups[group, col.G_ADVERTISER])] = 1
         viewed[n, col.M_DAY] = abs(shown[viewer, k]) * math.pow(0.5, passed / col.DAY_S)
         viewed[n, col.M_WEEK] = weekly[viewer, k] * math.pow(0.5, passed / (7.0 * col.DAY_S))
         viewed[n, col.M_SINCE] = passed
         viewed[n, col.M_CLICKED] = 1.0 if shown[viewer, k] < 0.0 else 0.0
         n += 1
+    for k in range(col.KNOWN_ADVERTISERS):
+        if 0 <= contacts[k] < met.shape[0]:
+            met[contacts[k]] = 1
     return n
 
 
@@ -90,20 +95,6 @@ def fill_between(
 
 
 @compiled
-def mark_met(viewed: Array, count: int, contacts: Array, met: Array) -> bool:
-    """Mark advertisers with recent ads or conversations of a viewer; return False without any."""
-    is_any = False
-    for k in range(count):
-        met[int(viewed[k, col.M_ADVERTISER])] = 1
-        is_any = True
-    for k in range(col.KNOWN_ADVERTISERS):
-        if 0 <= contacts[k] < met.shape[0]:
-            met[contacts[k]] = 1
-            is_any = True
-    return is_any
-
-
-@compiled
 def bin_of(multiplier: float) -> int:
     """Return the bin of a multiplier in the bid landscape of an ad group."""
     place = (math.log2(max(multiplier, 1.0)) - col.LOWEST_OCTAVE) * col.BINS_AN_OCTAVE
@@ -131,7 +122,6 @@ def hold_auction(
     outcome[:] = 0.0
     outcome[col.O_AD] = -1.0
     best_of[:, 0] = 0.0
-    add_base(hashes, values, kinds, count, shift, table, viewers, viewer, base)
     n = 0
     for ad in range(ad_total):
         group = ads[ad, col.A_GROUP]
@@ -144,13 +134,16 @@ def hold_auction(
             continue
         able[n] = ad
         n += 1
-    add_own(hashes, values, kinds, count, shift, table, able, n, ad_hashes, base, raws)
-    viewed = np.empty((col.RECENT_ADS, col.VIEWED))
-    viewed_ads = list_viewed(viewer, now_s, recent, shown, weekly, shown_at, ads, groups, viewed)
-    met = np.zeros(groups.shape[0], np.uint8)
-    has_met = mark_met(viewed, viewed_ads, contacts[viewer], met)
+    add_own(
+        hashes, values, kinds, count, shift, table, viewers, viewer, able, n, ad_hashes, base, raws
+    )  # fmt: skip
+    viewed, met = np.empty((col.RECENT_ADS, col.VIEWED)), np.zeros(groups.shape[0], np.uint8)
+    viewed_ads = list_viewed(
+        viewer, now_s, recent, shown, weekly, shown_at, contacts[viewer], ads, groups, viewed, met
+    )  # fmt: skip
     met_hashes, unmet_hashes = between[0], between[1]
-    weights, offset_s = np.empty((col.BETWEEN, col.HEADS)), math.nan
+    met_weights, unmet_weights = np.empty((col.BETWEEN, col.HEADS)), np.empty((col.BETWEEN, col.HEADS))
+    offset_s = math.nan
     for i in range(n):
         ad = able[i]
         group = ads[ad, col.A_GROUP]
@@ -169,21 +162,30 @@ def hold_auction(
                 NOBODY, ad_hashes[ad], NOBODY, NOBODY, viewed, 0, contacts[viewer], flags[viewer], now_s,
                 offset_s, names, unmet_hashes,
             )  # fmt: skip
-            weigh_between(unmet_hashes, shift, table, weights)
-        if has_met and met[int(row[col.G_ADVERTISER])] != 0:
+            weigh_between(unmet_hashes, shift, table, unmet_weights)
+        weights = unmet_weights
+        if met[int(row[col.G_ADVERTISER])] != 0:
             fill_between(
                 ad, ad_hashes[ad], group, int(row[col.G_ADVERTISER]), viewed, viewed_ads, contacts[viewer],
                 flags[viewer], now_s, offset_s, names, met_hashes,
             )  # fmt: skip
-            add_between(met_hashes, shift, table, z)
-        else:
-            for b in range(col.BETWEEN):
-                for head in range(col.HEADS):
-                    z[head] += weights[b, head]
+            weigh_between(met_hashes, shift, table, met_weights)
+            weights = met_weights
+        for b in range(col.BETWEEN):
+            for head in range(col.HEADS):
+                z[head] += weights[b, head]
         for head in range(col.HEADS):
             z[head] = logistic(z[head])
             z[col.HEADS + head] = calibrated(z[head], row[col.G_CALIBRATION + head])
-    worth = _worth_of_viewer(n, able, ads, groups, raws, settings)
+    worth = settings[col.S_VIEWER]
+    if worth == 0.0:
+        total, many = 0.0, 0
+        for i in range(n):
+            if groups[ads[able[i], col.A_GROUP], col.G_GOAL] == 0.0:
+                z = raws[i]
+                total += z[col.HEADS + col.CLICK] * z[col.HEADS + col.CONVERSATION] * z[col.HEADS + col.LEAD]
+                many += 1
+        worth = math.log(max(total, LEAST_WORTH) / max(many, 1))
     factor = slope_factor(worth, settings[col.S_VIEWER_SLOPE], settings[col.S_VIEWER_MEAN])
     trust = trust_in(viewers, viewer, settings[col.S_FARM_PRIOR])
     for i in range(n):
@@ -229,23 +231,6 @@ def hold_auction(
     for head in range(col.HEADS):
         outcome[col.O_RAW + head] = z[head]
         outcome[col.O_P + head] = z[col.HEADS + head]
-
-
-@compiled
-def _worth_of_viewer(n: int, able: Array, ads: Array, groups: Array, raws: Array, settings: Array) -> float:
-    """Return the viewer's value for ads with the goal of leads (see `O_VIEWER`), or the given one."""
-    if settings[col.S_VIEWER] != 0.0:
-        return float(settings[col.S_VIEWER])
-    total, many = 0.0, 0
-    for i in range(n):
-        if groups[ads[able[i], col.A_GROUP], col.G_GOAL] == 0.0:
-            total += (
-                raws[i, col.HEADS + col.CLICK]
-                * raws[i, col.HEADS + col.CONVERSATION]
-                * raws[i, col.HEADS + col.LEAD]
-            )
-            many += 1
-    return math.log(max(total, LEAST_WORTH) / max(many, 1))
 
 
 @compiled
@@ -307,17 +292,3 @@ def _draw(
             if remaining < 0.0:
                 break
     return last
-
-
-@compiled
-def keep_snapshot(
-    count: int, hashes: Array, values: Array, kinds: Array, between: Array, place: int,
-    kept_hashes: Array, kept_values: Array, kept_kinds: Array, kept_between: Array,
-) -> None:  # fmt: skip
-    """Store a feature snapshot of a request for learning."""
-    for i in range(count):
-        kept_hashes[place, i] = hashes[i]
-        kept_values[place, i] = values[i]
-        kept_kinds[place, i] = kinds[i]
-    for b in range(col.BETWEEN):
-        kept_between[place, b] = between[b]

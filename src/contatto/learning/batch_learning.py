@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from contatto.learning import columns as col
 from contatto.learning.impressions import EDGES_S, SNAPSHOT_ARRAYS, Impression, Snapshots, fit_slope
 from contatto.learning.learner import fill_residuals, learn_again, shuffle
-from contatto.learning.market import MEANS_AGAIN, Learned, MarketState
+from contatto.learning.market import MEANS_AGAIN, MarketState
 
 HALF_LIFE_S: Final = 12 * 3_600.0
 """Half-life of the weight of a view."""
@@ -220,12 +220,6 @@ class Batch:
     times: Ints
     predictions: Floats
     is_asked: NDArray[np.bool_]
-
-
-def forget_weights(market: MarketState) -> None:
-    """Reset the batch-trained weights to their prior means."""
-    market.learned.again[:] = Learned(market.learned.bits).again
-    market.viewers.again[:] = 0.0
 
 
 def batch_of(market: MarketState, columns: dict[str, Any], as_of_ts: int) -> Batch:

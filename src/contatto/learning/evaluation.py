@@ -1,8 +1,7 @@
 """Predictions beside actual outcomes, and explanations of a model."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from math import exp
@@ -271,16 +270,6 @@ STAGES: Final = ("click", "conversation", "lead")
 """Rewards of a choice; each needs the one before."""
 
 
-@contextmanager
-def viewer_as_held(market: MarketState) -> Iterator[None]:
-    """Fix the viewer's value at that of the last auction, for auctions of single ads."""
-    market.numbers[col.S_VIEWER] = market.outcome[col.O_VIEWER]
-    try:
-        yield
-    finally:
-        market.numbers[col.S_VIEWER] = 0.0
-
-
 @dataclass(frozen=True, slots=True)
 class Weighed:
     """Logged decision under another model.
@@ -307,17 +296,18 @@ def weigh_record(replica: Replica, record: Record) -> Weighed:
     groups = [group for group in record.groups if str(group.number) in market.groups.by_id]
     usable = msgspec.structs.replace(record, ads=ads, groups=groups, floor_micros=1)
     repeat_decision(replica, usable)
-    with viewer_as_held(market):
-        for ad in ads:
-            single = repeat_decision(replica, msgspec.structs.replace(usable, ads=[ad]))
-            offers[ad] = float(single.offer_micros if single.ad else 0)
-            p = single.p or (0.0,) * col.HEADS
-            rewards[ad] = (
-                p[col.CLICK],
-                p[col.CLICK] * p[col.CONVERSATION],
-                p[col.CLICK] * p[col.CONVERSATION] * p[col.LEAD],
-            )
     numbers = market.numbers
+    numbers[col.S_VIEWER] = market.outcome[col.O_VIEWER]  # single ads get the viewer's value of all ads
+    for ad in ads:
+        single = repeat_decision(replica, msgspec.structs.replace(usable, ads=[ad]))
+        offers[ad] = float(single.offer_micros if single.ad else 0)
+        p = single.p or (0.0,) * col.HEADS
+        rewards[ad] = (
+            p[col.CLICK],
+            p[col.CLICK] * p[col.CONVERSATION],
+            p[col.CLICK] * p[col.CONVERSATION] * p[col.LEAD],
+        )
+    numbers[col.S_VIEWER] = 0.0
     chances = choice_chances(
         offers, float(record.floor_micros), float(numbers[col.S_TEMPERATURE]), float(numbers[col.S_EXPLORE])
     )
@@ -349,12 +339,16 @@ def explain_record(business_seed: int, saved: bytes | None, record: Record) -> D
     replica.set_live(record.added)
     repeated = repeat_decision(replica, record)
     offers = {}
-    with viewer_as_held(replica.market):
-        for ad in record.ads:
-            single = repeat_decision(
-                replica, msgspec.structs.replace(record, ads=[ad], floor_micros=1, placement="")
-            )
-            offers[ad] = single.offer_micros if single.ad else 0
+    market = replica.market
+    market.numbers[col.S_VIEWER] = market.outcome[
+        col.O_VIEWER
+    ]  # single ads get the viewer's value of all ads
+    for ad in record.ads:
+        single = repeat_decision(
+            replica, msgspec.structs.replace(record, ads=[ad], floor_micros=1, placement="")
+        )
+        offers[ad] = single.offer_micros if single.ad else 0
+    market.numbers[col.S_VIEWER] = 0.0
     features: dict[str, float] = {}
     if record.ad and record.trial >= 0:  # the random arm uses no feature
         whole = msgspec.structs.replace(record, ads=[record.ad], floor_micros=1, placement="")
@@ -399,21 +393,6 @@ _BETWEEN: Final = {
     col.B_HOUR: InfluenceSource.HOUR,
     col.B_WEEKDAY: InfluenceSource.WEEKDAY,
 }
-
-
-def _name_features(market: MarketState) -> dict[int, ValueKey]:
-    """Return the sources and values of hashed features."""
-    names: dict[int, ValueKey] = {}
-    for source, fields in (
-        (InfluenceSource.AD_FIELD, market.ad_fields),
-        (InfluenceSource.FIELD, market.asked_fields),
-    ):
-        for name, values in fields.by_name.items():
-            key = (source, name.removeprefix("\0"))
-            names[values.rare] = key, ""
-            text_of = _short if values.knots else str
-            names |= {hashed: (key, text_of(value)) for value, hashed in values.hashes.items()}
-    return names | {int(hashed): ((InfluenceSource.KIND, ""), "") for hashed in market.classes.named}
 
 
 def _short(value: str) -> str:
@@ -465,6 +444,18 @@ def _weigh_score(
 
 def weigh_influences(market: MarketState) -> list[Influence]:
     """Return the influences on the predictions of each question, strongest first."""
+    names: dict[int, ValueKey] = {
+        int(hashed): ((InfluenceSource.KIND, ""), "") for hashed in market.classes.named
+    }
+    for source, fields in (
+        (InfluenceSource.AD_FIELD, market.ad_fields),
+        (InfluenceSource.FIELD, market.asked_fields),
+    ):
+        for name, values in fields.by_name.items():
+            key = (source, name.removeprefix("\0"))
+            names[values.rare] = key, ""
+            text_of = _short if values.knots else str
+            names |= {hashed: (key, text_of(value)) for value, hashed in values.hashes.items()}
     influences: list[Influence] = []
     for question in Question:
         newest = islice(reversed(market.records.shown.values()), LOOKED)
@@ -475,12 +466,14 @@ def weigh_influences(market: MarketState) -> list[Influence]:
             usable = (impression for impression in usable if impression.talked_at)
         impressions = list(islice(usable, MOST))
         if len(impressions) >= FEW:
-            influences += _influences_of(market, question, impressions)
+            influences += _influences_of(market, names, question, impressions)
     return influences
 
 
-def _influences_of(market: MarketState, question: Question, impressions: list[Impression]) -> list[Influence]:
-    names, rows = _name_features(market), []
+def _influences_of(
+    market: MarketState, names: dict[int, ValueKey], question: Question, impressions: list[Impression]
+) -> list[Influence]:
+    rows = []
     value_parts: dict[ValueKey, list[float]] = {}
     viewers: dict[ValueKey, set[int]] = {}
     for impression in impressions:

@@ -2,19 +2,17 @@
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from contatto.kit.runtime import Array, compiled
 from contatto.learning import columns as col
-from contatto.learning.model import AdGroupLine, AdLine
 
 NAMES_KEPT: Final = 8_192
 """Size of the cache of hashed names."""
@@ -41,12 +39,6 @@ def name_hash(*parts: str) -> int:
     The cache serves repeats of a request in the models of all competing businesses.
     """
     return hash_once(*parts)
-
-
-def digest_lines(lines: Sequence[AdGroupLine | AdLine]) -> int:
-    """Return a digest of lines, from 1 to 2⁶³ - 1."""
-    digest = blake2b(msgspec.msgpack.encode(lines), digest_size=8).digest()
-    return (int.from_bytes(digest, "little") >> 1) or 1
 
 
 @compiled
@@ -130,7 +122,8 @@ class FieldValues:
     def place_number(self, number: float) -> Hashed:
         """Return a number as weights of the two nearest knots, which are quantiles.
 
-        Until enough numbers set the knots, return its half-octave instead.
+        Until enough numbers set the knots, return its half-octave instead. Many numbers outside of all knots
+        get new knots.
         """
         if not self.knots:
             self.numbers.append(number)
@@ -142,7 +135,9 @@ class FieldValues:
         above = bisect_right(knots, number)
         if above == 0 or above == len(knots):
             if not knots[0] <= number <= knots[-1] and len(knots) < MOST_KNOTS:
-                self.note_outside(number)
+                self.numbers.append(number)
+                if len(self.numbers) >= LEARN_NUMBERS:
+                    self._set_knots()
             return [self._knot(knots[0] if above == 0 else knots[-1])], [1.0]
         low, high = knots[above - 1], knots[above]
         share = (number - low) / (high - low)
@@ -152,12 +147,6 @@ class FieldValues:
         key = repr(knot)
         hashed = self.hashes.get(key)
         return self.hashes.setdefault(key, name_hash("knot", self.name, key)) if hashed is None else hashed
-
-    def note_outside(self, number: float) -> None:
-        """Store a number outside of all knots; many of them get new knots."""
-        self.numbers.append(number)
-        if len(self.numbers) >= LEARN_NUMBERS:
-            self._set_knots()
 
     def _set_knots(self) -> None:
         """Add quantiles of the stored numbers to the knots."""
@@ -391,30 +380,23 @@ def add_shared(
 
 
 @compiled
-def add_base(
-    hashes: Array, values: Array, kinds: Array, count: int, shift: np.uint64, table: Array,
-    viewers: Array, viewer: int, into: Array,
-) -> None:  # fmt: skip
-    """Fill the part of all heads' scores that does not depend on the ad."""
-    slot = slot_of(_BIAS_HASH, shift)
-    for head in range(col.HEADS):
-        into[head] = table[slot, head] + viewers[viewer, col.V_EFFECT + head]
-    for i in range(count):
-        slot = slot_of(hashes[i], shift)
-        for head in range(col.HEADS):
-            into[head] += values[i] * table[slot, head]
-
-
-@compiled
 def add_own(
-    hashes: Array, values: Array, kinds: Array, count: int, shift: np.uint64, table: Array, able: Array,
-    total: int, ad_hashes: Array, base: Array, into: Array,
+    hashes: Array, values: Array, kinds: Array, count: int, shift: np.uint64, table: Array, viewers: Array,
+    viewer: int, able: Array, total: int, ad_hashes: Array, base: Array, into: Array,
 ) -> None:  # fmt: skip
     """Fill all heads' scores of the eligible ads: the base, and each ad's weight and interactions.
 
-    ``able`` are the rows of these ads. The loop runs by feature, since its interactions with all ads are
-    adjacent in the table. Each ad's sum keeps the order of features, so the result equals a loop by ad.
+    ``base`` gets the part that does not depend on the ad. ``able`` are the rows of these ads. The loop runs
+    by feature, since its interactions with all ads are adjacent in the table. Each ad's sum keeps the order
+    of features, so the result equals a loop by ad.
     """
+    slot = slot_of(_BIAS_HASH, shift)
+    for head in range(col.HEADS):
+        base[head] = table[slot, head] + viewers[viewer, col.V_EFFECT + head]
+    for i in range(count):
+        slot = slot_of(hashes[i], shift)
+        for head in range(col.HEADS):
+            base[head] += values[i] * table[slot, head]
     for i in range(total):
         slot = slot_of(ad_hashes[able[i]], shift)
         for head in range(col.HEADS):
@@ -432,28 +414,12 @@ def add_own(
 
 
 @compiled
-def add_between(between: Array, shift: np.uint64, table: Array, into: Array) -> None:
-    """Add the part of all heads' scores from interactions of viewer and ad."""
-    for b in range(between.shape[0]):
-        slot = slot_of(between[b], shift)
-        for head in range(col.HEADS):
-            into[head] += table[slot, head]
-
-
-@compiled
 def weigh_between(between: Array, shift: np.uint64, table: Array, into: Array) -> None:
-    """Fill the separate terms of `add_between`, which all ads that a viewer has not met share."""
+    """Fill the terms of all heads' scores from interactions of viewer and ad."""
     for b in range(between.shape[0]):
         slot = slot_of(between[b], shift)
         for head in range(col.HEADS):
             into[b, head] = table[slot, head]
-
-
-@compiled
-def viewer_variance(viewers: Array, viewer: int, head: int, spread: Array) -> float:
-    """Return the variance of the viewer's own effect; the prior variance for a new viewer."""
-    variance = viewers[viewer, col.V_VARIANCE + head]
-    return float(variance if variance > 0.0 else spread[head])
 
 
 _SMOOTHING = 20.0

@@ -98,20 +98,14 @@ class Keeper:
         else:
             if states and not self._journal_path(0).exists():
                 raise damage or Damaged("no state can be used")
-        while self._replay(self._journal_path(self.count)):
-            pass
-
-    def _replay(self, path: Path) -> bool:
-        """Replay the lines of a journal; report whether it has any."""
-        if not path.exists():
-            return False
         decode = msgspec.json.Decoder(AnyLine.__value__).decode
-        before = self.count
-        for line in read_journal(path, self._say):
-            with suppress(UnusableLine):
-                self._marketplace.take(decode(line))
-            self.count += 1
-        return self.count > before
+        before = -1
+        while before < self.count and (journal := self._journal_path(self.count)).exists():
+            before = self.count
+            for line in read_journal(journal, self._say):
+                with suppress(UnusableLine):
+                    self._marketplace.take(decode(line))
+                self.count += 1
 
     def _journal_path(self, count: int) -> Path:
         return self._folder / f"lines-{count:015d}.log"

@@ -7,11 +7,7 @@ import numpy as np
 
 from contatto.kit.runtime import Array, compiled
 from contatto.learning import columns as col
-from contatto.learning.features import (
-    chance,
-    list_features,
-    viewer_variance,
-)
+from contatto.learning.features import chance, list_features
 
 _MOST_STEPS: Final = 40
 _NEAR: Final = 1e-9
@@ -95,8 +91,8 @@ def learn_one(
     (row 0) are a new one each time, so that nothing of them is kept.
     """
     z, own, column = 0.0, float(viewer_spread[head]), col.HEADS + head
-    if viewer > 0:
-        own = viewer_variance(viewers, viewer, head, viewer_spread)
+    if viewer > 0 and viewers[viewer, col.V_VARIANCE + head] > 0.0:  # else the viewer is new
+        own = float(viewers[viewer, col.V_VARIANCE + head])
     total = own
     for j in range(count):
         z += weights[j] * table[slots[j], head]

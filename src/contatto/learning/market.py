@@ -23,7 +23,7 @@ from contatto.learning.impressions import (
     Snapshots,
     add_rows,
 )
-from contatto.learning.learner import FIRST_PRIOR, forget
+from contatto.learning.learner import FIRST_PRIOR
 from contatto.learning.model import AdGroupLine, AdLine, LineBudgetMode, LineGoal, Status
 
 UNITS: Final = 1_000
@@ -343,7 +343,8 @@ class Groups:
         """Usual ratio by goal at this step, see `outcomes.results_per_score`."""
         self.ads_of: dict[str, list[int]] = {}
         for ad, line in enumerate(self.ad_lines):
-            self._ads_of_advertiser(line).append(ad)
+            advertiser = self.groups[self.by_id[line.adgroup_id]].line.advertiser_id
+            self.ads_of.setdefault(advertiser, []).append(ad)
 
     def country_of(self, name: str) -> int:
         """Return the number of a country; new ones are open to ad groups without targeting."""
@@ -407,7 +408,8 @@ class Groups:
 
         Responses to ads of one advertiser are correlated: with several ads the advertiser is a feature.
         """
-        advertiser_ads = self._ads_of_advertiser(line)
+        advertiser = self.groups[self.by_id[line.adgroup_id]].line.advertiser_id
+        advertiser_ads = self.ads_of.setdefault(advertiser, [])
         ad = self.ad_by_id.get(line.ad_id)
         is_new = ad is None
         if ad is None:
@@ -429,16 +431,10 @@ class Groups:
         for named, value in zip(*hashed, strict=True):
             self._add_feature(ad, named, value)
         if len(advertiser_ads) >= SEVERAL:
-            named = name_hash("advertiser", self._advertiser_of(line))
+            named = name_hash("advertiser", advertiser)
             for changed in advertiser_ads if is_new and len(advertiser_ads) == SEVERAL else [ad]:
                 self._add_feature(changed, named, 1.0)
         return ad
-
-    def _advertiser_of(self, line: AdLine) -> str:
-        return self.groups[self.by_id[line.adgroup_id]].line.advertiser_id
-
-    def _ads_of_advertiser(self, line: AdLine) -> list[int]:
-        return self.ads_of.setdefault(self._advertiser_of(line), [])
 
     def _add_feature(self, ad: int, named: int, value: float) -> None:
         count = self.ads[ad, col.A_FEATURES]
@@ -480,13 +476,6 @@ class Groups:
                 if group.line.campaign_mode is LineBudgetMode.DAY:
                     group.campaign_plan = BudgetPlan()
                 self.refresh(group)
-
-    def fade(self, newest: NDArray[np.float64]) -> None:
-        """Decay each ad group's landscape by the number of its newest requests."""
-        shares = 0.5 ** (newest / HALF_LIFE)
-        self.prices *= shares[:, None]
-        self.counts *= shares[:, None]
-        self.table[:, col.G_REQUESTS] *= shares
 
 
 def _serves(line: AdGroupLine, country: str) -> bool:
@@ -556,9 +545,6 @@ class Learned:
         covariance: NDArray[np.float64] = near * sizes[:, :, None] * sizes[:, None, :]
         return covariance
 
-    def forget(self, share: float) -> None:
-        forget(self.table, self.family_of, self.spread, share)
-
 
 @dataclass
 class Viewers:
@@ -621,16 +607,8 @@ class CalibrationCounts:
             np.pad(counts, more) for counts in (self.came, self.expected, self.tried)
         )
 
-    def expect(self, group: int, head: int, amount: float, tries: float) -> None:
-        self.expected[group, head] += amount
-        self.tried[group, head] += tries
-
     def count(self, group: int, head: int, times: float = 1.0) -> None:
         self.came[group, head] += times
-
-    def fade(self, shares: NDArray[np.float64]) -> None:
-        for counts in (self.came, self.expected, self.tried):
-            counts *= shares
 
     def factors(self) -> NDArray[np.float64]:
         """Return the calibration factors of the odds, by ad group and head."""

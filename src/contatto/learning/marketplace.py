@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from hashlib import blake2b
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -11,7 +12,7 @@ import msgspec
 import numpy as np
 
 from contatto.learning import columns as col
-from contatto.learning.auction import hold_auction, keep_snapshot
+from contatto.learning.auction import hold_auction
 from contatto.learning.features import (
     BUSY,
     LISTED,
@@ -23,7 +24,6 @@ from contatto.learning.features import (
     add_classes,
     chance,
     describe_viewer,
-    digest_lines,
     fade_viewer,
     hash_once,
     list_features,
@@ -177,7 +177,15 @@ class Marketplace:
                 market.caps.note_decision(impression)
             if market.requests < 4096 and market.requests & (market.requests - 1) == 0:
                 steer_market(market)
-        return decision_of(market, line.request_id)
+        groups, impression = market.groups, shown[line.request_id]
+        if impression is None:
+            return Decision(line.request_id, None, None, 0, 0, 0.0, 0.0, 0.0, 0.0, 1.0)
+        p = impression.p
+        return Decision(
+            line.request_id, groups.ad_ids[impression.ad],
+            groups.groups[impression.group].line.adgroup_id, impression.offer, impression.price,
+            p[col.CLICK], p[col.CONVERSATION], p[col.SPAM], p[col.LEAD], impression.propensity,
+        )  # fmt: skip
 
     def _take_touch(self, line: ViewLine | ClickLine) -> None:
         market = self.market
@@ -307,11 +315,13 @@ def decide_request(market: MarketState, line: RequestLine, complain: Any) -> Imp
         return None
     snapshots = market.snapshots
     place = snapshots.take()
-    keep_snapshot(
-        count, market.hashes, market.values, market.kinds, market.chosen, place,
-        snapshots.hashes, snapshots.values, snapshots.kinds, snapshots.between,
-    )  # fmt: skip
-    snapshots.counts[place] = count
+    for kept, present in (
+        (snapshots.hashes, market.hashes),
+        (snapshots.values, market.values),
+        (snapshots.kinds, market.kinds),
+    ):
+        kept[place, :count] = present[:count]
+    snapshots.between[place], snapshots.counts[place] = market.chosen, count
     return Impression(
         line.request_id, ad, int(groups.ads[ad, col.A_GROUP]), row, market.now, int(out[col.O_OFFER]),
         int(out[col.O_PRICE]), out[col.O_PROPENSITY], tuple(out[col.O_P : col.O_P + col.HEADS]),
@@ -363,19 +373,6 @@ def reserve_impression(market: MarketState, impression: Impression) -> None:
     group = market.groups.groups[impression.group]
     group.promised += impression.price
     market.groups.refresh(group)
-
-
-def decision_of(market: MarketState, request_id: str) -> Decision:
-    """Return the answer to a request that was decided."""
-    groups, impression = market.groups, market.records.shown[request_id]
-    if impression is None:
-        return Decision(request_id, None, None, 0, 0, 0.0, 0.0, 0.0, 0.0, 1.0)
-    p = impression.p
-    return Decision(
-        request_id, groups.ad_ids[impression.ad], groups.groups[impression.group].line.adgroup_id,
-        impression.offer, impression.price, p[col.CLICK], p[col.CONVERSATION], p[col.SPAM], p[col.LEAD],
-        impression.propensity,
-    )  # fmt: skip
 
 
 def state_of(market: MarketState, group: AuctionGroup) -> GroupState:
@@ -514,7 +511,7 @@ class Replica:
         self.market.asked_fields = _FixedFields(self.market.asked_fields)
         self._added: dict[str, AdGroupLine | AdLine] = {}
         self._added_lines: tuple[list[AdGroupLine | AdLine], int] = ([], 0)
-        """Added lines of the records, with their digest."""
+        """Added lines of the records, with their digest from 1 to 2⁶³ - 1; 0 for none."""
         self._multipliers: dict[int, float] = {}
 
     def set_live(self, lines: Iterable[AdGroupLine | AdLine]) -> None:
@@ -538,7 +535,8 @@ class Replica:
             self._added_lines = ([], 0)
         if self._added and not self._added_lines[1]:
             lines = list(self._added.values())
-            self._added_lines = (lines, digest_lines(lines))
+            digest = blake2b(msgspec.msgpack.encode(lines), digest_size=8).digest()
+            self._added_lines = (lines, (int.from_bytes(digest, "little") >> 1) or 1)
 
     def set_multipliers(self, multipliers: dict[int, float]) -> None:
         """Set the learner's last pacing multipliers, by ad group number."""
@@ -657,15 +655,11 @@ class _FixedValues(FieldValues):
         return name_hash("is", self.name, value) if self.size < BUSY else self.rare
 
     def place_number(self, number: float) -> Hashed:
-        if self.knots:
-            return super().place_number(number)
+        """Place a number without adding knots, as only the learner adds them."""
         numbers, self.numbers = self.numbers, []
         placed = super().place_number(number)
         self.numbers = numbers
         return placed
-
-    def note_outside(self, number: float) -> None:
-        """Ignore the number: only the learner adds knots."""
 
 
 class _FixedFields(FeatureFields):

@@ -16,6 +16,7 @@ from contatto.learning.learner import (
     SUSPECT,
     add_evidence,
     evidence_of,
+    forget,
     learn_one,
     prior_of,
     trust_in,
@@ -23,6 +24,7 @@ from contatto.learning.learner import (
 from contatto.learning.market import (
     FAST_S,
     FIRST_USUAL,
+    HALF_LIFE,
     HORIZON_S,
     NO_END_S,
     UNITS,
@@ -76,20 +78,6 @@ TRUST: Final = 10.0
 """Prior conversions at the target."""
 
 
-def steer_groups(groups: Groups, traffic: Traffic, rates: NDArray[np.float64], ts: int) -> None:
-    """Set every ad group's multiplier from its plan, cost target and bid landscape.
-
-    ``rates`` are eligible requests per second by ad group.
-    """
-    groups.results_per_score = {goal: results_per_score(groups, goal) for goal in LineGoal}
-    opened = sum(1 for group in groups.groups if groups.table[group.number, col.G_OPEN])
-    shares = pace_campaigns(groups, traffic, rates, ts)
-    for group in groups.groups:
-        rate, share = float(rates[group.number]), shares.get(group.number)
-        multiplier = _multiplier(groups, group, traffic, rate, ts, opened if share is None else share)
-        groups.table[group.number, col.G_MULTIPLIER] = multiplier
-
-
 def target_of(group: AuctionGroup) -> float:
     """Return the cost target in micros; 0 without one."""
     line = group.line
@@ -123,7 +111,7 @@ class CampaignShare:
 def pace_campaigns(
     groups: Groups, traffic: Traffic, rates: NDArray[np.float64], ts: int
 ) -> dict[int, CampaignShare]:
-    """Return the multipliers of ad groups with a campaign budget; see `steer_groups`."""
+    """Return the multipliers of ad groups with a campaign budget; ``rates`` are requests per second."""
     campaigns: dict[str, list[AuctionGroup]] = {}
     for group in groups.groups:
         if group.line.campaign_id:
@@ -132,18 +120,14 @@ def pace_campaigns(
     for members in campaigns.values():
         serving = []
         for member in members:
-            row = groups.table[member.number]
+            row, line = groups.table[member.number], member.line
             is_open = row[col.G_OPEN] and row[col.G_STARTS] <= ts / col.SECOND < row[col.G_ENDS]
-            if is_open and has_campaign_budget(member):
+            has_budget = line.campaign_micros is not None
+            if is_open and has_budget and line.campaign_mode is not LineBudgetMode.INFINITE:
                 serving.append(member)
         if serving:
             shares |= _pace_campaign(groups, members, serving, traffic, rates, ts)
     return shares
-
-
-def has_campaign_budget(group: AuctionGroup) -> bool:
-    line = group.line
-    return line.campaign_micros is not None and line.campaign_mode is not LineBudgetMode.INFINITE
 
 
 def _pace_campaign(
@@ -415,7 +399,8 @@ def _count_expected(
     label itself was partly learned, only the old prediction is independent of it.
     """
     p = impression.raw[head] if before > 0.0 else estimated
-    market.calibration.expect(impression.group, head, (after - before) * p, after - before)
+    market.calibration.expected[impression.group, head] += (after - before) * p
+    market.calibration.tried[impression.group, head] += after - before
 
 
 def _add_farm_evidence(market: MarketState, impression: Impression, head: int, *, is_positive: bool) -> None:
@@ -714,7 +699,10 @@ def step_market(market: MarketState) -> None:
     market.stepped_at = market.now
     newest = measure_rates(market, passed_s)
     check_spend(market.groups, newest, passed_s)
-    market.groups.fade(newest)
+    decay = 0.5 ** (newest / HALF_LIFE)
+    market.groups.prices *= decay[:, None]
+    market.groups.counts *= decay[:, None]
+    market.groups.table[:, col.G_REQUESTS] *= decay
     market.asked_before = market.groups.table[:, col.G_REQUESTS].copy()
     end_promises(market)
     learn_due(market)
@@ -722,8 +710,10 @@ def step_market(market: MarketState) -> None:
     shares = np.ones(col.HEADS)
     for head, half_life_s in HALF_LIVES_S.items():
         shares[head] = 0.5 ** (passed_s / half_life_s)
-    market.calibration.fade(shares)
-    actual, tried = market.calibration.came.sum(axis=0), market.calibration.tried.sum(axis=0)
+    calibration = market.calibration
+    for counts in (calibration.came, calibration.expected, calibration.tried):
+        counts *= shares
+    actual, tried = calibration.came.sum(axis=0), calibration.tried.sum(axis=0)
     fade = 0.5 ** (passed_s / col.DAY_S)
     market.clicks *= fade
     market.farm_clicks *= fade
@@ -734,7 +724,8 @@ def step_market(market: MarketState) -> None:
     if market.now - market.daily_at >= col.DAY_S * col.SECOND // 4:
         days = min((market.now - market.daily_at) / col.SECOND / col.DAY_S, 1.0) if market.daily_at else 0.25
         market.daily_at = market.now
-        market.learned.forget(market.settings["forget"] * days)
+        learned = market.learned
+        forget(learned.table, learned.family_of, learned.spread, market.settings["forget"] * days)
         for delays in (market.talks, market.leads, market.spam):
             delays.refit(0.5 ** (days / 7.0))
     if market.work is None and is_time_to_relearn(market):
@@ -769,19 +760,25 @@ def measure_rates(market: MarketState, passed_s: float) -> NDArray[np.float64]:
 
 
 def steer_market(market: MarketState) -> None:
-    """Update calibration factors and pacing multipliers."""
-    groups = market.groups
+    """Update calibration factors, and pacing multipliers by plan, cost target and bid landscape."""
+    groups, traffic, now = market.groups, market.traffic, market.now
     count = len(groups.groups)
     groups.table[:count, col.G_CALIBRATION : col.G_CALIBRATION + col.HEADS] = market.calibration.factors()[
         :count
     ]
     rates = market.rates
     if not rates.any():
-        elapsed_s = max((market.now - market.first_asked) / col.SECOND, 60.0)
+        elapsed_s = max((now - market.first_asked) / col.SECOND, 60.0)
         rates = groups.table[:, col.G_REQUESTS] / elapsed_s
     if len(rates) < len(groups.table):
         rates = np.pad(rates, (0, len(groups.table) - len(rates)))
-    steer_groups(groups, market.traffic, rates, market.now)
+    groups.results_per_score = {goal: results_per_score(groups, goal) for goal in LineGoal}
+    opened = sum(1 for group in groups.groups if groups.table[group.number, col.G_OPEN])
+    shares = pace_campaigns(groups, traffic, rates, now)
+    for group in groups.groups:
+        rate, share = float(rates[group.number]), shares.get(group.number)
+        multiplier = _multiplier(groups, group, traffic, rate, now, opened if share is None else share)
+        groups.table[group.number, col.G_MULTIPLIER] = multiplier
 
 
 def end_promises(market: MarketState) -> None:

@@ -58,14 +58,21 @@ def save_market(market: MarketState) -> bytes:
     """Return a snapshot: magic bytes, digest and encoded state."""
     table = market.learned
     used = np.flatnonzero(table.family_of != FAMILIES)
-    classes = market.classes
+    classes, snapshots = market.classes, market.snapshots
+    occupied = np.setdiff1d(np.arange(len(snapshots.counts)), np.array(snapshots.free, np.int64))
+    arrays = {name: getattr(snapshots, name)[occupied] for name in SNAPSHOT_ARRAYS}
+    most = int(arrays["counts"].max(initial=0))
+    is_unused = np.arange(most) >= arrays["counts"][:, None]
+    for name in _BY_FEATURE:
+        arrays[name] = arrays[name][:, :most].copy()
+        arrays[name][is_unused] = 0
     state = {
         "identity": market.identity(),
         "weights": [used, table.table[used], table.family_of[used], table.again[used]],
         "classes": [
             list(classes.words), list(classes.row_of), classes.noted, classes.fitted_at, classes.state(),
         ],
-        "snapshots": [_pack_snapshots(market), market.snapshots.free],
+        "snapshots": [[len(snapshots.counts), occupied, arrays], snapshots.free],
         "numbers": market.numbers[_LEARNED_NUMBERS].tolist(),
     } | {name: getattr(market, name) for name in _PARTS}  # fmt: skip
     body = msgspec.msgpack.encode(state, enc_hook=to_builtin)
@@ -97,7 +104,20 @@ def restore_market(market: MarketState, raw: bytes) -> None:
     words, waiting, noted, fitted_at, arrays = state["classes"]
     unpacked = {name: _unpack(packed) for name, packed in arrays.items()}
     market.classes.restore(words, waiting, noted, fitted_at, unpacked)
-    _restore_snapshots(market, *state["snapshots"])
+    (size, occupied, kept), free = state["snapshots"]
+    places = _unpack(occupied)
+    for name, array in kept.items():
+        values = _unpack(array)
+        width = (MOST_CONTEXT,) if name in _BY_FEATURE else values.shape[1:]
+        whole = np.zeros((size, *width), values.dtype)
+        if name in _BY_FEATURE:
+            whole[places, : values.shape[1]] = values
+        else:
+            whole[places] = values
+        setattr(market.snapshots, name, whole)
+    market.snapshots.free = free
+    impressions = (item for item in market.records.shown.values() if item and item.place >= 0)
+    market.snapshots.holders = {impression.place: impression for impression in impressions}
     market.numbers[_LEARNED_NUMBERS] = state["numbers"]
 
 
@@ -118,33 +138,3 @@ def from_builtin(shape: Any, value: Any) -> Any:
 def _unpack(packed: list[Any]) -> NDArray[Any]:
     dtype, shape, data = packed
     return np.frombuffer(data, np.dtype(dtype)).reshape(shape).copy()
-
-
-def _pack_snapshots(market: MarketState) -> list[Any]:
-    """Pack the rows and columns in use."""
-    snapshots = market.snapshots
-    used = np.setdiff1d(np.arange(len(snapshots.counts)), np.array(snapshots.free, np.int64))
-    rows = {name: getattr(snapshots, name)[used] for name in SNAPSHOT_ARRAYS}
-    most = int(rows["counts"].max(initial=0))
-    is_unused = np.arange(most) >= rows["counts"][:, None]
-    for name in _BY_FEATURE:
-        rows[name] = rows[name][:, :most].copy()
-        rows[name][is_unused] = 0
-    return [len(snapshots.counts), used, rows]
-
-
-def _restore_snapshots(market: MarketState, packed: list[Any], free: list[int]) -> None:
-    size, used, arrays = packed
-    rows = _unpack(used)
-    for name, array in arrays.items():
-        values = _unpack(array)
-        width = (MOST_CONTEXT,) if name in _BY_FEATURE else values.shape[1:]
-        whole = np.zeros((size, *width), values.dtype)
-        if name in _BY_FEATURE:
-            whole[rows, : values.shape[1]] = values
-        else:
-            whole[rows] = values
-        setattr(market.snapshots, name, whole)
-    market.snapshots.free = free
-    impressions = (item for item in market.records.shown.values() if item and item.place >= 0)
-    market.snapshots.holders = {impression.place: impression for impression in impressions}

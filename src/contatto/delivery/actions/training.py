@@ -40,7 +40,6 @@ from contatto.learning.batch_learning import (
     Weights,
     apply_weights,
     batch_of,
-    forget_weights,
     learn_pass,
     map_batches,
     predict_batch,
@@ -56,7 +55,7 @@ from contatto.learning.evaluation import (
     score_predictions,
     weigh_influences,
 )
-from contatto.learning.market import MarketState
+from contatto.learning.market import Learned, MarketState
 from contatto.learning.marketplace import (
     Marketplace,
     UnusableLine,
@@ -413,7 +412,8 @@ def relearn_files(
         engine.make_examples(sources, as_of_ts, folder)
         batches = (batch_of(market, read_batch(folder, parts), as_of_ts) for parts in list_batches(folder))
         observed, features = map_batches(batches, folder / "arrays")
-        forget_weights(market)
+        market.learned.again[:] = Learned(market.learned.bits).again  # the prior means
+        market.viewers.again[:] = 0.0
         for passes in range(1, MOST_PASSES + 1):
             if learn_pass(market, observed, features, passes) < ENOUGH:
                 break
