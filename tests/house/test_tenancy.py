@@ -34,7 +34,6 @@ WITHOUT_BUSINESS = {
     "alerts/store.py:has_session": "One person's own, in each of their businesses.",
     "alerts/store.py:has_due_alert": "For the timer, who works for all of them.",
     "alerts/store.py:list_alerted_businesses": "For the worker, who works for all of them.",
-    "alerts/store.py:list_due_alerts": "For the timer, who works for all of them.",
     "inbox/store/desk.py:list_reply_targets": "For the timer, who works for all of them.",
     "leads/store/records.py:list_due_tasks": "For the timer, who works for all of them.",
     "capture/store.py:find_application": "For the operator, who reviews the applications of all of them.",

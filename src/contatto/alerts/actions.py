@@ -3,15 +3,17 @@
 import os
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from email.utils import parseaddr
 from functools import partial
 from itertools import groupby
 from operator import attrgetter
 from typing import Final
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 import msgspec
+import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from contatto.accounts import store as accounts
@@ -40,7 +42,7 @@ from contatto.inbox.store.conversations import find_conversation
 from contatto.inbox.store.desk import list_late_conversations, list_reply_targets
 from contatto.integrations.model import Alarm
 from contatto.kit import errors
-from contatto.kit.db.tx import Tx, purging
+from contatto.kit.db.tx import Tx, purging, row_of
 from contatto.kit.errors import Refused
 from contatto.kit.languages import SOURCE, Translator, translator_for
 from contatto.kit.outbound.client import read_address
@@ -59,6 +61,7 @@ from contatto.kit.outbound.model import (
 )
 from contatto.kit.outbound.queue import OutboundKind, queue_request
 from contatto.kit.outbox import emit
+from contatto.kit.vault import row_key
 from contatto.leads.model import LeadCaptured, WorkAssigned
 from contatto.leads.store.records import list_due_tasks
 from contatto.mail import NewMail, queue_mail
@@ -90,7 +93,7 @@ def alert_assignment(tx: Tx, event: WorkAssigned) -> None:
     """Alert the new assignee of a lead or a chat; a handler of the outbox."""
     stamp = f"{'lead' if event.lead_id else 'chat'} {rules.moment_stamp(event.at)}"
     subject = AlertKind.ASSIGNMENT, event.lead_id or event.conversation_id, stamp
-    _alert_members(tx, event.business_id, subject, is_due=lambda member, _: member.id == event.member_id)
+    _alert_members(tx, event.business_id, subject, event.member_id, is_for_all=False)
 
 
 def alert_channel(tx: Tx, event: ChannelLost) -> None:
@@ -103,14 +106,10 @@ def alert_channel(tx: Tx, event: ChannelLost) -> None:
 
 def alert_due_tasks(tx: Tx) -> int:
     """Alert the lead's owner, else all members, on the local day of a task; return the number of alerts."""
-
-    def is_due(member: Member, zone: str) -> bool:
-        return rules.local_day(tx.now, zone) >= due_on
-
     count = 0
     for business_id, lead_id, owner_id, due_on in list_due_tasks(tx, (tx.now + _MOST_AHEAD_OF_UTC).date()):
         subject = AlertKind.TASK, lead_id, f"{due_on:%Y-%m-%d}"
-        count += _alert_members(tx, business_id, subject, owner_id, is_due)
+        count += _alert_members(tx, business_id, subject, owner_id, from_day=due_on)
     return count
 
 
@@ -120,7 +119,12 @@ def alert_waiting_chats(tx: Tx) -> int:
     for business_id, target in list_reply_targets(tx).items():
         late_since = tx.now - target
         between = (late_since - rules.LATE_CHATS_WITHIN, late_since)
-        alerted = store.list_alerted_subjects(tx, business_id, AlertKind.WAITING, between[0])
+        alerts = store.alerts.c
+        recent = alerts.kind == AlertKind.WAITING, alerts.created_at >= between[0]
+        subjects = sa.select(alerts.subject_id, alerts.stamp).where(
+            alerts.business_id == business_id, *recent
+        )
+        alerted = set(map(tuple, tx.execute(subjects.distinct())))
         for chat in list_late_conversations(tx, business_id, between, LATE_CHAT_BATCH):
             stamp = rules.moment_stamp(chat.waiting_since or late_since)
             if (chat.id, stamp) not in alerted:
@@ -147,33 +151,35 @@ def _alert_members(
     business_id: str,
     subject: tuple[AlertKind, str, str],
     assignee_id: str | None = None,
-    is_due: Callable[[Member, str], bool] = lambda member, zone: True,
+    *,
+    is_for_all: bool = True,
+    from_day: date | None = None,
 ) -> int:
-    """Alert the assignee, else all members, as they chose; return the number of new alerts.
+    """Alert the assignee, else all members if ``is_for_all``, as they chose; return the number of new alerts.
 
-    Args:
-        tx: an open transaction.
-        business_id: business of the alerted members, who need the permission.
-        subject: kind, id and stamp.
-        assignee_id: the only member to alert, if they have the permission.
-        is_due: whether to alert a member in a time zone now.
+    ``subject`` is kind, id and stamp. Members without the permission get none, nor those whose local day is
+    before ``from_day``.
     """
     kind, subject_id, stamp = subject
-    choices_by_member = store.list_choices(tx, business_id)
+    of_business = store.alert_choices.c.business_id == business_id
+    saved = tx.list(AlertChoices, sa.select(store.alert_choices).where(of_business))
+    choices_by_member = {choices.member_id: choices for choices in saved}
     ad_accounts = accounts.list_ad_accounts(tx, BusinessId(business_id))
     default_zone = ad_accounts[0].timezone if ad_accounts else "UTC"
     members = accounts.list_able_members(tx, BusinessId(business_id), NEEDS[kind])
     new_count = 0
-    for member in [member for member in members if member.id == assignee_id] or members:
+    assignees = [member for member in members if member.id == assignee_id]
+    for member in assignees or (members if is_for_all else ()):
         zone = member.timezone or default_zone
-        if not is_due(member, zone):
+        if from_day is not None and tx.now.astimezone(ZoneInfo(zone)).date() < from_day:
             continue
         choices = choices_by_member.get(member.id, AlertChoices(business_id, member.id))
         due = rules.due_at(choices, kind, tx.now, zone)
         if not any(due.values()) and kind not in RAISED:
             continue
         alert = Alert(business_id, member.id, kind, subject_id, stamp, tx.now)
-        if store.append_alert(tx, alert, due):
+        due_columns = {f"{medium}_at": at for medium, at in due.items()}
+        if tx.insert_ignore(store.alerts, row_of(alert) | due_columns):  # not the same alert twice
             new_count += 1
             if kind in RAISED:
                 path = rules.path_of(kind, subject_id, stamp)
@@ -194,7 +200,9 @@ class Recipient:
 def take_due_alerts(tx: Tx, medium: AlertMedium) -> tuple[list[Recipient], int]:
     """Mark due alerts of a medium as sent; return the members to send them to, and the number of alerts."""
     tx.hold_key(f"alerts {medium}")  # two workers at once would both send them
-    due = store.list_due_alerts(tx, medium, ALERT_BATCH)
+    table, due_at = store.alerts, store.DUE[medium]
+    waiting = sa.select(table).where(due_at <= tx.now).order_by(table.c.business_id, table.c.member_id)
+    due = tx.list(Alert, waiting.limit(ALERT_BATCH))
     recipients: list[Recipient] = []
     for (business_id, member_id), group in groupby(due, key=attrgetter("business_id", "member_id")):
         member = find_member(tx, BusinessId(business_id), member_id)
@@ -205,7 +213,9 @@ def take_due_alerts(tx: Tx, medium: AlertMedium) -> tuple[list[Recipient], int]:
         if alerts:
             recipients.append(Recipient(business, member, alerts, translator_for(member.language or SOURCE)))
     if due:
-        store.mark_alerts_sent(tx, medium, due)
+        columns = sa.tuple_(table.c.member_id, table.c.kind, table.c.subject_id, table.c.stamp)
+        keys = [(alert.member_id, alert.kind, alert.subject_id, alert.stamp) for alert in due]
+        tx.execute(table.update().where(columns.in_(keys)).values({due_at: None}))
     return recipients, len(due)
 
 
@@ -238,7 +248,7 @@ class PushMessage(msgspec.Struct, frozen=True):
 def register_browser(
     tx: Tx, caller: Caller, browser: PushEndpoint, user_agent: str, allowed: Collection[str]
 ) -> PushBrowser:
-    """Register a browser for a member's push alerts, and remove it from all other users.
+    """Register a browser for a member's push alerts with its sealed endpoint; remove it from all other users.
 
     Raises INVALID for a malformed endpoint, or a forbidden address.
     """
@@ -265,7 +275,12 @@ def register_browser(
     tx.execute(push_browsers.delete().where(*is_foreign))  # in all businesses
     row = (browser_id, caller.business_id, caller.subject_id, caller.user_id)
     push_browser = PushBrowser(*row, browser_name(user_agent), tx.now)
-    store.save_browser(tx, push_browser, browser)
+    row_id = row_key(browser_id, caller.subject_id)
+    sealed_texts = {
+        name: tx.vault.seal(text, caller.business_id, f"push_browsers.{name}", row_id)
+        for name, text in row_of(browser).items()
+    }
+    tx.save(push_browsers, row_of(push_browser) | sealed_texts, changes=tuple(sealed_texts))
     return push_browser
 
 

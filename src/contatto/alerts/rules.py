@@ -1,7 +1,7 @@
 """Times, links and texts of alerts; no text contains a contact value."""
 
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -45,10 +45,6 @@ def due_at(
         AlertMedium.MAIL: at_once if kind in choices.mailed else digest,
         AlertMedium.PUSH: at_once if kind in choices.pushed else None,
     }
-
-
-def local_day(moment: datetime, zone: str) -> date:
-    return moment.astimezone(ZoneInfo(zone)).date()
 
 
 def _next_time_of_day(minute: int, moment: datetime, zone: str) -> datetime:

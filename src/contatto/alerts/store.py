@@ -1,17 +1,14 @@
 """Tables of alerts, of members' choices, and of browsers with push subscriptions."""
 
-from collections.abc import Collection, Mapping
-from datetime import datetime
 from typing import Final
 
 import sqlalchemy as sa
 
 from contatto.accounts.store import members, sessions
 from contatto.alerts.connectors.web_push import PushEndpoint
-from contatto.alerts.model import Alert, AlertChoices, AlertKind, AlertMedium, PushBrowser
+from contatto.alerts.model import AlertChoices, AlertKind, AlertMedium, PushBrowser
 from contatto.kit.db.statements import Query
 from contatto.kit.db.tx import Choice, Tx, Words, instant, metadata, row_of, rows_of, sealed, tenant
-from contatto.kit.vault import row_key
 
 alert_choices = sa.Table(
     "alert_choices",
@@ -46,8 +43,7 @@ alerts = sa.Table(
     sa.Index("ix_alerts_told", "business_id", "kind", "created_at"),
 )
 """A row stays for a while after it was sent, so that the same alert is not sent twice."""
-_DUE: Final = {AlertMedium.MAIL: alerts.c.mail_at, AlertMedium.PUSH: alerts.c.push_at}
-_KEYS: Final = alerts.c.member_id, alerts.c.kind, alerts.c.subject_id, alerts.c.stamp
+DUE: Final = {AlertMedium.MAIL: alerts.c.mail_at, AlertMedium.PUSH: alerts.c.push_at}
 
 
 def save_choices(tx: Tx, choices: AlertChoices) -> None:
@@ -60,12 +56,6 @@ def load_choices(tx: Tx, business_id: str, member_id: str) -> AlertChoices:
     own = rows_of(alert_choices, business_id, member_id=member_id)
     choices = tx.find(AlertChoices, sa.select(alert_choices).where(*own))
     return choices or AlertChoices(business_id, member_id)
-
-
-def list_choices(tx: Tx, business_id: str) -> dict[str, AlertChoices]:
-    """Return the choices of a business by member, without members who never chose."""
-    in_business = sa.select(alert_choices).where(alert_choices.c.business_id == business_id)
-    return {choices.member_id: choices for choices in tx.list(AlertChoices, in_business)}
 
 
 _CHOICE_COLUMNS: Final = alert_choices.c.mailed, alert_choices.c.digested, alert_choices.c.pushed
@@ -81,32 +71,8 @@ def list_alerted_businesses(tx: Tx) -> set[str]:
     return {business_id for (business_id,) in _ALERTED.rows(tx, {})}
 
 
-def append_alert(tx: Tx, alert: Alert, due: Mapping[AlertMedium, datetime | None]) -> bool:
-    """Save an alert with its due time in each medium; return False if the same one exists."""
-    return tx.insert_ignore(alerts, row_of(alert) | {_DUE[medium].name: at for medium, at in due.items()})
-
-
-def list_alerted_subjects(tx: Tx, business_id: str, kind: AlertKind, since: datetime) -> set[tuple[str, str]]:
-    """Return subjects and stamps of a business's alerts since a time."""
-    recent = alerts.c.business_id == business_id, alerts.c.kind == kind, alerts.c.created_at >= since
-    subjects = sa.select(alerts.c.subject_id, alerts.c.stamp).where(*recent).distinct()
-    return {(row.subject_id, row.stamp) for row in tx.execute(subjects)}
-
-
 def has_due_alert(tx: Tx, medium: AlertMedium) -> bool:
-    return bool(tx.scalar(sa.select(sa.exists().where(_DUE[medium] <= tx.now))))
-
-
-def list_due_alerts(tx: Tx, medium: AlertMedium, limit: int) -> list[Alert]:
-    """Return due alerts of all businesses, those of one member together."""
-    due = sa.select(alerts).where(_DUE[medium] <= tx.now)
-    return tx.list(Alert, due.order_by(alerts.c.business_id, alerts.c.member_id).limit(limit))
-
-
-def mark_alerts_sent(tx: Tx, medium: AlertMedium, sent_alerts: Collection[Alert]) -> None:
-    """Mark alerts as sent in one medium."""
-    keys = [(alert.member_id, alert.kind, alert.subject_id, alert.stamp) for alert in sent_alerts]
-    tx.execute(alerts.update().where(sa.tuple_(*_KEYS).in_(keys)).values({_DUE[medium]: None}))
+    return bool(tx.scalar(sa.select(sa.exists().where(DUE[medium] <= tx.now))))
 
 
 push_browsers = sa.Table(
@@ -124,16 +90,6 @@ push_browsers = sa.Table(
     sa.PrimaryKeyConstraint("id", "member_id"),
     sa.Index("ix_push_browsers_member", "business_id", "member_id"),
 )
-
-
-def save_browser(tx: Tx, push_browser: PushBrowser, endpoint: PushEndpoint) -> None:
-    """Save a browser with its sealed push endpoint, or replace the endpoint of an existing one."""
-    key = row_key(push_browser.id, push_browser.member_id)
-    sealed_texts = {
-        name: tx.vault.seal(text, push_browser.business_id, f"push_browsers.{name}", key)
-        for name, text in row_of(endpoint).items()
-    }
-    tx.save(push_browsers, row_of(push_browser) | sealed_texts, changes=tuple(sealed_texts))
 
 
 def has_session(tx: Tx, user_id: str) -> bool:

@@ -2,15 +2,13 @@
 
 import posixpath
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from markdown_it import MarkdownIt
 from markdown_it.common.utils import escapeHtml
-from markdown_it.renderer import RendererHTML
-from markdown_it.token import Token
 from pydantic import BaseModel, Field
 
 from contatto.kit.i18n import N_
@@ -57,6 +55,8 @@ class Hit:
     excerpt: str
 
 
+TOP: Final = "docs"
+"""Folder of top-level documents."""
 SETUP_KEY: Final = "set-up"
 """Purpose of the vault's signer of set-up links."""
 
@@ -124,6 +124,17 @@ _STEPS: Final[Mapping[Step, tuple[str, str, str]]] = {
 }
 
 
+_MARKUP_OF: Final[Mapping[str, Callable[..., str]]] = {
+    "image": lambda *_: "",
+    "fence": lambda _, tokens, at, *__: (
+        f'<pre tabindex="0"><code>{escapeHtml(tokens[at].content)}</code></pre>\n'
+    ),
+    "table_open": lambda *_: '<div class="table-wrap" tabindex="0" role="group"><table class="table">\n',
+    "table_close": lambda *_: "</table></div>\n",
+}
+"""HTML of a document's parts: no pictures, and scrollable, focusable frames around tables and listings."""
+
+
 def show_step(step: Step) -> dict[str, str]:
     """Return a step for a page: its texts, to be translated, and the page to do it on."""
     title, text, page = _STEPS[step]
@@ -164,7 +175,9 @@ def search_pages(pages: Iterable[HelpPage], query: str) -> list[Hit]:
 
 def render_page(page: HelpPage, places: Collection[str]) -> str:
     """Render a document as HTML: escape its HTML, omit pictures, and keep links within the help."""
-    parser = MarkdownIt("commonmark", {"html": False}, renderer_cls=_Renderer).enable("table")
+    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
+    for element, markup in _MARKUP_OF.items():
+        parser.add_render_rule(element, markup)
     tokens = parser.parse(page.text)
     for number, token in enumerate(tokens):
         if token.type == "heading_open":
@@ -183,23 +196,3 @@ def render_page(page: HelpPage, places: Collection[str]) -> str:
                 address = f"/help/{place}{'#' if anchor else ''}{anchor}" if place in places else "/help"
                 inner.attrSet("href", address)
     return str(parser.renderer.render(tokens, parser.options, {}))
-
-
-class _Renderer(RendererHTML):
-    """Renderer without pictures, with scrollable, focusable frames around tables and listings."""
-
-    def image(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
-        return ""
-
-    def fence(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
-        return f'<pre tabindex="0"><code>{escapeHtml(tokens[idx].content)}</code></pre>\n'
-
-    def table_open(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
-        return '<div class="table-wrap" tabindex="0" role="group"><table class="table">\n'
-
-    def table_close(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
-        return "</table></div>\n"
-
-
-TOP: Final = "docs"
-"""Folder of top-level documents."""

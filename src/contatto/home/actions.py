@@ -101,20 +101,6 @@ class AdFigures:
     by_conversation_goal: LeadFigures | None
     """The same for the goal Conversation, to compare with."""
 
-    @property
-    def today(self) -> Counts:
-        return self.days[-1][1]
-
-    @property
-    def yesterday(self) -> Counts:
-        return self.days[-2][1]
-
-    @property
-    def is_empty(self) -> bool:
-        return not any(
-            day.spend_micros or day.clicks or day.conversations or day.leads for _, day in self.days
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class HomeFigures:
@@ -125,10 +111,6 @@ class HomeFigures:
     ads: AdFigures | None
     needs: tuple[Need, ...]
     done_steps: frozenset[Step]
-
-    @property
-    def next_step(self) -> Step | None:
-        return next((step for step in Step if step not in self.done_steps), None)
 
 
 WEEK: Final = OverviewQuery(period=Period.LAST_7)
@@ -156,8 +138,10 @@ def load_ad_figures(tx: Tx, account: AdAccount, midnight: datetime) -> AdFigures
     overview = load_overview(tx, account, WEEK, midnight.date())
     days = tuple((date.fromisoformat(day), counts) for day, counts in sorted(overview.days.items()))
     goals: list[dict[str, Any]] = []
+    by_goal: dict[Goal, LeadFigures] = {}
     for part in overview.by_goal:
-        conversions, spend = part.figures.conversions or 0, part.figures.counts.spend_micros
+        counts = part.figures.counts
+        conversions, spend = part.figures.conversions or 0, counts.spend_micros
         least, most = interval_of_count(conversions)
         cost = {
             "goal": part.goal,
@@ -168,7 +152,22 @@ def load_ad_figures(tx: Tx, account: AdAccount, midnight: datetime) -> AdFigures
             "high_micros": round(spend / least) if least else None,
         }
         goals.append(cost)
-    by_goal = {part.goal: _lead_figures(part.figures.counts) for part in overview.by_goal}
+        if not counts.leads:
+            continue
+        least, most = interval_of_count(counts.leads)
+        conversations = max(counts.conversations, counts.leads)
+        share_low, share_high = interval_of(counts.leads, conversations)
+        by_goal[part.goal] = LeadFigures(
+            leads=counts.leads,
+            few=round(least),
+            many=round(most),
+            cost_micros=round(spend / counts.leads),
+            low_micros=round(spend / most),
+            high_micros=round(spend / least) if least else None,
+            share=counts.leads / conversations,
+            share_low=share_low,
+            share_high=share_high,
+        )
     return AdFigures(
         account.name,
         str(account.number),
@@ -177,25 +176,6 @@ def load_ad_figures(tx: Tx, account: AdAccount, midnight: datetime) -> AdFigures
         tuple(goals),
         by_goal.get(Goal.LEAD),
         by_goal.get(Goal.CONVERSATION),
-    )
-
-
-def _lead_figures(counts: Counts) -> LeadFigures | None:
-    if not counts.leads:
-        return None
-    least, most = interval_of_count(counts.leads)
-    spend, conversations = counts.spend_micros, max(counts.conversations, counts.leads)
-    share_low, share_high = interval_of(counts.leads, conversations)
-    return LeadFigures(
-        leads=counts.leads,
-        few=round(least),
-        many=round(most),
-        cost_micros=round(spend / counts.leads),
-        low_micros=round(spend / most),
-        high_micros=round(spend / least) if least else None,
-        share=counts.leads / conversations,
-        share_low=share_low,
-        share_high=share_high,
     )
 
 

@@ -21,7 +21,8 @@ TALLEST: Final = 72
 async def show_home(request: Request, caller: PageCaller) -> HTMLResponse:
     context, cached_counts = context_of(request), part_of(request, CachedCounts).begin()
     figures = await context.db.read(lambda tx: load_home(tx, caller, cached_counts))
-    step, days = figures.next_step, figures.ads.days if figures.ads else ()
+    step = next((step for step in Step if step not in figures.done_steps), None)
+    days = figures.ads.days if figures.ads else ()
     # A pair of bars for each day, its conversations and its leads, on one scale.
     most = max((max(counts.conversations, counts.leads) for _, counts in days), default=0)
     scale = TALLEST / most if most else 0.0
@@ -29,6 +30,9 @@ async def show_home(request: Request, caller: PageCaller) -> HTMLResponse:
         "caller": caller,
         "figures": figures,
         "ads": figures.ads,
+        "has_traffic": any(
+            counts.spend_micros or counts.clicks or counts.conversations or counts.leads for _, counts in days
+        ),
         "bars": [
             {
                 "day": day,
