@@ -24,7 +24,7 @@ from contatto.ads.model import (
     Page,
     ViewWindow,
 )
-from contatto.ads.store import list_live_ads
+from contatto.ads.store import load_live_nodes
 from contatto.kit import errors
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
@@ -207,14 +207,16 @@ def test_lists_are_newest_first_in_pages_and_filtered_by_what_is_above(database:
 @pytest.mark.parametrize("level", ["campaign", "ad_group", "ad"])
 def test_an_ad_is_live_only_while_all_above_it_are_active(database: Database, level: str) -> None:
     world, chain = made(database)
-    assert [live.ad.id for live in database.read_now(lambda tx: list_live_ads(tx, world.id))] == [chain.ad.id]
+    assert [live.ad.id for live in database.read_now(lambda tx: load_live_nodes(tx, world.id).live)] == [
+        chain.ad.id
+    ]
     kind, number = {
         "campaign": (NodeKind.CAMPAIGN, chain.campaign.number),
         "ad_group": (NodeKind.AD_GROUP, chain.ad_group.number),
         "ad": (NodeKind.AD, chain.ad.number),
     }[level]
     database.write_now(lambda tx: change_status(tx, world.ad_account, kind, [number], NodeStatus.PAUSED))
-    assert database.read_now(lambda tx: list_live_ads(tx, world.id)) == []
+    assert database.read_now(lambda tx: load_live_nodes(tx, world.id).live) == ()
 
 
 def test_money_of_a_campaign_is_kept_in_micros(database: Database) -> None:

@@ -12,7 +12,7 @@ from contatto.accounts.model import BusinessId
 from contatto.ads import store
 from contatto.ads.actions.campaigns import audit_ad
 from contatto.ads.model import Ad, Audit, NodeFilter, NodeStatus
-from contatto.ads.store import list_live_ads
+from contatto.ads.store import load_live_nodes
 from contatto.audiences.actions import NewAudience, create_audience
 from contatto.capture.actions import turn_off_capture, turn_on_capture
 from contatto.capture.store import is_capture_on
@@ -291,7 +291,7 @@ def test_pages_of_another_business_are_not_found_and_change_nothing(house: House
     assert post(house, f"/ads/campaigns/{campaign}/ad-groups", **form).status_code == 404
     assert post(house, f"/ads/ad-groups/{group}/ads", name="A", headline="B", body="").status_code == 404
     assert post(house, f"/ads/ads/{ad}/status", status="paused").status_code == 404
-    live = house.context.db.read_now(lambda tx: list_live_ads(tx, chain.ad.business_id))
+    live = house.context.db.read_now(lambda tx: load_live_nodes(tx, chain.ad.business_id).live)
     assert [each.ad.id for each in live] == [chain.ad.id]
     mine = (chain.ad.business_id, chain.ad.ad_account_id, NodeFilter(statuses=frozenset(NodeStatus)))
     assert house.context.db.read_now(lambda tx: store.count_nodes(tx, Ad, *mine)) == 1

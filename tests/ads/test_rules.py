@@ -1,6 +1,6 @@
 """Markets, goals, windows, money, schedules and statuses, without any database."""
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -41,7 +41,7 @@ from contatto.ads.rules.settings import (
     window_seconds,
     windows_of,
 )
-from contatto.ads.rules.tree import at_local_time
+from contatto.ads.rules.tree import AdGroupForm, read_times
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.measurement.model import Goal
@@ -244,7 +244,8 @@ def test_a_schedule_ends_after_its_start_and_after_now() -> None:
 
 
 def test_a_day_begins_at_midnight_of_the_zone() -> None:
-    assert at_local_time(date(2026, 1, 2), time(), "Asia/Singapore") == datetime(2026, 1, 1, 16, tzinfo=UTC)
+    starts_at, _ = read_times(AdGroupForm(starts_on="2026-01-02"), "Asia/Singapore")
+    assert starts_at == datetime(2026, 1, 1, 16, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("name", ["", "   ", "a\nb", "x" * 513])

@@ -15,7 +15,7 @@ from contatto.ads.actions.campaigns import (
     update_ad_group,
 )
 from contatto.ads.model import Ad, AdGroup, Audit, NodeKind, NodeStatus, Targeting
-from contatto.ads.store import list_live_ads
+from contatto.ads.store import load_live_nodes
 from contatto.audiences.actions import NewAudience, create_audience
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock, Tx
@@ -76,7 +76,7 @@ def test_an_ad_in_review_is_not_live_until_the_operator_approves_it(database: Da
         return world, create_ad(tx, world.id, new, needs_review=True)
 
     def live() -> list[str]:
-        return [each.ad.id for each in database.read_now(lambda tx: list_live_ads(tx, world.id))]
+        return [each.ad.id for each in database.read_now(lambda tx: load_live_nodes(tx, world.id).live)]
 
     world, ad = database.write_now(work)
     assert live() == []

@@ -11,7 +11,7 @@ from contatto.accounts.model import BusinessId
 from contatto.accounts.store import list_ad_accounts
 from contatto.ads.actions.edits import name_ads
 from contatto.ads.model import AdGroup, NodeFilter, Page
-from contatto.ads.store import list_ads_by_name, list_nodes
+from contatto.ads.store import list_ads, list_nodes
 from contatto.delivery.actions.serving import AdServer
 from contatto.delivery.actions.training import Trainer
 from contatto.delivery.pages import factor_text
@@ -175,7 +175,7 @@ def test_ads_of_one_name_are_told_apart_by_their_ad_groups_else_by_their_numbers
         def names() -> dict[str, str]:
             def load(tx: Tx) -> dict[int, str]:
                 shared = ["Ad of CONVERSATION", "Ad of LEAD_GENERATION"]
-                return name_ads(tx, house.business_id, list_ads_by_name(tx, house.business_id, shared))
+                return name_ads(tx, house.business_id, list_ads(tx, house.business_id, name=shared))
 
             return {str(number): name for number, name in house.context.db.read_now(load).items()}
 

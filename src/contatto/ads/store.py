@@ -46,8 +46,6 @@ from contatto.kit.db.tx import (
     text,
     within,
 )
-from contatto.kit.ids import new_id
-from contatto.kit.vault import row_key
 from contatto.measurement.model import Goal
 
 
@@ -187,10 +185,9 @@ def list_campaigns_with_budget(tx: Tx, business_id: str, campaign_ids: Collectio
     return _CAMPAIGNS_WITH_BUDGET.list(tx, values) if campaign_ids else []
 
 
-def list_ads_by_number(tx: Tx, business_id: str, numbers: Collection[int]) -> dict[int, Ad]:
-    """Return ads of a business by the API's ``ad_id``, without missing ones."""
-    query = sa.select(ads).where(*rows_of(ads, business_id, number=list(numbers)))
-    return {ad.number: ad for ad in tx.list(Ad, query)}
+def list_ads(tx: Tx, business_id: str, **key: list[str] | list[int]) -> list[Ad]:
+    """Return all ads of a business by their ``name``, or by their ``number`` in the API."""
+    return tx.list(Ad, sa.select(ads).where(*rows_of(ads, business_id, **key)))
 
 
 def list_accounts_of_ad_groups(tx: Tx, business_id: str, numbers: Collection[int]) -> dict[int, str]:
@@ -199,11 +196,6 @@ def list_accounts_of_ad_groups(tx: Tx, business_id: str, numbers: Collection[int
         ad_groups.c.business_id == business_id, ad_groups.c.number.in_(sorted(numbers))
     )
     return dict(map(tuple, tx.execute(query))) if numbers else {}
-
-
-def list_ads_by_name(tx: Tx, business_id: str, names: Collection[str]) -> list[Ad]:
-    """Return all ads of a business with one of these names."""
-    return tx.list(Ad, sa.select(ads).where(*rows_of(ads, business_id, name=sorted(names)))) if names else []
 
 
 def find_any_ad(tx: Tx, number: int) -> Ad | None:
@@ -327,11 +319,6 @@ class LiveNodes:
     ads: QuerySnapshot[Ad]
 
 
-def list_live_ads(tx: Tx, business_id: str) -> list[LiveAd]:
-    """Return approved ads that are active, with active parents; schedules are not checked."""
-    return list(load_live_nodes(tx, business_id).live)
-
-
 def load_live_nodes(tx: Tx, business_id: str, before: LiveNodes | None = None) -> LiveNodes:
     """Load live nodes, or return ``before`` itself where nothing has changed since."""
     values = {"of": business_id}
@@ -394,15 +381,6 @@ ad_drafts = sa.Table(
     sa.Index("ix_ad_drafts_saved_at", "saved_at"),
     info={ROW: ("member_id", "kind", "parent")},
 )
-
-
-def save_draft(tx: Tx, draft: Draft) -> None:
-    """Save a draft in place of the member's earlier one of the same form."""
-    row: dict[str, Any] = row_of(draft)
-    draft_key = row_key(draft.member_id, draft.kind, draft.parent)
-    typed = tx.seal(draft.typed, draft.business_id, "ad_drafts.typed", draft_key)
-    unique_columns = "business_id", "member_id", "kind", "parent"
-    tx.save(ad_drafts, row | {"id": new_id(), "typed": typed}, unique_columns, changes=("typed", "saved_at"))
 
 
 def find_draft(tx: Tx, business_id: str, member_id: str, place: Place) -> Draft | None:

@@ -14,7 +14,7 @@ from contatto.accounts.model import Caller, Permission
 from contatto.accounts.store import list_ad_accounts
 from contatto.ads.actions.edits import name_ads
 from contatto.ads.model import EVERY_STATUS, AdGroup, NodeFilter, Page
-from contatto.ads.store import list_ads_by_number, list_nodes
+from contatto.ads.store import list_ads, list_nodes
 from contatto.delivery.actions.ledger import list_own_days, read_record
 from contatto.delivery.actions.results import explain_decision, list_lifts, list_outlooks
 from contatto.delivery.actions.training import SHOWN_DAYS, WAIT_DAYS, list_curves
@@ -243,7 +243,7 @@ def _decisions(tx: Tx, caller: Caller) -> list[dict[str, Any]]:
 
 def _name_own_ads(tx: Tx, caller: Caller, numbers: set[int]) -> dict[int, str]:
     """Return unique names of those ads that the caller may see, by number."""
-    ads = list_ads_by_number(tx, caller.business_id, numbers).values()
+    ads = list_ads(tx, caller.business_id, number=sorted(numbers))
     return name_ads(tx, caller.business_id, [ad for ad in ads if may_use(caller, ad.ad_account_id)])
 
 

@@ -14,7 +14,7 @@ from contatto.accounts.actions import create_business
 from contatto.accounts.model import Business, BusinessId
 from contatto.accounts.rules import check_timezone
 from contatto.accounts.store import list_ad_accounts
-from contatto.ads.store import list_ad_groups_by_id, list_live_ads
+from contatto.ads.store import list_ad_groups_by_id, load_live_nodes
 from contatto.kit import errors
 from contatto.kit.concurrency import FreshValues
 from contatto.kit.db.database import Database, acting
@@ -372,7 +372,7 @@ def _list_new(tx: Tx, admission: Admission) -> tuple[list[AdReview], list[Balanc
             ad.name, ad.headline, ad.text, ad.ad_format, ad.call_to_action, ad.video_id, ReviewState.PENDING,
             "", tx.now,
         )
-        for ad in (live.ad for live in list_live_ads(tx, business_id))
+        for ad in (live.ad for live in load_live_nodes(tx, business_id).live)
         if (ad.id, rules.review_digest(ad)) not in sent
     ]  # fmt: skip
     stored = {

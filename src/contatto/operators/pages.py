@@ -14,7 +14,7 @@ from contatto.accounts.auth import FormCaller, PageCaller, may, may_use, page_ro
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.store import find_business
 from contatto.ads.actions.edits import name_ads
-from contatto.ads.store import list_ads_by_number
+from contatto.ads.store import list_ads
 from contatto.kit.db.database import acting
 from contatto.kit.db.tx import Tx, row_of
 from contatto.kit.errors import Refused, check_found
@@ -375,8 +375,8 @@ async def _render_marketplaces(
             for account_id in {balance.ad_account_id for balance in balances}
             for day in store.list_placed_days_of_account(tx, caller.business_id, account_id, since)
         ]
-        ads = list_ads_by_number(tx, caller.business_id, {review.number for review in reviews})
-        ad_names = name_ads(tx, caller.business_id, ads.values())
+        ads = list_ads(tx, caller.business_id, number=[review.number for review in reviews])
+        ad_names = name_ads(tx, caller.business_id, ads)
         currency_of = {balance.ad_account_id: balance.currency for balance in balances}
         sums = sum_days(days, lambda day: (day.operator_id, day.placement_id, currency_of[day.ad_account_id]))
         placed = [(day, currency) for (_, _, currency), day in sums.items()]

@@ -98,7 +98,7 @@ def _save_changed[T: AdNode](tx: Tx, account: AdAccount, before: T, changed: T) 
     """Save a node that is still ``before``, and publish its ads again for attribution. Raises CONFLICT."""
     if not store.record_node(tx, before, changed):
         raise Refused(errors.CONFLICT)
-    under: dict[str, Any] = {_NUMBERS[type(before)]: frozenset({before.number})}
+    under: dict[str, Any] = {NUMBER_FILTERS[type(before)]: frozenset({before.number})}
     node_filter = NodeFilter(statuses=EVERY_STATUS, **under)
     ads = store.list_nodes(tx, Ad, account.business_id, account.id, node_filter)
     campaigns = store.load_nodes(tx, Campaign, account.business_id, {ad.campaign_id for ad in ads})
@@ -206,7 +206,7 @@ def create_campaign(tx: Tx, business_id: str, new: NewCampaign) -> Campaign:
     return campaign
 
 
-_NUMBERS: Final = {Campaign: "campaign_numbers", AdGroup: "ad_group_numbers", Ad: "ad_numbers"}
+NUMBER_FILTERS: Final = {Campaign: "campaign_numbers", AdGroup: "ad_group_numbers", Ad: "ad_numbers"}
 """Fields of a filter by the kind of node that they name."""
 _MISSING: Final = {
     Campaign: N_("campaign_id: campaign not found."),
@@ -392,23 +392,34 @@ def _checked_channel(
 def _check_targeting(
     tx: Tx, account: AdAccount, targeting: Targeting, existing: Collection[str] = ()
 ) -> Targeting:
-    """Check targeting; an ``existing`` audience may stay after its deletion, as it has no members."""
-    numbers = {*existing}
+    """Return the choices, each once and in order. Raises INVALID.
+
+    An ``existing`` audience may stay after its deletion, as it has no members.
+    """
+    audiences = {*existing}
     if targeting.audience_ids or targeting.excluded_audience_ids:
-        numbers |= {str(one.number) for one in list_audiences(tx, account.business_id, account.id)}
-    return settings.check_targeting(targeting, numbers)
-
-
-def check_ad_group_limit(tx: Tx, campaign: Campaign) -> None:
-    """Refuse one more ad group in a campaign that is full."""
-    tx.hold_key("ad groups", campaign.id)
-    under = NodeFilter(campaign_numbers=frozenset({campaign.number}))
-    if (
-        store.count_nodes(tx, AdGroup, campaign.business_id, campaign.ad_account_id, under)
-        >= settings.MOST_AD_GROUPS
-    ):
-        says = N_("campaign_id: a campaign can have at most %(most)s ad groups.")
-        raise Refused(errors.AD_LIMIT, says, most=settings.MOST_AD_GROUPS)
+        audiences |= {str(one.number) for one in list_audiences(tx, account.business_id, account.id)}
+    both = sorted(set(targeting.audience_ids) & set(targeting.excluded_audience_ids))
+    if both:
+        says = N_("excluded_audience_ids: audience %(audience)s is included as well.")
+        raise Refused(errors.INVALID, says, audience=both[0])
+    allowed: Mapping[str, Collection[str]] = {
+        "languages": settings.LANGUAGES,
+        "age_groups": settings.AGES,
+        "interest_category_ids": settings.INTERESTS,
+        "audience_ids": audiences,
+        "excluded_audience_ids": audiences,
+    }
+    checked = {name: tuple(sorted(set(getattr(targeting, name)))) for name in allowed}
+    for name, values in checked.items():
+        if "audience_ids" in name and len(getattr(targeting, name)) > settings.MOST_AUDIENCES:
+            says = N_("%(field)s: choose at most %(most)s.")
+            raise Refused(errors.INVALID, says, field=name, most=settings.MOST_AUDIENCES)
+        unknown = [value for value in values if value not in allowed[name]]
+        if unknown:
+            says = N_("%(field)s: %(value)s is not available.")
+            raise Refused(errors.INVALID, says, field=name, value=unknown[0])
+    return Targeting(**checked)
 
 
 def update_ad_group(tx: Tx, account: AdAccount, number: int, changes: AdGroupChanges) -> AdGroup:

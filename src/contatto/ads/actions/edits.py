@@ -1,6 +1,7 @@
 """Bulk changes, copies, drafts and form edits of ads, with their welcome messages and audiences."""
 
 import json
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
@@ -14,6 +15,7 @@ from contatto.accounts.actions import NewAdAccount, correct_ad_account
 from contatto.accounts.model import AdAccount, BusinessId
 from contatto.ads import store
 from contatto.ads.actions.campaigns import (
+    NUMBER_FILTERS,
     AdChanges,
     AdGroupChanges,
     CampaignChanges,
@@ -49,7 +51,7 @@ from contatto.ads.model import (
     WelcomeMessage,
 )
 from contatto.ads.rules import settings, tree
-from contatto.ads.store import SpendPort, list_ads_by_name
+from contatto.ads.store import SpendPort
 from contatto.audiences import actions as audiences
 from contatto.audiences.model import Audience
 from contatto.audiences.rules import source_number
@@ -58,9 +60,11 @@ from contatto.channels.model import ChannelAccount
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx, purging, row_of, rows_of
 from contatto.kit.errors import Refused, check_found
-from contatto.kit.form_fields import Faults, Typist, check_leap, read_amount
+from contatto.kit.form_fields import Faults, Typist, check_leap, read_amount, typed_amount
+from contatto.kit.i18n import N_
 from contatto.kit.ids import new_id, new_number
 from contatto.kit.values import micros
+from contatto.kit.vault import row_key
 from contatto.measurement.rules import local_day
 
 
@@ -83,19 +87,9 @@ def change_node_status(tx: Tx, business_id: str, place: Place, status: NodeStatu
 
 
 def edit_node(tx: Tx, business_id: str, place: Place, act: tree.Act, amount: str, typist: Typist) -> None:
-    """Apply a bulk change to one row.
+    """Apply a bulk change to one row; ``amount`` is a budget or a bid as ``typist`` typed it.
 
-    Args:
-        tx: of this row alone, so that its refusal keeps no other row from being changed.
-        business_id: business of the row.
-        place: the row.
-        act: the change.
-        amount: a budget or a bid as it was typed, in units of the ad account's currency.
-        typist: who typed it.
-
-    Raises:
-        Refused: NOT_FOUND, INVALID, CONFLICT.
-        Leap: the amount would change more than tenfold.
+    Raises NOT_FOUND, INVALID, CONFLICT; Leap, when the amount would change more than tenfold.
     """
     tree.check_fits(act, place[0])
     if act in tree.STATUS_AFTER:
@@ -121,34 +115,39 @@ def copy_node(
 ) -> AdNode:
     """Copy what stands at a place, beside it, with all under it that is not deleted.
 
-    The copy itself is paused; its children keep their status, so that one switch starts it all.
+    The copy itself is paused; its children keep their status and schedule, so that one switch starts it all.
+    ``named`` makes its name from that of the original. With ``needs_review`` copied ads await the operator.
 
-    Args:
-        tx: holds the whole copy or nothing of it.
-        business_id: business of the node.
-        place: the node to copy.
-        named: makes the name of the copy from that of the original.
-        needs_review: whether copied ads wait for the operator.
-
-    Raises:
-        Refused: NOT_FOUND; NOT_ELIGIBLE or CAPTURE_OFF for a goal that could not be chosen anew.
+    Raises NOT_FOUND; NOT_ELIGIBLE or CAPTURE_OFF for a goal that could not be chosen anew.
     """
     item = load_node(tx, business_id, place)
     name = named(item.name)[: settings.LONGEST_NAME].strip()
+    first: dict[str, Any] = {"name": name, "status": NodeStatus.PAUSED}
+    numbers: dict[str, Any] = {NUMBER_FILTERS[type(item)]: frozenset({item.number})}
+    scope = (business_id, item.ad_account_id, NodeFilter(**numbers))
+    # Copies, or the parents of the copy, by the id of the original; the oldest first, to keep the order.
+    groups, ads = dict[str, AdGroup](), dict[str, Ad]()
     if isinstance(item, Campaign):
-        new_campaign = _save_copy(tx, item, name=name, status=NodeStatus.PAUSED)
-        under = NodeFilter(campaign_numbers=frozenset({item.number}))
-        ad_groups = store.list_nodes(tx, AdGroup, business_id, item.ad_account_id, under)
-        for ad_group in reversed(ad_groups):  # the oldest first, so that the copies stand in the same order
-            _copy_ad_group(tx, ad_group, new_campaign, needs_review=needs_review)
-        return new_campaign
-    campaign = check_found(store.find_node(tx, Campaign, business_id, id=item.campaign_id))
-    if isinstance(item, AdGroup):
-        group = replace(item, name=name, status=NodeStatus.PAUSED)
-        return _copy_ad_group(tx, group, campaign, needs_review=needs_review)
-    above = check_found(store.find_node(tx, AdGroup, business_id, id=item.ad_group_id))
-    ad = replace(item, name=name, status=NodeStatus.PAUSED)
-    return _copy_ad(tx, ad, (above, campaign), needs_review=needs_review)
+        campaign = _save_copy(tx, item, **first)
+    else:
+        campaign = check_found(store.find_node(tx, Campaign, business_id, id=item.campaign_id))
+    if isinstance(item, Ad):
+        groups = store.load_nodes(tx, AdGroup, business_id, {item.ad_group_id})
+    else:
+        for group in reversed(store.list_nodes(tx, AdGroup, *scope)):
+            _check_goal(tx, group, group.channel_account_id)
+            changes = first if group.id == item.id else {}
+            groups[group.id] = _save_copy(tx, group, campaign_id=campaign.id, **changes)
+    for ad in reversed(store.list_nodes(tx, Ad, *scope)):
+        group = groups[ad.ad_group_id]
+        homes = _check_goal(tx, group, ad.channel_account_id)
+        changes = {"ad_group_id": group.id, "campaign_id": campaign.id}
+        changes |= first if ad.id == item.id else {}
+        if needs_review:  # an ad that was rejected is no better as a copy
+            changes |= {"audit": Audit.AUDITING, "audit_reason": ""}
+        ads[ad.id] = _save_copy(tx, ad, **changes)
+        publish_one_ad(tx, ads[ad.id], group, campaign, homes)
+    return ads.get(item.id) or groups.get(item.id) or campaign
 
 
 def _save_copy[T: AdNode](tx: Tx, node: T, **changes: Any) -> T:
@@ -156,26 +155,6 @@ def _save_copy[T: AdNode](tx: Tx, node: T, **changes: Any) -> T:
     copy = replace(node, id=new_id(), number=new_number(), created_at=tx.now, updated_at=tx.now, **changes)
     store.save_node(tx, copy)
     return copy
-
-
-def _copy_ad_group(tx: Tx, group: AdGroup, campaign: Campaign, *, needs_review: bool) -> AdGroup:
-    """Copy an ad group into a campaign; its schedule stays, so one that has ended is put right by hand."""
-    _check_goal(tx, group, group.channel_account_id)
-    new_group = _save_copy(tx, group, campaign_id=campaign.id)
-    under = NodeFilter(ad_group_numbers=frozenset({group.number}))
-    for ad in reversed(store.list_nodes(tx, Ad, group.business_id, group.ad_account_id, under)):
-        _copy_ad(tx, ad, (new_group, campaign), needs_review=needs_review)
-    return new_group
-
-
-def _copy_ad(tx: Tx, ad: Ad, above: tuple[AdGroup, Campaign], *, needs_review: bool) -> Ad:
-    """Copy an ad into an ad group; one that was rejected is no better as a copy."""
-    group, campaign = above
-    homes = _check_goal(tx, group, ad.channel_account_id)
-    review = {"audit": Audit.AUDITING, "audit_reason": ""} if needs_review else {}
-    new_ad = _save_copy(tx, ad, ad_group_id=group.id, campaign_id=campaign.id, **review)
-    publish_one_ad(tx, new_ad, group, campaign, homes)
-    return new_ad
 
 
 def _check_goal(tx: Tx, group: AdGroup, channel_account_id: str) -> tuple[AdAccount, ChannelAccount]:
@@ -213,7 +192,11 @@ def keep_draft(tx: Tx, owner: Owner, place: Place, form: Form) -> Draft:
     """
     check_place(tx, owner, place)
     draft = Draft(*owner, *place, json.dumps(asdict(form)), tx.now)
-    store.save_draft(tx, draft)
+    row_id = row_key(draft.member_id, draft.kind, draft.parent)
+    typed = tx.seal(draft.typed, draft.business_id, "ad_drafts.typed", row_id)
+    unique_columns = "business_id", "member_id", "kind", "parent"
+    row: dict[str, Any] = row_of(draft) | {"id": new_id(), "typed": typed}
+    tx.save(store.ad_drafts, row, unique_columns, changes=("typed", "saved_at"))
     return draft
 
 
@@ -261,34 +244,63 @@ purge_drafts: Final = purging(store.ad_drafts.c.saved_at, KEEP_DRAFTS)
 
 
 @dataclass(frozen=True, slots=True)
-class NodeEdit[F]:
+class NodeEdit:
     """A form that was sent: who typed it, and the change that its writer has seen."""
 
-    form: F
+    form: Any
     typist: Typist
     seen_at: datetime
 
 
-def edit_campaign(
-    tx: Tx, account: AdAccount, before: Campaign, edit: NodeEdit[tree.CampaignForm]
-) -> Campaign:
-    """Change a campaign to what its form says. Raises INVALID, CONFLICT."""
-    form, faults, lang = edit.form, Faults(), edit.typist.words.lang
-    changed = _changed_fields(form, tree.typed_campaign(before, account.currency, lang))
-    name = form.name if "name" in changed else None
-    money = _changed_money(account, before, edit, changed, faults)
-    changes = CampaignChanges(name, money.get("budget_micros"), edit.seen_at)
-    return faults.finish(lambda: update_campaign(tx, account, before.number, changes))
+def shown_form(tx: Tx, account: AdAccount, node: AdNode, lang: str) -> Any:
+    """Return the form of a saved node, without audiences that are gone, or a start that has come."""
+    if isinstance(node, Campaign):
+        return tree.CampaignForm(
+            name=node.name, budget=typed_amount(node.budget_micros, account.currency, lang)
+        )
+    if isinstance(node, Ad):
+        return tree.AdForm(node.name, node.headline, node.text, node.page_id, node.auto_message_id)
+    audience_numbers = {str(one.number) for one in list_audiences(tx, account.business_id, account.id)}
+    typed = tree.typed_ad_group(node, account, lang)
+    if node.starts_at <= tx.now:
+        typed = replace(typed, starts_on="", starts_time="")
+    return replace(
+        typed,
+        audience_ids=tuple(one for one in typed.audience_ids if one in audience_numbers),
+        excluded_audience_ids=tuple(one for one in typed.excluded_audience_ids if one in audience_numbers),
+    )
 
 
-def edit_ad_group(tx: Tx, account: AdAccount, before: AdGroup, edit: NodeEdit[tree.AdGroupForm]) -> AdGroup:
-    """Change an ad group to what its form says; account, goal, kind of budget and windows stay as they are.
+def save_form(tx: Tx, business_id: str, place: Place, edit: NodeEdit, *, needs_review: bool) -> None:
+    """Change a node to what its form says; with ``needs_review`` new texts wait for the operator.
 
-    Raises INVALID, NOT_ELIGIBLE, CAPTURE_OFF, CONFLICT.
+    The goal, the kind of budget and the windows of an ad group stay as they are.
+
+    Raises NOT_FOUND, INVALID, NOT_ELIGIBLE, CAPTURE_OFF, CONFLICT.
     """
+    before = load_node(tx, business_id, place)
+    account = load_ad_account(tx, business_id, before.ad_account_id)
     form, faults, lang = edit.form, Faults(), edit.typist.words.lang
-    changed = _changed_fields(form, shown_ad_group(tx, account, before, lang))
-    values: dict[str, Any] = {name: getattr(form, name) for name in changed & {"name", "page_id"}}
+    changed = set()
+    for field_name, shown in asdict(shown_form(tx, account, before, lang)).items():
+        value = getattr(form, field_name)
+        is_same = set(value) == set(shown) if isinstance(value, tuple) else value == shown
+        changed |= set() if is_same else {field_name}
+    values: dict[str, Any] = {name: getattr(form, name) for name in changed & {"name", "headline", "page_id"}}
+    if isinstance(before, Ad):
+        faults.read(lambda: tree.need_headline(form), "")
+        if "body" in changed:
+            values["text"] = form.body
+        if "auto_message_id" in changed:
+            values["auto_message_id"] = faults.read(lambda: choose_first_message(tx, account, form), None)
+        new_ad = AdChanges(seen_at=edit.seen_at, **values)
+        faults.finish(lambda: update_ad(tx, account, before.number, new_ad, needs_review=needs_review))
+        return
+    values |= _read_money(account, before, edit, changed, faults)
+    if isinstance(before, Campaign):
+        new_campaign = CampaignChanges(seen_at=edit.seen_at, **values)
+        faults.finish(lambda: update_campaign(tx, account, before.number, new_campaign))
+        return
     if "countries" in changed:
         values["countries"] = settings.normal_countries(form.countries)
     if "pacing" in changed:
@@ -302,49 +314,13 @@ def edit_ad_group(tx: Tx, account: AdAccount, before: AdGroup, edit: NodeEdit[tr
     if changed & {"frequency", "frequency_schedule"}:  # both left empty end the frequency cap
         cap = faults.read(lambda: settings.cap_of(*tree.read_frequency(form, lang)), before.cap)
         values |= {"frequency": cap.views if cap else 0, "frequency_schedule": cap.days if cap else None}
-    values |= _changed_money(account, before, edit, changed, faults)
     targeting = {part: getattr(form, part) for part in Targeting.__dataclass_fields__ if part in changed}
-    changes = AdGroupChanges(targeting=targeting, seen_at=edit.seen_at, **values)
-    return faults.finish(lambda: update_ad_group(tx, account, before.number, changes))
+    new_group = AdGroupChanges(targeting=targeting, seen_at=edit.seen_at, **values)
+    faults.finish(lambda: update_ad_group(tx, account, before.number, new_group))
 
 
-def edit_ad(tx: Tx, account: AdAccount, before: Ad, edit: NodeEdit[tree.AdForm], *, needs_review: bool) -> Ad:
-    """Change an ad to what its form says; with ``needs_review`` new texts wait for the operator.
-
-    Raises INVALID, CONFLICT.
-    """
-    form, faults = edit.form, Faults()
-    changed = _changed_fields(form, tree.typed_ad(before))
-    faults.read(lambda: tree.need_headline(form), "")
-    message = None
-    if "auto_message_id" in changed:
-        message = faults.read(lambda: choose_first_message(tx, account, form), None)
-    changes = AdChanges(
-        auto_message_id=message,
-        name=form.name if "name" in changed else None,
-        headline=form.headline if "headline" in changed else None,
-        text=form.body if "body" in changed else None,
-        page_id=form.page_id if "page_id" in changed else None,
-        seen_at=edit.seen_at,
-    )
-    return faults.finish(lambda: update_ad(tx, account, before.number, changes, needs_review=needs_review))
-
-
-def shown_ad_group(tx: Tx, account: AdAccount, before: AdGroup, lang: str) -> tree.AdGroupForm:
-    """Return an ad group as its form shows it: without audiences that are gone, or a start that has come."""
-    audience_numbers = {str(one.number) for one in list_audiences(tx, account.business_id, account.id)}
-    typed = tree.typed_ad_group(before, account, lang)
-    if before.starts_at <= tx.now:
-        typed = replace(typed, starts_on="", starts_time="")
-    return replace(
-        typed,
-        audience_ids=tuple(one for one in typed.audience_ids if one in audience_numbers),
-        excluded_audience_ids=tuple(one for one in typed.excluded_audience_ids if one in audience_numbers),
-    )
-
-
-def _changed_money(
-    account: AdAccount, before: Campaign | AdGroup, edit: NodeEdit[Any], changed: set[str], faults: Faults
+def _read_money(
+    account: AdAccount, before: Campaign | AdGroup, edit: NodeEdit, changed: set[str], faults: Faults
 ) -> dict[str, Any]:
     """Read the budget and the bid that were typed anew; each leap needs a confirmation."""
     values: dict[str, Any] = {}
@@ -362,16 +338,6 @@ def _changed_money(
             amount_before = getattr(before, f"{name}_micros")
             faults.read(partial(check_leap, name, amount_before, amount, currency, edit.typist), None)
     return values
-
-
-def _changed_fields(form: Form, shown: Form) -> set[str]:
-    """Return the names of the fields that were typed anew; the order of a list does not count."""
-    names = set()
-    for name, value in asdict(form).items():
-        unchanged = getattr(shown, name)
-        is_same = set(value) == set(unchanged) if isinstance(value, tuple) else value == unchanged
-        names |= set() if is_same else {name}
-    return names
 
 
 def is_counted(tx: Tx, account: AdAccount) -> bool:
@@ -402,7 +368,7 @@ def name_ads(tx: Tx, business_id: str, ads: Collection[Ad]) -> dict[int, str]:
 
     Equal names get their ad group, or else their number.
     """
-    namesakes = list_ads_by_name(tx, business_id, {ad.name for ad in ads})
+    namesakes = store.list_ads(tx, business_id, name=sorted({ad.name for ad in ads}))
     groups = store.load_nodes(tx, AdGroup, business_id, {ad.ad_group_id for ad in namesakes})
     by_group = tree.distinguish_names([(ad.name, groups[ad.ad_group_id].name) for ad in namesakes])
     named = [(name, str(ad.number)) for name, ad in zip(by_group, namesakes, strict=True)]
@@ -417,15 +383,18 @@ def load_outline(tx: Tx, account: AdAccount) -> list[tree.Node]:
     groups = store.list_nodes(tx, AdGroup, *scope)
     day = local_day(micros(tx.now), account.timezone)
     shared = [name for name, campaign in campaigns.items() if campaign.budget_micros is not None]
-    under = store.list_ad_group_ids(tx, account.business_id, shared) if shared else {}
-    names = {group.id for group in groups}.union(*under.values())
+    sharing = store.list_ad_group_ids(tx, account.business_id, shared) if shared else {}
+    names = {group.id for group in groups}.union(*sharing.values())
     spent = tx.ports[SpendPort].list_spent(tx, account.business_id, names, day)
     of_campaign = {
         campaign_id: settings.add_spent([spent.get(name, Spent()) for name in groups_under])
-        for campaign_id, groups_under in under.items()
+        for campaign_id, groups_under in sharing.items()
     }
     facts_by_country: dict[tuple[str, tuple[str, ...]], Facts] = {}
-    stopped_groups: list[tuple[AdGroup, tree.Delivering | None]] = []
+    ads_of: defaultdict[str, list[Ad]] = defaultdict(list)
+    for ad in store.list_nodes(tx, Ad, *scope):
+        ads_of[ad.ad_group_id].append(ad)
+    groups_of: defaultdict[str, list[tree.Node]] = defaultdict(list)
     for group in groups:
         key = (group.channel_account_id, group.countries)
         if key not in facts_by_country:
@@ -435,8 +404,18 @@ def load_outline(tx: Tx, account: AdAccount) -> list[tree.Node]:
             spends = (spent.get(group.id, Spent()), of_campaign.get(group.campaign_id, Spent()))
             campaign = campaigns[group.campaign_id]
             hurdle = tree.ad_group_hurdle(group, campaign, facts_by_country[key], spends, tx.now)
-            stopped_groups.append((group, hurdle))
-    return tree.build_outline(campaigns.values(), stopped_groups, store.list_nodes(tx, Ad, *scope))
+            under = tuple(tree.Node(NodeKind.AD, ad, tree.ad_delivery(ad, hurdle)) for ad in ads_of[group.id])
+            state = tree.best_state(under) if hurdle is None else hurdle
+            if hurdle is None and state is tree.Delivering.OFF:
+                state = tree.Delivering.NO_AD
+            groups_of[group.campaign_id].append(tree.Node(NodeKind.AD_GROUP, group, state, under))
+    nodes = []
+    for campaign in campaigns.values():
+        children = tuple(groups_of[campaign.id])
+        is_active = campaign.status is NodeStatus.ACTIVE
+        state = tree.best_state(children) if is_active else tree.Delivering.OFF
+        nodes.append(tree.Node(NodeKind.CAMPAIGN, campaign, state, children))
+    return nodes
 
 
 def create_welcome_message(
@@ -445,7 +424,17 @@ def create_welcome_message(
     """Make a welcome message of questions with their answers; it may be used at once. Raises INVALID."""
     content = content.strip()
     pairs = [(question.strip(), answer.strip()) for question, answer in questions]
-    settings.check_welcome(content, pairs)
+    if not 1 <= len(pairs) <= settings.MOST_QUESTIONS:
+        says, field = N_("%(field)s: enter 1 to %(most)s questions."), "welcome_message.suggested_questions"
+        raise Refused(errors.INVALID, says, field=field, most=settings.MOST_QUESTIONS)
+    texts = [("content", content, settings.LONGEST_CONTENT)]
+    for number, (question, answer) in enumerate(pairs):
+        texts.append((f"suggested_questions.{number}.question", question, settings.LONGEST_QUESTION))
+        texts.append((f"suggested_questions.{number}.answer", answer, settings.LONGEST_ANSWER))
+    for place, text, most in texts:
+        if not 0 < len(text) <= most:
+            says = N_("%(field)s: use 1 to %(most)s characters.")
+            raise Refused(errors.INVALID, says, field=f"welcome_message.{place}", most=most)
     message = WelcomeMessage(
         id=new_id(),
         business_id=account.business_id,

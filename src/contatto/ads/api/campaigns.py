@@ -346,10 +346,12 @@ def list_page[T: AdNode](
     filters = query.filtering or Filtering()
     name = settings.GOAL_ALIASES.get(filters.optimization_goal or "", filters.optimization_goal)
     goals = frozenset(goal for goal, own_name in settings.OPTIMIZATION_GOALS.items() if own_name == name)
+    named = (filters.campaign_ids, filters.adgroup_ids, filters.ad_ids or filters.smart_plus_ad_ids)
+    campaigns, ad_groups, ads = (None if ids is None else frozenset(ids) for ids in named)
     node_filter = NodeFilter(
-        campaign_numbers=_numbers(filters.campaign_ids),
-        ad_group_numbers=_numbers(filters.adgroup_ids),
-        ad_numbers=_numbers(filters.ad_ids or filters.smart_plus_ad_ids),
+        campaigns,
+        ad_groups,
+        ads,
         name_part=getattr(filters, _NAME_FIELDS[kind]),
         statuses=settings.PRIMARY_STATUSES[filters.primary_status],
         goals=None if name is None else goals,  # an unknown goal selects nothing
@@ -358,10 +360,6 @@ def list_page[T: AdNode](
     page = Page(query.page, query.page_size)
     nodes = store.list_nodes(tx, kind, account.business_id, account.id, node_filter, page)
     return nodes, page_info(query, total)
-
-
-def _numbers(ids: list[int] | None) -> frozenset[int] | None:
-    return None if ids is None else frozenset(ids)
 
 
 OBJECTIVE: Final = "LEAD_GENERATION"

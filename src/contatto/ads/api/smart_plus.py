@@ -8,22 +8,23 @@ from starlette.requests import Request
 
 from contatto.accounts.auth import api_routes, load_advertiser
 from contatto.accounts.model import AdAccount, Caller, Permission
+from contatto.ads import store
 from contatto.ads.actions.campaigns import (
     AdChanges,
     NewAd,
-    check_ad_group_limit,
     create_ad,
     create_ad_group,
     find_own,
     update_ad,
 )
 from contatto.ads.api import campaigns as api
-from contatto.ads.model import Ad, AdGroup, Campaign, NodeKind
-from contatto.ads.rules.settings import OPERATIONS, Operation, check_auto_message
+from contatto.ads.model import Ad, AdGroup, Campaign, NodeFilter, NodeKind
+from contatto.ads.rules.settings import MOST_AD_GROUPS, OPERATIONS, Operation, check_auto_message
 from contatto.kit import errors
 from contatto.kit.api_types import Answer, ApiId, ApiModel, ChosenList, IdText, TextId, chosen
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.i18n import N_
 from contatto.kit.idempotency import IdempotencyKey, answer_once
 from contatto.ui.requests import context_of
 
@@ -193,7 +194,12 @@ def create_smart_ad_group(tx: Tx, caller: Caller, body: SmartAdGroup, request: R
     campaign = find_own(tx, Campaign, account, body.campaign_id)
 
     def make() -> SmartAdGroupInfo:
-        check_ad_group_limit(tx, campaign)
+        tx.hold_key("ad groups", campaign.id)
+        under = NodeFilter(campaign_numbers=frozenset({campaign.number}))
+        count = store.count_nodes(tx, AdGroup, campaign.business_id, campaign.ad_account_id, under)
+        if count >= MOST_AD_GROUPS:
+            says = N_("campaign_id: a campaign can have at most %(most)s ad groups.")
+            raise Refused(errors.AD_LIMIT, says, most=MOST_AD_GROUPS)
         ad_group = create_ad_group(
             tx, caller.business_id, api.new_ad_group(_plain(body, body.targeting_spec), campaign.id)
         )
@@ -281,11 +287,10 @@ def create_smart_ad(tx: Tx, caller: Caller, body: SmartAd, request: Request) -> 
     key = IdempotencyKey(caller.business_id, request.url.path, body.request_id or "")
     account = load_advertiser(tx, caller, body.advertiser_id)
     group = find_own(tx, AdGroup, account, body.adgroup_id)
+    check_auto_message(values.get("auto_message_id", ""))
+    new = NewAd(group.id, body.ad_name, status=OPERATIONS[body.operation_status], **values)
 
     def make() -> SmartAdInfo:
-        check_auto_message(values.get("auto_message_id", ""))
-        status = OPERATIONS[body.operation_status]
-        new = NewAd(ad_group_id=group.id, name=body.ad_name, status=status, **values)
         ad = create_ad(tx, caller.business_id, new, needs_review=needs_review)
         return _show_ads(tx, account, [ad])[0]
 

@@ -21,15 +21,13 @@ from contatto.ads.actions.edits import (
     change_node_status,
     copy_node,
     correct_advertiser,
-    edit_ad,
-    edit_ad_group,
-    edit_campaign,
     edit_node,
     is_counted,
     load_node,
-    shown_ad_group,
+    save_form,
+    shown_form,
 )
-from contatto.ads.model import Ad, AdGroup, AdNode, BudgetMode, Campaign, NodeKind, NodeStatus, Place
+from contatto.ads.model import Ad, AdGroup, BudgetMode, Campaign, NodeKind, NodeStatus, Place
 from contatto.ads.pages.forms import (
     AUDIT_KEYS,
     BUDGET_MODES,
@@ -90,21 +88,18 @@ async def copy_row(
     needs_review = context.settings.needs_ad_review
     key = IdempotencyKey(caller.business_id, f"ads/{kind}/{node_number}/copy", once)
 
-    def work(tx: Tx) -> dict[str, str]:
-        def make() -> dict[str, str]:
-            place = (kind, node_number)
-            copy = copy_node(
-                tx,
-                caller.business_id,
-                place,
-                lambda name: words.gettext("Copy of %(name)s", name=name),
-                needs_review=needs_review,
-            )
-            return {AUDIT_KEYS[kind]: str(copy.number)}
+    def copy(tx: Tx) -> dict[str, str]:
+        place = (kind, node_number)
+        node = copy_node(
+            tx,
+            caller.business_id,
+            place,
+            lambda name: words.gettext("Copy of %(name)s", name=name),
+            needs_review=needs_review,
+        )
+        return {AUDIT_KEYS[kind]: str(node.number)}
 
-        return answer_once(tx, key, "", dict[str, str], make)
-
-    copied = await context.db.write(work)
+    copied = await context.db.write(lambda tx: answer_once(tx, key, "", dict[str, str], partial(copy, tx)))
     return back_to_tree(query, kind, int(copied[AUDIT_KEYS[kind]]))
 
 
@@ -204,9 +199,6 @@ class AdAccountForm(BaseModel):
     currency: Annotated[str, Field(max_length=3)] = ""
     timezone: Annotated[str, Field(max_length=64)] = ""
 
-    def new(self) -> NewAdAccount:
-        return NewAdAccount(self.name, self.country, self.currency, self.timezone)
-
 
 @router.get("/settings/ad-accounts", Access(Credential.MEMBER))
 async def show_ad_accounts(request: Request, caller: PageCaller) -> HTMLResponse:
@@ -217,8 +209,9 @@ async def show_ad_accounts(request: Request, caller: PageCaller) -> HTMLResponse
 async def post_ad_account(
     request: Request, caller: FormCaller, form: Annotated[AdAccountForm, Form()]
 ) -> Response:
+    new = NewAdAccount(**form.model_dump())
     try:
-        await context_of(request).db.write(lambda tx: add_ad_account(tx, caller.business_id, form.new()))
+        await context_of(request).db.write(lambda tx: add_ad_account(tx, caller.business_id, new))
     except Refused as refused:
         return await _render_ad_accounts(request, caller, problem=refused, typed=form)
     return RedirectResponse(ACCOUNTS_PATH, 303)
@@ -228,9 +221,10 @@ async def post_ad_account(
 async def post_correction(
     request: Request, caller: FormCaller, ad_account_id: str, form: Annotated[AdAccountForm, Form()]
 ) -> Response:
+    new = NewAdAccount(**form.model_dump())
     try:
         await context_of(request).db.write(
-            lambda tx: correct_advertiser(tx, caller.business_id, ad_account_id, form.new())
+            lambda tx: correct_advertiser(tx, caller.business_id, ad_account_id, new)
         )
     except Refused as refused:
         if refused.code is errors.NO_ADVERTISER:
@@ -310,22 +304,14 @@ async def post_edit(request: Request, caller: FormCaller, kind: NodeKind, number
     place = (kind, number_of(number))
     needs_review = context_of(request).settings.needs_ad_review
     typist = typist_of(request, sent)
-
-    def work(tx: Tx) -> AdNode:
-        node = load_node(tx, caller.business_id, place)
-        account = load_ad_account(tx, caller.business_id, node.ad_account_id)
-        text = overwritten_version or seen_version
-        if not (text.isascii() and text.isdigit() and len(text) < 18):
-            raise Refused(errors.CONFLICT)
-        edit: NodeEdit[Any] = NodeEdit(form, typist, from_micros(int(text)))
-        if isinstance(node, Campaign):
-            return edit_campaign(tx, account, node, edit)
-        if isinstance(node, AdGroup):
-            return edit_ad_group(tx, account, node, edit)
-        return edit_ad(tx, account, node, edit, needs_review=needs_review)
-
     try:
-        await context_of(request).db.write(work)
+        version = overwritten_version or seen_version
+        if not (version.isascii() and version.isdigit() and len(version) < 18):
+            raise Refused(errors.CONFLICT)
+        edit = NodeEdit(form, typist, from_micros(int(version)))
+        await context_of(request).db.write(
+            lambda tx: save_form(tx, caller.business_id, place, edit, needs_review=needs_review)
+        )
     except Refused as refused:
         if refused.code is errors.NOT_FOUND:
             raise
@@ -343,11 +329,10 @@ async def _edit_form(request: Request, caller: Caller, place: Place, edit: _Sent
     def work(tx: Tx) -> dict[str, Any]:
         node = load_node(tx, caller.business_id, place)
         account = load_ad_account(tx, caller.business_id, node.ad_account_id)
+        shown = edit.form if edit else shown_form(tx, account, node, words.lang)
         if isinstance(node, Campaign):
             values = {
-                "form": asdict(
-                    edit.form if edit else tree.typed_campaign(node, account.currency, words.lang)
-                ),
+                "form": asdict(shown),
                 "currency": account.currency,
                 "least_micros": least_budget_micros(account.currency),
                 "has_budget": node.budget_mode is not BudgetMode.INFINITE,
@@ -359,7 +344,6 @@ async def _edit_form(request: Request, caller: Caller, place: Place, edit: _Sent
         elif isinstance(node, AdGroup):
             campaign = store.load_nodes(tx, Campaign, node.business_id, {node.campaign_id})[node.campaign_id]
             channel = find_channel(tx, node.business_id, node.channel_account_id)
-            shown = edit.form if edit else shown_ad_group(tx, account, node, words.lang)
             whole = tree.typed_ad_group(node, account, words.lang)
             has_begun = node.starts_at <= tx.now
             # Browsers omit frozen fields.
@@ -397,7 +381,7 @@ async def _edit_form(request: Request, caller: Caller, place: Place, edit: _Sent
             group = store.load_nodes(tx, AdGroup, node.business_id, {node.ad_group_id})[node.ad_group_id]
             channel = find_channel(tx, node.business_id, node.channel_account_id)
             values = ad_form_values(tx, group, channel) | {
-                "form": asdict(edit.form if edit else tree.typed_ad(node)),
+                "form": asdict(shown),
                 "frozen": [
                     (N_("Ad group"), group.name, _OWNER),
                     (N_("Channel account"), channel.name, N_("The ad group's account is used.")),

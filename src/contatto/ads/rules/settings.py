@@ -1,6 +1,6 @@
 """Goals, markets, targeting and other settings of ads, with their limits."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import lru_cache, reduce
@@ -26,7 +26,6 @@ from contatto.ads.model import (
     NodeStatus,
     ScheduleType,
     Spent,
-    Targeting,
     ViewWindow,
 )
 from contatto.kit import errors
@@ -277,46 +276,6 @@ def age_group_of(age: int) -> AgeGroup | None:
     return next((group for least, group in _LEAST_AGES if age >= least), None)
 
 
-def check_targeting(chosen: Targeting, audiences: Collection[str]) -> Targeting:
-    """Return the choices, each once and in order.
-
-    Args:
-        chosen: the chosen targeting.
-        audiences: the numbers of the ad account's own audiences.
-
-    Raises:
-        Refused: INVALID, for an unknown value, and for an audience that is both included and excluded.
-    """
-    both = sorted(set(chosen.audience_ids) & set(chosen.excluded_audience_ids))
-    if both:
-        raise Refused(
-            errors.INVALID,
-            "excluded_audience_ids: audience %(audience)s is included as well.",
-            audience=both[0],
-        )
-    for name in ("audience_ids", "excluded_audience_ids"):
-        if len(getattr(chosen, name)) > MOST_AUDIENCES:
-            raise Refused(
-                errors.INVALID, "%(field)s: choose at most %(most)s.", field=name, most=MOST_AUDIENCES
-            )
-    allowed: Mapping[str, Collection[str]] = {
-        "languages": LANGUAGES,
-        "age_groups": AGES,
-        "interest_category_ids": INTERESTS,
-        "audience_ids": audiences,
-        "excluded_audience_ids": audiences,
-    }
-    checked = {}
-    for name, values in allowed.items():
-        checked[name] = tuple(sorted(set(getattr(chosen, name))))
-        unknown = [value for value in checked[name] if value not in values]
-        if unknown:
-            raise Refused(
-                errors.INVALID, "%(field)s: %(value)s is not available.", field=name, value=unknown[0]
-            )
-    return Targeting(**checked)
-
-
 GOALS: Final = {
     ("LEAD_GENERATION", DIRECT_MESSAGE): Goal.LEAD,
     ("CONVERSATION", DIRECT_MESSAGE): Goal.CONVERSATION,
@@ -366,17 +325,17 @@ def check_allowed(field: str, value: str, *allowed: str) -> None:
 def eligibility(goal: Goal, facts: Facts) -> tuple[CheckResult, ...]:
     """Return the three country checks of a goal; it is available where all of them pass (R4 to R7)."""
     home, targets = REGISTRATION_MARKETS[goal], TARGET_MARKETS[goal]
-    return (
-        _check(Check.CHANNEL_ACCOUNT, (facts.account_country,), home),
-        _check(Check.AD_ACCOUNT, (facts.ad_account_country,), home),
-        _check(Check.TARGETS, facts.target_countries, targets),
+    sides = (
+        (Check.CHANNEL_ACCOUNT, (facts.account_country,), home),
+        (Check.AD_ACCOUNT, (facts.ad_account_country,), home),
+        (Check.TARGETS, facts.target_countries, targets),
     )
-
-
-def _check(check: Check, countries: tuple[str, ...], markets: frozenset[str] | None) -> CheckResult:
-    country_codes = normal_countries(countries)
-    failing = () if markets is None else tuple(country for country in country_codes if country not in markets)
-    return CheckResult(check, country_codes, failing)
+    results = []
+    for check, countries, markets in sides:
+        codes = normal_countries(countries)
+        failing = () if markets is None else tuple(code for code in codes if code not in markets)
+        results.append(CheckResult(check, codes, failing))
+    return tuple(results)
 
 
 def is_eligible(goal: Goal, facts: Facts) -> bool:
@@ -412,27 +371,6 @@ LONGEST_CONTENT: Final = 200
 MOST_QUESTIONS: Final = 3
 LONGEST_QUESTION: Final = 70
 LONGEST_ANSWER: Final = 500
-
-
-def check_welcome(content: str, questions: Sequence[tuple[str, str]]) -> None:
-    """Refuse a welcome message with a length, or a number of questions, outside the limits."""
-    _check_length("welcome_message.content", content, LONGEST_CONTENT)
-    if not 1 <= len(questions) <= MOST_QUESTIONS:
-        raise Refused(
-            errors.INVALID,
-            "%(field)s: enter 1 to %(most)s questions.",
-            field="welcome_message.suggested_questions",
-            most=MOST_QUESTIONS,
-        )
-    for number, (question, answer) in enumerate(questions):
-        place = f"welcome_message.suggested_questions.{number}"
-        _check_length(f"{place}.question", question, LONGEST_QUESTION)
-        _check_length(f"{place}.answer", answer, LONGEST_ANSWER)
-
-
-def _check_length(field: str, text: str, most: int) -> None:
-    if not 0 < len(text) <= most:
-        raise Refused(errors.INVALID, "%(field)s: use 1 to %(most)s characters.", field=field, most=most)
 
 
 type Operation = Literal["ENABLE", "DISABLE", "DELETE"]

@@ -1,9 +1,9 @@
 """Ads tree: delivery states, typed forms and bulk changes of its nodes."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from enum import StrEnum
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -159,32 +159,7 @@ class Node:
             yield from node.walk()
 
 
-def build_outline(
-    campaigns: Iterable[Campaign], groups: Iterable[tuple[AdGroup, Delivering | None]], ads: Iterable[Ad]
-) -> list[Node]:
-    """Return the campaigns as a tree; everything keeps the order in which it was given.
-
-    Each ad group comes with the reason that stops all its ads, None without one.
-    """
-    ads_of: defaultdict[str, list[Ad]] = defaultdict(list)
-    for ad in ads:
-        ads_of[ad.ad_group_id].append(ad)
-    groups_of: defaultdict[str, list[Node]] = defaultdict(list)
-    for group, hurdle in groups:
-        under = tuple(Node(NodeKind.AD, ad, ad_delivery(ad, hurdle)) for ad in ads_of[group.id])
-        state = _best_state(under) if hurdle is None else hurdle
-        if hurdle is None and state is Delivering.OFF:
-            state = Delivering.NO_AD
-        groups_of[group.campaign_id].append(Node(NodeKind.AD_GROUP, group, state, under))
-    nodes = []
-    for campaign in campaigns:
-        children = tuple(groups_of[campaign.id])
-        state = _best_state(children) if campaign.status is NodeStatus.ACTIVE else Delivering.OFF
-        nodes.append(Node(NodeKind.CAMPAIGN, campaign, state, children))
-    return nodes
-
-
-def _best_state(nodes: Sequence[Node]) -> Delivering:
+def best_state(nodes: Sequence[Node]) -> Delivering:
     """Return the state of the first node that is shown, else of the first one."""
     states = [node.state for node in nodes] or [Delivering.NO_AD]
     return next((state for state in states if is_showing(state)), states[0])
@@ -363,51 +338,30 @@ def read_frequency(form: AdGroupForm, lang: str) -> tuple[int | None, int | None
     return views, days
 
 
-def at_local_time(day: date, at: time, timezone: str) -> datetime:
-    """Return the instant of a day and a time in a zone."""
-    return datetime.combine(day, at, ZoneInfo(timezone)).astimezone(UTC)
-
-
 def read_times(form: AdGroupForm, timezone: str) -> tuple[datetime | None, datetime | None]:
     """Read start and end; None means at once, or no end. An end day without a time is included."""
-    first, starts = _day("starts_on", form.starts_on), _time("starts_on", form.starts_time)
-    last, ends = _day("ends_on", form.ends_on), _time("ends_on", form.ends_time)
-    for field, day, at in (("starts_on", first, starts), ("ends_on", last, ends)):
+    moments: dict[str, datetime | None] = {}
+    sides = (("starts_on", form.starts_on, form.starts_time), ("ends_on", form.ends_on, form.ends_time))
+    for field, day_text, time_text in sides:
+        check_year(field, day_text)
+        day = day_of(day_text)
+        if day_text and day is None:
+            raise Refused(errors.INVALID, "%(field)s: enter a day as YYYY-MM-DD.", field=field)
+        try:
+            at = time.fromisoformat(time_text).replace(tzinfo=None) if time_text else None
+        except ValueError as error:
+            raise Refused(errors.INVALID, "%(field)s: enter a time as HH:MM.", field=field) from error
         if day is None and at is not None:
             raise Refused(errors.INVALID, "%(field)s: choose a day for this time.", field=field)
-    starts_at = at_local_time(first, starts or time(), timezone) if first else None
-    if last is not None and ends is None:
-        last += timedelta(days=1)
-    return starts_at, at_local_time(last, ends or time(), timezone) if last else None
-
-
-def _day(field: str, text: str) -> date | None:
-    check_year(field, text)
-    day = day_of(text)
-    if text and day is None:
-        raise Refused(errors.INVALID, "%(field)s: enter a day as YYYY-MM-DD.", field=field)
-    return day
-
-
-def _time(field: str, text: str) -> time | None:
-    try:
-        return time.fromisoformat(text).replace(tzinfo=None) if text else None
-    except ValueError as error:
-        raise Refused(errors.INVALID, "%(field)s: enter a time as HH:MM.", field=field) from error
-
-
-def typed_campaign(campaign: Campaign, currency: str, lang: str) -> CampaignForm:
-    """Return a campaign as its form shows it."""
-    return CampaignForm(name=campaign.name, budget=typed_amount(campaign.budget_micros, currency, lang))
-
-
-def typed_ad(ad: Ad) -> AdForm:
-    """Return an ad as its form shows it."""
-    return AdForm(ad.name, ad.headline, ad.text, ad.page_id, ad.auto_message_id)
+        if day is not None and at is None and field == "ends_on":
+            day += timedelta(days=1)
+        local = datetime.combine(day, at or time(), ZoneInfo(timezone)) if day else None
+        moments[field] = local.astimezone(UTC) if local else None
+    return moments["starts_on"], moments["ends_on"]
 
 
 def typed_ad_group(ad_group: AdGroup, account: AdAccount, lang: str) -> AdGroupForm:
-    """Return an ad group as its form shows it."""
+    """Return the form of a saved ad group."""
     local = ad_group.starts_at.astimezone(ZoneInfo(account.timezone))
     starts_on, starts_time = local.date().isoformat(), f"{local:%H:%M}" if local.time() != time() else ""
     ends_on = ends_time = ""

@@ -13,7 +13,7 @@ import numpy as np
 
 from contatto.accounts.model import AdAccount
 from contatto.ads.model import AdGroup, BudgetMode, Campaign, NodeFilter, Page
-from contatto.ads.store import list_live_ads, list_nodes
+from contatto.ads.store import list_nodes, load_live_nodes
 from contatto.audiences.actions import list_lookalike_writes
 from contatto.audiences.model import Audience, AudienceKind, Lookalike
 from contatto.audiences.rules import conversion_of, lookalike_of, source_number
@@ -407,7 +407,7 @@ def find_lookalikes(tx: Tx, audiences: Sequence[Audience]) -> list[tuple[Audienc
     market = learning.marketplace.market
     groups = list({
         live.ad_group.id: live.ad_group
-        for live in list_live_ads(tx, business_id)
+        for live in load_live_nodes(tx, business_id).live
         if live.ad_group.ad_account_id == account_id
     }.values())  # fmt: skip
     scores_of: dict[int, list[float]] = {}
