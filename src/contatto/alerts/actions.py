@@ -157,8 +157,7 @@ def _alert_members(
 ) -> int:
     """Alert the assignee, else all members if ``is_for_all``, as they chose; return the number of new alerts.
 
-    ``subject`` is kind, id and stamp. Members without the permission get none, nor those whose local day is
-    before ``from_day``.
+    ``subject`` is kind, id and stamp. Members need the permission, and a local day from ``from_day`` on.
     """
     kind, subject_id, stamp = subject
     of_business = store.alert_choices.c.business_id == business_id

@@ -296,7 +296,7 @@ def save_form(tx: Tx, business_id: str, place: Place, edit: NodeEdit, *, needs_r
         new_ad = AdChanges(seen_at=edit.seen_at, **values)
         faults.finish(lambda: update_ad(tx, account, before.number, new_ad, needs_review=needs_review))
         return
-    values |= _read_money(account, before, edit, changed, faults)
+    values |= read_changed_money(account, before, edit, changed, faults)
     if isinstance(before, Campaign):
         new_campaign = CampaignChanges(seen_at=edit.seen_at, **values)
         faults.finish(lambda: update_campaign(tx, account, before.number, new_campaign))
@@ -319,7 +319,7 @@ def save_form(tx: Tx, business_id: str, place: Place, edit: NodeEdit, *, needs_r
     faults.finish(lambda: update_ad_group(tx, account, before.number, new_group))
 
 
-def _read_money(
+def read_changed_money(
     account: AdAccount, before: Campaign | AdGroup, edit: NodeEdit, changed: set[str], faults: Faults
 ) -> dict[str, Any]:
     """Read the budget and the bid that were typed anew; each leap needs a confirmation."""
