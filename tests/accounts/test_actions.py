@@ -6,7 +6,7 @@ import pytest
 
 from contatto.accounts import actions, store
 from contatto.accounts.actions import NewAdAccount
-from contatto.accounts.model import Member, Role
+from contatto.accounts.model import BusinessId, Member, Role
 from contatto.kit import errors
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock, Tx
@@ -151,9 +151,10 @@ NEW = NewAdAccount("Main", "sg", "sgd", "Asia/Singapore")
 def test_an_ad_account_gets_a_number_of_its_own(database: Database, owner: Member) -> None:
     made = database.write_now(lambda tx: actions.add_ad_account(tx, owner.business_id, NEW))
     assert (made.country, made.currency, len(str(made.number))) == ("SG", "SGD", 19)
-    find = store.find_ad_account_by_number
-    assert database.read_now(lambda tx: find(tx, owner.business_id, made.number)) == made
-    assert database.read_now(lambda tx: find(tx, "another", made.number)) is None  # type: ignore[arg-type]
+    find = store.find_ad_account
+    assert database.read_now(lambda tx: find(tx, owner.business_id, number=made.number)) == made
+    another = BusinessId("another")
+    assert database.read_now(lambda tx: find(tx, another, number=made.number)) is None
 
 
 @pytest.mark.parametrize(
@@ -178,7 +179,7 @@ def test_an_older_value_that_is_no_longer_offered_stays_when_the_rest_is_correct
     def correct(tx: Tx) -> None:
         made = actions.add_ad_account(tx, of, NEW)
         tx.change(store.ad_accounts, of, made.id, currency="DEM", timezone="UTC")
-        older = store.find_ad_account(tx, of, made.id)
+        older = store.find_ad_account(tx, of, id=made.id)
         assert older is not None
         actions.correct_ad_account(tx, older, NewAdAccount("Renamed", "SG", "DEM", "UTC"))
         with pytest.raises(Refused, match="timezone"):

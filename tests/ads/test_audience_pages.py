@@ -36,7 +36,7 @@ def post(house: House, path: str, **form: str) -> Any:
 
 
 def account_of(tx: Tx, house: House) -> AdAccount:
-    found = accounts.find_ad_account_by_number(tx, BusinessId(house.business_id), int(house.advertiser_id))
+    found = accounts.find_ad_account(tx, BusinessId(house.business_id), number=int(house.advertiser_id))
     assert found is not None
     return found
 

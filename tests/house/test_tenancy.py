@@ -25,7 +25,6 @@ WITHOUT_BUSINESS = {
     "accounts/store.py:list_workplaces": "One person's own places, in each of their businesses.",
     "people/store.py:find_any_invitation": "Its link is signed, and who follows it is nobody's member yet.",
     "accounts/store.py:find_token": "The token's secret hash finds the business.",
-    "accounts/store.py:find_auth_code": "The code's secret hash finds the business.",
     "accounts/store.py:list_session_rights": "Their tokens' secret hashes find the sessions that still last.",
     "accounts/store.py:list_businesses": "For timers and the operator, who works for all of them.",
     "ads/store.py:find_any_ad": "For the operator, who reviews the ads of all of them.",

@@ -1,18 +1,19 @@
 """Actions on businesses, members and their roles, sessions, tokens, and ad accounts."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import timedelta
 from typing import Final
 
+import sqlalchemy as sa
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from contatto.accounts import rules, store
-from contatto.accounts.model import AdAccount, AdAccountId, ApiToken, Business, BusinessId, Caller, Ended
+from contatto.accounts.model import AdAccount, AdAccountId, ApiToken, AuthCode, Business, BusinessId, Caller
 
 # isort: split
-from contatto.accounts.model import FailedTries, Member, Permission, Role, User, UserId, Workplace
+from contatto.accounts.model import Ended, FailedTries, Member, Permission, Role, User, UserId, Workplace
 from contatto.accounts.rules import ROLE_PERMISSIONS
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx, purging, row_of, rows_of
@@ -237,15 +238,17 @@ def change_profile(tx: Tx, caller: Caller, name: str, language: str, timezone: s
         raise Refused(errors.INVALID, "display_name: enter a name of at most 100 characters.")
     if timezone:
         rules.check_timezone(timezone)
-    store.record_user(tx, caller.user_id, language=language, timezone=timezone)
+    own = store.users.update().where(store.users.c.id == caller.user_id)
+    tx.execute(own.values(language=language, timezone=timezone))
     tx.change(store.members, caller.business_id, caller.subject_id, display_name=name)
 
 
 def add_ad_account(tx: Tx, business_id: BusinessId, new: NewAdAccount) -> AdAccount:
     """Add an ad account. Raises INVALID, when a value is malformed or the name is taken."""
     tx.hold_key("ad accounts", business_id)
-    checked = _checked(tx, business_id, new)
-    if len(store.list_ad_accounts(tx, business_id)) >= rules.MOST_AD_ACCOUNTS:
+    accounts = store.list_ad_accounts(tx, business_id)
+    checked = rules.checked_ad_account(*astuple(new), [account.name for account in accounts])
+    if len(accounts) >= rules.MOST_AD_ACCOUNTS:
         raise Refused(errors.INVALID, "name: this business has reached its limit of ad accounts.")
     account = AdAccount(AdAccountId(new_id()), business_id, new_number(), **checked, created_at=tx.now)
     tx.insert(store.ad_accounts, row_of(account))
@@ -255,17 +258,10 @@ def add_ad_account(tx: Tx, business_id: BusinessId, new: NewAdAccount) -> AdAcco
 def correct_ad_account(tx: Tx, account: AdAccount, new: NewAdAccount) -> None:
     """Update an ad account; INVALID as for a new one."""
     tx.hold_key("ad accounts", account.business_id)
-    checked = _checked(tx, account.business_id, new, account)
+    accounts = store.list_ad_accounts(tx, account.business_id)
+    other_names = [row.name for row in accounts if row.id != account.id]
+    checked = rules.checked_ad_account(*astuple(new), other_names, account)
     tx.change(store.ad_accounts, account.business_id, account.id, **checked)
-
-
-def _checked(
-    tx: Tx, business_id: BusinessId, new: NewAdAccount, before: AdAccount | None = None
-) -> dict[str, str]:
-    own_id = before.id if before else ""
-    accounts = store.list_ad_accounts(tx, business_id)
-    other_names = [account.name for account in accounts if account.id != own_id]
-    return rules.checked_ad_account(new.name, new.country, new.currency, new.timezone, other_names, before)
 
 
 def open_session(
@@ -387,11 +383,11 @@ def _allowed(
 
 def redeem_auth_code(tx: Tx, code: str) -> tuple[ApiToken, str]:
     """Exchange an auth code, once, for the data of a token and the token itself. Raises BAD_CODE."""
-    auth_code = store.find_auth_code(tx, hash_secret(code))
+    codes = store.auth_codes
+    is_live = codes.c.code_hash == hash_secret(code), codes.c.expires_at > tx.now
+    auth_code = tx.find(AuthCode, sa.select(codes).where(*is_live))
     # Only one of two concurrent calls deletes the code.
-    if auth_code is None or not tx.delete(
-        store.auth_codes, auth_code.business_id, code_hash=auth_code.code_hash
-    ):
+    if auth_code is None or not tx.delete(codes, auth_code.business_id, code_hash=auth_code.code_hash):
         raise Refused(errors.BAD_CODE)
     try:
         return issue_token(

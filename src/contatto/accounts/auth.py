@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, is_dataclass, replace
 from datetime import timedelta
-from functools import cached_property, lru_cache, partial
+from functools import lru_cache, partial
 from types import GenericAlias
 from typing import Annotated, Any, Final, get_type_hints
 from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit
@@ -329,7 +329,7 @@ def require_all_accounts(caller: Caller) -> None:
 
 def load_advertiser(tx: Tx, caller: Caller, number: int) -> AdAccount:
     """Load an ad account that the caller may use, by its ``advertiser_id``. Raises NO_ADVERTISER."""
-    account = store.find_ad_account_by_number(tx, caller.business_id, number)
+    account = store.find_ad_account(tx, caller.business_id, number=number)
     if account is None or not may_use(caller, account.id):
         raise Refused(errors.NO_ADVERTISER)
     return account
@@ -350,8 +350,12 @@ class LinkRules:
     """Permissions that links and forms of pages need, by the access rules of all routes."""
 
     def __init__(self, access: Mapping[str, Access]) -> None:
-        self._access = access
         self._needed = lru_cache(maxsize=4_096)(self._find_permission)
+        self._patterns: dict[str, list[tuple[re.Pattern[str], Access]]] = {}
+        for key in sorted(access, key=lambda key: key.count("{")):  # fixed paths before those with an id
+            method, _, path = key.partition(" ")
+            pattern = re.compile(re.sub(r"\{\w+\}", "[^/]+", path))
+            self._patterns.setdefault(method, []).append((pattern, access[key]))
 
     def may_open(self, permissions: Collection[str], href: str, method: str = "GET") -> bool:
         """Return whether a member with these permissions may follow a link of ours, or send a form.
@@ -360,16 +364,6 @@ class LinkRules:
         """
         needed = self._needed(method, href.partition("?")[0].partition("#")[0])
         return needed is None or needed in permissions
-
-    @cached_property
-    def _patterns(self) -> dict[str, list[tuple[re.Pattern[str], Access]]]:
-        """Patterns of paths by method; fixed paths stand before those with an id."""
-        patterns: dict[str, list[tuple[re.Pattern[str], Access]]] = {}
-        for key in sorted(self._access, key=lambda key: key.count("{")):
-            method, _, path = key.partition(" ")
-            pattern = re.compile(re.sub(r"\{\w+\}", "[^/]+", path))
-            patterns.setdefault(method, []).append((pattern, self._access[key]))
-        return patterns
 
     def _find_permission(self, method: str, path: str) -> Permission | None:
         patterns = self._patterns.get(method, ())
@@ -595,6 +589,12 @@ def check_request_rate(request: Request, key: str) -> None:
     part_of(request, RequestLimit).check(key, time.monotonic())
 
 
+async def _send_nothing() -> None:
+    """Fill a parameter that no request sends."""
+
+
+Unsent: Final = Depends(_send_nothing)
+"""Mark of a parameter that code alone fills: a refused form shows itself again by its page's function."""
 PageCaller = Annotated[Caller, Depends(page_caller)]
 FormCaller = Annotated[Caller, Depends(form_caller)]
 ApiCaller = Annotated[Caller, Depends(api_caller)]

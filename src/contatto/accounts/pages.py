@@ -7,8 +7,8 @@ from pydantic import BaseModel, Field
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse
 
 from contatto.accounts import actions, store
-from contatto.accounts.auth import FormCaller, PageCaller, may, page_routes
-from contatto.accounts.model import Access, Caller, Credential, Permission
+from contatto.accounts.auth import FormCaller, PageCaller, Unsent, may, page_routes
+from contatto.accounts.model import Access, Credential, Permission
 from contatto.accounts.rules import home_path, local_path
 from contatto.audit import act_text, chain_holds, list_audit_entries, read_seen
 from contatto.kit import errors
@@ -27,11 +27,6 @@ _DECIMALS: Final = 2
 @router.get("/", Access(Credential.MEMBER))
 async def show_start(caller: PageCaller) -> RedirectResponse:
     return RedirectResponse(home_path(caller.permissions, is_operator=caller.is_operator), 303)
-
-
-@router.get("/settings", Access(Credential.MEMBER))
-async def show_settings(request: Request, caller: PageCaller) -> HTMLResponse:
-    return await _render_settings(request, caller)
 
 
 @router.get("/language", Access(Credential.ANYBODY))
@@ -92,9 +87,9 @@ async def post_token(
     try:
         api_token, value = await context_of(request).db.write(lambda tx: actions.issue_token(tx, *new))
     except Refused as refused:
-        return await _render_settings(request, caller, problem=refused, typed=form)
+        return await show_settings(request, caller, problem=refused, typed=form)
     setattr(request.state, SHOWN_ONCE, True)
-    return await _render_settings(request, caller, new_token={"name": api_token.name, "value": value})
+    return await show_settings(request, caller, new_token={"name": api_token.name, "value": value})
 
 
 @router.post("/settings/auth-codes", Permission.ADMINISTER)
@@ -106,8 +101,8 @@ async def post_auth_code(
     try:
         code = await context_of(request).db.write(lambda tx: actions.issue_auth_code(tx, *new))
     except Refused as refused:
-        return await _render_settings(request, caller, problem=refused, typed=form)
-    return await _render_settings(request, caller, new_code={"name": form.name.strip(), "value": code})
+        return await show_settings(request, caller, problem=refused, typed=form)
+    return await show_settings(request, caller, new_code={"name": form.name.strip(), "value": code})
 
 
 @router.post("/settings/tokens/{token_id}/revoke", Permission.ADMINISTER)
@@ -137,14 +132,14 @@ async def show_audit(
     return await show_page(request, caller, "accounts/audit.html", load)
 
 
-async def _render_settings(
+@router.get("/settings", Access(Credential.MEMBER))
+async def show_settings(
     request: Request,
-    caller: Caller,
-    *,
-    new_token: dict[str, str] | None = None,
-    new_code: dict[str, str] | None = None,
-    problem: Refused | None = None,
-    typed: TokenForm | None = None,
+    caller: PageCaller,
+    new_token: Annotated[dict[str, str] | None, Unsent] = None,
+    new_code: Annotated[dict[str, str] | None, Unsent] = None,
+    problem: Annotated[Refused | None, Unsent] = None,
+    typed: Annotated[TokenForm | None, Unsent] = None,
 ) -> HTMLResponse:
     def load(tx: Tx) -> dict[str, Any]:
         members = store.list_members(tx, caller.business_id)

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from contatto.accounts.model import AdAccount, ApiToken, AuthCode, Business, BusinessId, FailedTries
+from contatto.accounts.model import AdAccount, ApiToken, Business, BusinessId, FailedTries
 
 # isort: split
 from contatto.accounts.model import KeptPage, Member, Permission, Role, Session, User, Workplace
@@ -184,13 +184,10 @@ def find_user_by_email(tx: Tx, email: str) -> User | None:
     return tx.find(User, confirmed.with_for_update())
 
 
-def record_user(tx: Tx, user_id: str, **values: Any) -> None:
-    tx.execute(sa.update(users).where(users.c.id == user_id).values(**values))
-
-
 def record_access_changed(tx: Tx, user_id: str, **values: Any) -> None:
     """Update a person, and raise the access revision, which invalidates password-reset links."""
-    record_user(tx, user_id, access_revision=users.c.access_revision + 1, **values)
+    values["access_revision"] = users.c.access_revision + 1
+    tx.execute(sa.update(users).where(users.c.id == user_id).values(**values))
 
 
 def list_members_by_email(tx: Tx, email: str) -> list[Member]:
@@ -320,12 +317,6 @@ def find_token(tx: Tx, token_hash: str) -> tuple[ApiToken, Business] | None:
     return (token, business) if token and business else None
 
 
-def find_auth_code(tx: Tx, code_hash: str) -> AuthCode | None:
-    """Find a code that has not expired; a used one is gone."""
-    live = sa.select(auth_codes).where(auth_codes.c.code_hash == code_hash, auth_codes.c.expires_at > tx.now)
-    return tx.find(AuthCode, live)
-
-
 def has_confirmed_term(tx: Tx, business_id: BusinessId, ad_account_id: str, term_type: str) -> bool:
     term = rows_of(confirmed_terms, business_id, ad_account_id=ad_account_id, term_type=term_type)
     return tx.execute(sa.select(confirmed_terms.c.at).where(*term)).first() is not None
@@ -351,15 +342,9 @@ def list_ad_accounts(tx: Tx, business_id: BusinessId) -> list[AdAccount]:
     return _AD_ACCOUNTS.list(tx, {"of": business_id})
 
 
-def find_ad_account(tx: Tx, business_id: BusinessId, ad_account_id: str) -> AdAccount | None:
-    return tx.find(
-        AdAccount, sa.select(ad_accounts).where(*rows_of(ad_accounts, business_id, id=ad_account_id))
-    )
-
-
-def find_ad_account_by_number(tx: Tx, business_id: BusinessId, number: int) -> AdAccount | None:
-    """Find an ad account by the API's ``advertiser_id``."""
-    return tx.find(AdAccount, sa.select(ad_accounts).where(*rows_of(ad_accounts, business_id, number=number)))
+def find_ad_account(tx: Tx, business_id: BusinessId, **key: str | int) -> AdAccount | None:
+    """Find an ad account by its ``id``, or by its ``number`` in the API."""
+    return tx.find(AdAccount, sa.select(ad_accounts).where(*rows_of(ad_accounts, business_id, **key)))
 
 
 def save_kept_page(tx: Tx, page: KeptPage) -> None:

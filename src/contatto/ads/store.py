@@ -155,36 +155,6 @@ def find_node[T: AdNode](tx: Tx, kind: type[T], business_id: str, **key: str | i
     return tx.find(kind, sa.select(table).where(*rows_of(table, business_id, **key)))
 
 
-_NAMED_AD_GROUPS: Final = PreparedQuery(
-    AdGroup,
-    sa.select(ad_groups).where(
-        ad_groups.c.business_id == sa.bindparam("of"), within(ad_groups.c.id, "named")
-    ),
-)
-
-
-def list_ad_groups_by_id(tx: Tx, business_id: str, ad_group_ids: Collection[str]) -> list[AdGroup]:
-    """Return ad groups by their ids, without missing ones."""
-    values = {"of": business_id, "named": ad_group_ids}
-    return _NAMED_AD_GROUPS.list(tx, values) if ad_group_ids else []
-
-
-_CAMPAIGNS_WITH_BUDGET: Final = PreparedQuery(
-    Campaign,
-    sa.select(campaigns).where(
-        campaigns.c.business_id == sa.bindparam("of"),
-        within(campaigns.c.id, "named"),
-        campaigns.c.budget_micros.is_not(None),
-    ),
-)
-
-
-def list_campaigns_with_budget(tx: Tx, business_id: str, campaign_ids: Collection[str]) -> list[Campaign]:
-    """Return the campaigns with these ids that have a budget."""
-    values = {"of": business_id, "named": campaign_ids}
-    return _CAMPAIGNS_WITH_BUDGET.list(tx, values) if campaign_ids else []
-
-
 def list_ads(tx: Tx, business_id: str, **key: list[str] | list[int]) -> list[Ad]:
     """Return all ads of a business by their ``name``, or by their ``number`` in the API."""
     return tx.list(Ad, sa.select(ads).where(*rows_of(ads, business_id, **key)))
@@ -203,10 +173,19 @@ def find_any_ad(tx: Tx, number: int) -> Ad | None:
     return tx.find(Ad, sa.select(ads).where(ads.c.number == number))
 
 
+_BY_ID: Final[dict[type[Any], PreparedQuery[Any]]] = {
+    kind: PreparedQuery(
+        kind,
+        sa.select(table).where(table.c.business_id == sa.bindparam("of"), within(table.c.id, "named")),
+    )
+    for kind, table in _TABLES.items()
+}
+
+
 def load_nodes[T: AdNode](tx: Tx, kind: type[T], business_id: str, ids: Iterable[str]) -> dict[str, T]:
     """Load campaigns, ad groups or ads by their ids, without missing ones."""
-    table = _TABLES[kind]
-    nodes = tx.list(kind, sa.select(table).where(*rows_of(table, business_id, id=sorted(ids))))
+    named = sorted(ids)
+    nodes: list[T] = _BY_ID[kind].list(tx, {"of": business_id, "named": named}) if named else []
     return {node.id: node for node in nodes}
 
 

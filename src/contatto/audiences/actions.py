@@ -330,11 +330,7 @@ def purge_files(tx: Tx) -> int:
 
 
 def forget_members(tx: Tx, erased: ErasedPeople) -> set[str]:
-    """Remove persons from all audiences by their contact values.
-
-    Returns:
-        An empty set: audiences contain no further contact values.
-    """
+    """Remove persons from all audiences by their contact values; return no further values."""
     # a list may have a value in any of these spellings
     spellings = {form for value in erased.contacts for form in (value, value.lower(), value.lstrip("+"))}
     digests = {

@@ -124,16 +124,11 @@ class Customers:
 def read_customers(text: str, kind: ListKind, country: str) -> Customers:
     """Read a list of customers as CSV, with or without a head, and hash its values.
 
-    E-mail addresses are hashed in small letters, phone numbers as E.164 with their plus sign; a value that
-    is a SHA-256 already stays as it is.
+    It reads the column named as the kind, or the first one. E-mail addresses are hashed in small letters,
+    phone numbers as E.164 with their plus sign, those without one in ``country`` (two letters, or none).
+    A SHA-256 stays as it is.
 
-    Args:
-        text: the list, one customer a line; commas, semicolons or tabs between cells.
-        kind: the kind of values. The column of that name is read, or the first one.
-        country: of numbers without a plus sign; two letters, or none.
-
-    Raises:
-        Refused: INVALID for a file that is no CSV or too long, FILE_EMPTY without any line.
+    Raises INVALID for a file that is no CSV or too long, FILE_EMPTY without any line.
     """
     plain = text.removeprefix("\ufeff").replace("\0", "")
     first = plain.partition("\n")[0]
@@ -203,15 +198,11 @@ def source_text(audience: Audience) -> str:
     return _SOURCES.get(key, N_("List of hashed values"))
 
 
-def lookalike_of(audience: Audience) -> LookalikeSpec:
-    """Parse the settings of a lookalike."""
-    return msgspec.json.decode(audience.spec, type=LookalikeSpec)
-
-
 def source_number(audience: Audience) -> int | None:
     """Return the number of a lookalike's source audience."""
-    is_lookalike = audience.kind is AudienceKind.LOOKALIKE
-    return read_number(lookalike_of(audience).source_audience_id) if is_lookalike else None
+    if audience.kind is not AudienceKind.LOOKALIKE:
+        return None
+    return read_number(msgspec.json.decode(audience.spec, type=LookalikeSpec).source_audience_id)
 
 
 def span_of(result: Lookalike | None) -> tuple[float, float] | None:

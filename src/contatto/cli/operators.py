@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from contatto.accounts.model import AdAccount, Business, Role
-from contatto.accounts.store import find_ad_account_by_number, find_business, list_ad_accounts
+from contatto.accounts.store import find_ad_account, find_business, list_ad_accounts
 from contatto.cli.installation import (
     BusinessOption,
     carry_out,
@@ -455,7 +455,7 @@ def _change_balance(
 ) -> None:
     def change(tx: Tx, one_business: Business) -> tuple[AdAccount, Balance]:
         account = check_found(
-            find_ad_account_by_number(tx, one_business.id, number), "No ad account has this id."
+            find_ad_account(tx, one_business.id, number=number), "No ad account has this id."
         )
         before = operators_store.find_balance(tx, one_business.id, account.id)
         return account, work(tx, before, account.timezone)

@@ -7,7 +7,7 @@ from markupsafe import Markup
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from contatto.accounts.actions import hash_password, open_session
-from contatto.accounts.auth import PageCaller, page_routes, record_act
+from contatto.accounts.auth import PageCaller, Unsent, page_routes, record_act
 from contatto.accounts.model import Access, Credential
 from contatto.accounts.rules import check_password
 from contatto.guide import actions, rules
@@ -24,12 +24,6 @@ from contatto.ui.render import check_csrf, set_session, translator_of
 from contatto.ui.requests import context_of, part_of
 
 router: Final = page_routes()
-
-
-@router.get("/setup/{token}", Access(Credential.ADDRESS))
-async def show_setup(request: Request, token: str) -> HTMLResponse:
-    await context_of(request).db.read(lambda tx: actions.check_setup_link(tx, token))
-    return _render_setup(request, NewInstallation())
 
 
 @router.post("/setup/{token}", Access(Credential.ADDRESS))
@@ -55,17 +49,24 @@ async def post_setup(request: Request, token: str, form: Annotated[NewInstallati
     except Refused as refused:
         if refused.code is errors.LINK_OVER:
             raise
-        return _render_setup(request, form, refused)
+        return await show_setup(request, token, form, refused)
     response = RedirectResponse("/start", 303)
     set_session(response, session, context.pages.cookies)
     return response
 
 
-def _render_setup(request: Request, typed: NewInstallation, problem: Refused | None = None) -> HTMLResponse:
+@router.get("/setup/{token}", Access(Credential.ADDRESS))
+async def show_setup(
+    request: Request,
+    token: str,
+    typed: Annotated[NewInstallation | None, Unsent] = None,
+    problem: Annotated[Refused | None, Unsent] = None,
+) -> HTMLResponse:
+    await context_of(request).db.read(lambda tx: actions.check_setup_link(tx, token))
     words = translator_of(request)
     fields = {"name": "business"} | {name: name for name in NewInstallation.model_fields}
     values = {
-        "typed": typed,
+        "typed": typed or NewInstallation(),
         "errors": {
             fields.get(field, "business"): text for field, text in split_faults(problem, words).items()
         }

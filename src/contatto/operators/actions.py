@@ -14,7 +14,8 @@ from contatto.accounts.actions import create_business
 from contatto.accounts.model import Business, BusinessId
 from contatto.accounts.rules import check_timezone
 from contatto.accounts.store import list_ad_accounts
-from contatto.ads.store import list_ad_groups_by_id, load_live_nodes
+from contatto.ads.model import AdGroup
+from contatto.ads.store import load_live_nodes, load_nodes
 from contatto.kit import errors
 from contatto.kit.concurrency import FreshValues
 from contatto.kit.db.database import Database, acting
@@ -487,10 +488,8 @@ def name_charged_groups(tx: Tx, operator: Operator) -> dict[str, str]:
     ids: dict[str, set[str]] = defaultdict(set)
     for day in store.list_placed_days(tx, operator.business_id):
         ids[day.business_id].add(day.ad_group_id)
-    groups = [
-        group for business_id, names in ids.items() for group in list_ad_groups_by_id(tx, business_id, names)
-    ]
-    return {group.id: group.name for group in groups}
+    groups = [load_nodes(tx, AdGroup, business_id, names) for business_id, names in ids.items()]
+    return {group.id: group.name for of_business in groups for group in of_business.values()}
 
 
 def operator_statement(tx: Tx, operator: Operator, groups: Mapping[str, str]) -> list[list[str]]:

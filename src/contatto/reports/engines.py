@@ -396,7 +396,7 @@ def _time_namer(tx: Tx, events: EventFilter, step: TimeStep) -> Callable[[Any], 
     """Return a function from a day, or a quarter of an hour, to its text in the report."""
     if step is not TimeStep.HOUR:
         return str
-    account = accounts.find_ad_account(tx, BusinessId(events.business_id), events.ad_account_id)
+    account = accounts.find_ad_account(tx, BusinessId(events.business_id), id=events.ad_account_id)
     zone = ZoneInfo(account.timezone if account else "UTC")
 
     @cache

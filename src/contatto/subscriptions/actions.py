@@ -166,7 +166,7 @@ def _queue_lead(tx: Tx, lead: Lead, changes: Mapping[str, str], version: FormVer
         is_of_account = ad is None or ad.is_outside or ad.ad_account_id == subscription.ad_account_id
         if subscription.lead_source != source or not is_of_page or not is_of_account:
             continue
-        account = accounts.find_ad_account(tx, BusinessId(lead.business_id), subscription.ad_account_id)
+        account = accounts.find_ad_account(tx, BusinessId(lead.business_id), id=subscription.ad_account_id)
         if account is None:
             continue
         entry = {

@@ -59,7 +59,7 @@ async def post_hook(request: Request, caller: FormCaller, form: Annotated[HookFo
 
     def make(tx: Tx) -> Subscription:
         actions.check_callback(form.callback_url, context.settings.allowed_hosts)
-        if form.ad_account_id and find_ad_account(tx, caller.business_id, form.ad_account_id) is None:
+        if form.ad_account_id and find_ad_account(tx, caller.business_id, id=form.ad_account_id) is None:
             raise Refused(errors.NOT_FOUND, "Ad account not found.")
         place = form.callback_url.strip(), form.ad_account_id
         return actions.subscribe_hook(tx, caller.business_id, Entity(form.event), *place)

@@ -88,7 +88,7 @@ def load_facts(tx: Tx, ad_account: AdAccount, channel: ChannelAccount, countries
 
 def load_ad_account(tx: Tx, business_id: str, ad_account_id: str) -> AdAccount:
     """Return an ad account by our id of it."""
-    account = accounts.find_ad_account(tx, BusinessId(business_id), ad_account_id)
+    account = accounts.find_ad_account(tx, BusinessId(business_id), id=ad_account_id)
     if account is None:
         raise Refused(errors.NO_ADVERTISER)
     return account

@@ -1,6 +1,7 @@
 """Pages of audiences: their uses, customer lists and lookalikes."""
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any, Final
 
@@ -11,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from contatto.accounts import store as accounts
-from contatto.accounts.auth import FormCaller, PageCaller, load_advertiser, may, page_routes
+from contatto.accounts.auth import FormCaller, PageCaller, Unsent, load_advertiser, may, page_routes
 from contatto.accounts.model import AdAccount, Caller, Permission
 from contatto.ads.actions.campaigns import load_ad_account
 from contatto.ads.actions.edits import delete_unused_audiences, load_uses
@@ -105,14 +106,6 @@ async def show_audiences(request: Request, caller: PageCaller) -> HTMLResponse:
     return await show_page(request, caller, "ads/audiences.html", load, can_edit=can_edit)
 
 
-@router.get("/ads/audiences/new", Permission.WRITE_ADS)
-async def show_list_form(request: Request, caller: PageCaller) -> HTMLResponse:
-    context = context_of(request)
-    channel_accounts = await context.db.read(lambda tx: list_accounts(tx, caller.business_id))
-    country = channel_accounts[0].registration_country if channel_accounts else ""
-    return await _list_form(request, caller, _ListForm(once=new_id(), country=country), {}, ())
-
-
 @router.post("/ads/audiences", Permission.WRITE_ADS)
 async def post_list(request: Request, caller: FormCaller, sent: Annotated[_ListForm, Form()]) -> Response:
     """Make an audience from a list's fingerprints; show wrong lines, unless ``leave_out`` skips them."""
@@ -122,7 +115,7 @@ async def post_list(request: Request, caller: FormCaller, sent: Annotated[_ListF
         customers = await context_of(request).db.run_aside(read_list)
         faults = customers.faults
         if faults and not (sent.leave_out and customers.digests):
-            return await _list_form(request, caller, sent, {}, faults)
+            return await show_list_form(request, caller, sent, faults=faults)
         db = context_of(request).db
         make_fingerprints = partial(actions.blind_digests, db.vault, caller.business_id, customers.digests)
         fingerprints = await db.run_aside(make_fingerprints)
@@ -145,25 +138,27 @@ async def post_list(request: Request, caller: FormCaller, sent: Annotated[_ListF
     except Refused as refused:
         if refused.code is errors.NO_ADVERTISER:
             raise
-        wrong = field_errors(refused, translator_of(request))
-        return await _list_form(request, caller, sent, wrong, ())
+        return await show_list_form(request, caller, sent, field_errors(refused, translator_of(request)))
     return RedirectResponse("/ads/audiences", 303)
 
 
-async def _list_form(
+@router.get("/ads/audiences/new", Permission.WRITE_ADS)
+async def show_list_form(
     request: Request,
-    caller: Caller,
-    form: _ListForm,
-    wrong: dict[str, str],
-    faults: tuple[rules.LineFault, ...],
+    caller: PageCaller,
+    typed: Annotated[_ListForm | None, Unsent] = None,
+    wrong: Annotated[Mapping[str, str] | None, Unsent] = None,
+    faults: Annotated[Sequence[rules.LineFault] | None, Unsent] = None,
 ) -> HTMLResponse:
-    """Render the form with the entered values; wrong lines by their numbers, without their text."""
-    context = context_of(request)
+    """Show the form with the entered values; wrong lines by their numbers, without their text."""
+    context, faults = context_of(request), faults or ()
+    channel_accounts = await context.db.read(lambda tx: list_accounts(tx, caller.business_id))
+    country = channel_accounts[0].registration_country if channel_accounts else ""
     ad_accounts = await context.db.read(lambda tx: accounts.list_ad_accounts(tx, caller.business_id))
     values = {
         "caller": caller,
-        "form": form,
-        "errors": wrong,
+        "form": typed or _ListForm(once=new_id(), country=country),
+        "errors": wrong or {},
         "faults": faults[:MOST_FAULTS],
         "fault_count": len(faults),
         "ad_accounts": [(str(account.number), account.name) for account in ad_accounts],
@@ -171,11 +166,6 @@ async def _list_form(
     }
     status = WRONG if wrong or faults else 200
     return context.pages.render(request, "ads/audience_new.html", values, status)
-
-
-@router.get("/ads/audiences/lookalikes/new", Permission.WRITE_ADS)
-async def show_lookalike_form(request: Request, caller: PageCaller, source: str = "") -> HTMLResponse:
-    return await _lookalike_form(request, caller, _LookalikeForm(once=new_id(), source=source[:20]), {})
 
 
 @router.post("/ads/audiences/lookalikes", Permission.WRITE_ADS)
@@ -199,14 +189,21 @@ async def post_lookalike(
     except Refused as refused:
         if refused.code is errors.NOT_FOUND:
             raise
-        return await _lookalike_form(request, caller, sent, field_errors(refused, translator_of(request)))
+        wrong = field_errors(refused, translator_of(request))
+        return await show_lookalike_form(request, caller, sent.source, sent, wrong)
     return RedirectResponse("/ads/audiences", 303)
 
 
-async def _lookalike_form(
-    request: Request, caller: Caller, form: _LookalikeForm, wrong: dict[str, str]
+@router.get("/ads/audiences/lookalikes/new", Permission.WRITE_ADS)
+async def show_lookalike_form(
+    request: Request,
+    caller: PageCaller,
+    source: str = "",
+    typed: Annotated[_LookalikeForm | None, Unsent] = None,
+    wrong: Annotated[Mapping[str, str] | None, Unsent] = None,
 ) -> HTMLResponse:
     context = context_of(request)
+    form = typed or _LookalikeForm(once=new_id(), source=source[:20])
 
     def work(tx: Tx) -> list[tuple[str, str]]:
         ad_accounts = accounts.list_ad_accounts(tx, caller.business_id)
@@ -221,7 +218,7 @@ async def _lookalike_form(
             if audience.kind is not AudienceKind.LOOKALIKE
         ]
 
-    values = {"caller": caller, "form": form, "errors": wrong, "sources": await context.db.read(work)}
+    values = {"caller": caller, "form": form, "errors": wrong or {}, "sources": await context.db.read(work)}
     return context.pages.render(request, "ads/lookalike_new.html", values, WRONG if wrong else 200)
 
 

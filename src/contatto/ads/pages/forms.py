@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from contatto.accounts import store as accounts
-from contatto.accounts.auth import FormCaller, PageCaller, load_advertiser, page_routes
+from contatto.accounts.auth import FormCaller, PageCaller, Unsent, load_advertiser, page_routes
 from contatto.accounts.model import AdAccount, Caller, Permission
 from contatto.ads import store
 from contatto.ads.actions.campaigns import (
@@ -311,11 +311,6 @@ async def post_draft_away(
     return RedirectResponse("/ads" if back == "list" else tree.new_form_path(*place), 303)
 
 
-@router.get("/ads/campaigns/{number}/ad-groups/new", Permission.WRITE_ADS)
-async def show_ad_group_form(request: Request, caller: PageCaller, number: str) -> HTMLResponse:
-    return await _ad_group_form(request, caller, number, None)
-
-
 @router.get("/ads/campaigns/{number}/eligibility", Permission.READ_ADS)
 async def show_eligibility(request: Request, caller: PageCaller, number: str) -> HTMLResponse:
     """Return the three checks for the chosen countries and account."""
@@ -406,7 +401,7 @@ async def post_ad_group(request: Request, caller: FormCaller, number: str) -> Re
             typed = Typed(form, capture=company, prompt=True)
         elif turn_on and set(wrong) <= set(CAPTURE_FIELDS):
             typed = Typed(form, capture=company, capture_errors=wrong, prompt=True)
-        return await _ad_group_form(request, caller, number, typed)
+        return await show_ad_group_form(request, caller, number, typed)
     return RedirectResponse(f"/ads/ad-groups/{new_group.number}/ads/new", 303)
 
 
@@ -415,7 +410,10 @@ def _load_campaign(tx: Tx, caller: Caller, number: str) -> tuple[Campaign, AdAcc
     return campaign, load_ad_account(tx, caller.business_id, campaign.ad_account_id)
 
 
-async def _ad_group_form(request: Request, caller: Caller, number: str, typed: Typed | None) -> HTMLResponse:
+@router.get("/ads/campaigns/{number}/ad-groups/new", Permission.WRITE_ADS)
+async def show_ad_group_form(
+    request: Request, caller: PageCaller, number: str, typed: Annotated[Typed | None, Unsent] = None
+) -> HTMLResponse:
     """Render the form with the submitted values, those of a draft, or the defaults."""
     context = context_of(request)
     words = translator_of(request)
@@ -456,11 +454,6 @@ NEW_CAMPAIGN: Final = (NodeKind.CAMPAIGN, 0)
 """Key of the draft of a new campaign."""
 
 
-@router.get("/ads/campaigns/new", Permission.WRITE_ADS)
-async def show_campaign_form(request: Request, caller: PageCaller) -> HTMLResponse:
-    return await _campaign_form(request, caller, None, {})
-
-
 @router.post("/ads/campaigns", Permission.WRITE_ADS)
 async def post_campaign(
     request: Request, caller: FormCaller, advertiser_id: Text = "", name: Text = ""
@@ -476,12 +469,16 @@ async def post_campaign(
         campaign = await context_of(request).db.write(work)
     except Refused as refused:
         typed = tree.CampaignForm(advertiser_id, name)
-        return await _campaign_form(request, caller, typed, field_errors(refused, translator_of(request)))
+        return await show_campaign_form(request, caller, typed, field_errors(refused, translator_of(request)))
     return RedirectResponse(f"/ads/campaigns/{campaign.number}/ad-groups/new", 303)
 
 
-async def _campaign_form(
-    request: Request, caller: Caller, typed: tree.CampaignForm | None, wrong: dict[str, str]
+@router.get("/ads/campaigns/new", Permission.WRITE_ADS)
+async def show_campaign_form(
+    request: Request,
+    caller: PageCaller,
+    typed: Annotated[tree.CampaignForm | None, Unsent] = None,
+    wrong: Annotated[Mapping[str, str] | None, Unsent] = None,
 ) -> HTMLResponse:
     context = context_of(request)
 
@@ -502,13 +499,8 @@ async def _campaign_form(
             ],
         }
 
-    values = {"caller": caller, "errors": wrong, **await context.db.read(work)}
+    values = {"caller": caller, "errors": wrong or {}, **await context.db.read(work)}
     return context.pages.render(request, "ads/campaign_new.html", values, WRONG if wrong else 200)
-
-
-@router.get("/ads/ad-groups/{number}/ads/new", Permission.WRITE_ADS)
-async def show_ad_form(request: Request, caller: PageCaller, number: str) -> HTMLResponse:
-    return await _ad_form(request, caller, number, (None, {}))
 
 
 @router.post("/ads/ad-groups/{number}/ads", Permission.WRITE_ADS)
@@ -534,15 +526,20 @@ async def post_ad(request: Request, caller: FormCaller, number: str) -> Response
     except Refused as refused:
         if refused.code is errors.NOT_FOUND:
             raise
-        return await _ad_form(request, caller, number, (typed, field_errors(refused, translator_of(request))))
+        wrong = field_errors(refused, translator_of(request))
+        return await show_ad_form(request, caller, number, typed, wrong)
     return RedirectResponse(f"/ads/{ad.number}/preview", 303)
 
 
-async def _ad_form(
-    request: Request, caller: Caller, number: str, state: tuple[tree.AdForm | None, dict[str, str]]
+@router.get("/ads/ad-groups/{number}/ads/new", Permission.WRITE_ADS)
+async def show_ad_form(
+    request: Request,
+    caller: PageCaller,
+    number: str,
+    typed: Annotated[tree.AdForm | None, Unsent] = None,
+    wrong: Annotated[Mapping[str, str] | None, Unsent] = None,
 ) -> HTMLResponse:
     context = context_of(request)
-    typed, wrong = state
 
     def work(tx: Tx) -> dict[str, Any]:
         group = check_found(store.find_node(tx, AdGroup, caller.business_id, number=number_of(number)))
@@ -550,7 +547,7 @@ async def _ad_form(
         form, draft = open_form(tx, request, caller, (NodeKind.AD, group.number), tree.AdForm(), typed)
         return ad_form_values(tx, group, channel) | {"edited": None, "form": asdict(form), "draft": draft}
 
-    values = {"caller": caller, "errors": wrong, **await context.db.read(work)}
+    values = {"caller": caller, "errors": wrong or {}, **await context.db.read(work)}
     return context.pages.render(request, "ads/ad_new.html", values, WRONG if wrong else 200)
 
 

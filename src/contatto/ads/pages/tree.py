@@ -12,8 +12,8 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from contatto.accounts import store as accounts
 from contatto.accounts.actions import NewAdAccount, add_ad_account
-from contatto.accounts.auth import FormCaller, PageCaller, may, page_routes
-from contatto.accounts.model import Access, Caller, Credential, Permission
+from contatto.accounts.auth import FormCaller, PageCaller, Unsent, may, page_routes
+from contatto.accounts.model import Access, Credential, Permission
 from contatto.ads import store
 from contatto.ads.actions.campaigns import find_channel, find_welcome, load_ad_account
 from contatto.ads.actions.edits import (
@@ -200,11 +200,6 @@ class AdAccountForm(BaseModel):
     timezone: Annotated[str, Field(max_length=64)] = ""
 
 
-@router.get("/settings/ad-accounts", Access(Credential.MEMBER))
-async def show_ad_accounts(request: Request, caller: PageCaller) -> HTMLResponse:
-    return await _render_ad_accounts(request, caller)
-
-
 @router.post("/settings/ad-accounts", Permission.ADMINISTER)
 async def post_ad_account(
     request: Request, caller: FormCaller, form: Annotated[AdAccountForm, Form()]
@@ -213,7 +208,7 @@ async def post_ad_account(
     try:
         await context_of(request).db.write(lambda tx: add_ad_account(tx, caller.business_id, new))
     except Refused as refused:
-        return await _render_ad_accounts(request, caller, problem=refused, typed=form)
+        return await show_ad_accounts(request, caller, refused, form)
     return RedirectResponse(ACCOUNTS_PATH, 303)
 
 
@@ -229,17 +224,17 @@ async def post_correction(
     except Refused as refused:
         if refused.code is errors.NO_ADVERTISER:
             raise
-        return await _render_ad_accounts(request, caller, problem=refused, typed=form, subject=ad_account_id)
+        return await show_ad_accounts(request, caller, refused, form, ad_account_id)
     return RedirectResponse(ACCOUNTS_PATH, 303)
 
 
-async def _render_ad_accounts(
+@router.get("/settings/ad-accounts", Access(Credential.MEMBER))
+async def show_ad_accounts(
     request: Request,
-    caller: Caller,
-    *,
-    problem: Refused | None = None,
-    typed: AdAccountForm | None = None,
-    subject: str = "",
+    caller: PageCaller,
+    problem: Annotated[Refused | None, Unsent] = None,
+    typed: Annotated[AdAccountForm | None, Unsent] = None,
+    subject: Annotated[str | None, Unsent] = None,
 ) -> HTMLResponse:
     context = context_of(request)
     words = translator_of(request)
@@ -255,7 +250,7 @@ async def _render_ad_accounts(
         **region_choices(words),
         "blank": AdAccountForm(),
         "typed": typed or AdAccountForm(),
-        "wrong": subject,
+        "wrong": subject or "",
         "error": " ".join(split_faults(problem, words).values()) if problem else "",
     }
     return context.pages.render(request, "ads/ad_accounts.html", values, refused=problem)
@@ -289,11 +284,6 @@ class _Sent:
     is_conflict: bool = False
 
 
-@router.get("/ads/{kind}/{number}/edit", Permission.WRITE_ADS)
-async def show_edit(request: Request, caller: PageCaller, kind: NodeKind, number: str) -> HTMLResponse:
-    return await _edit_form(request, caller, (kind, number_of(number)), None)
-
-
 @router.post("/ads/{kind}/{number}/edit", Permission.WRITE_ADS)
 async def post_edit(request: Request, caller: FormCaller, kind: NodeKind, number: str) -> Response:
     """Save the changes of the form; refuse them if somebody else has changed the node meanwhile."""
@@ -318,13 +308,20 @@ async def post_edit(request: Request, caller: FormCaller, kind: NodeKind, number
         is_conflict = refused.code is errors.CONFLICT
         wrong = {} if is_conflict else field_errors(refused, typist.words)
         shown = _Sent(form, seen_version, wrong, leaps_of(refused), is_conflict)
-        return await _edit_form(request, caller, place, shown)
+        return await show_edit(request, caller, kind, number, shown)
     return back_to_tree("", *place)
 
 
-async def _edit_form(request: Request, caller: Caller, place: Place, edit: _Sent | None) -> HTMLResponse:
-    """Render the form with the values of a refused edit, or else with the stored ones."""
-    context, words = context_of(request), translator_of(request)
+@router.get("/ads/{kind}/{number}/edit", Permission.WRITE_ADS)
+async def show_edit(
+    request: Request,
+    caller: PageCaller,
+    kind: NodeKind,
+    number: str,
+    edit: Annotated[_Sent | None, Unsent] = None,
+) -> HTMLResponse:
+    """Show the form with the values of a refused edit, or else with the stored ones."""
+    context, words, place = context_of(request), translator_of(request), (kind, number_of(number))
 
     def work(tx: Tx) -> dict[str, Any]:
         node = load_node(tx, caller.business_id, place)

@@ -579,11 +579,7 @@ def changed_schedule(
 
 
 def check_frozen(fields: Mapping[str, tuple[object, object]]) -> None:
-    """Refuse changes of fields that are fixed after creation.
-
-    Args:
-        fields: by name, the sent value (None if omitted) and the current one.
-    """
+    """Refuse changes of fixed fields, each with the sent value (None if omitted) and the current one."""
     for name, (sent, existing_value) in fields.items():
         if sent is not None and sent != existing_value:
             raise Refused(

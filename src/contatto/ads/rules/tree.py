@@ -423,11 +423,7 @@ _DEPTH: Final = {NodeKind.AD: 0, NodeKind.AD_GROUP: 1, NodeKind.CAMPAIGN: 2}
 def read_places(values: Iterable[str]) -> tuple[Place, ...]:
     """Return the chosen rows, each once, lowest level first: changes of a parent may include its children.
 
-    Args:
-        values: level and number of each row, such as ``ad-groups-17``.
-
-    Raises:
-        Refused: INVALID, for no row, too many rows, or an invalid row.
+    A value is level and number of a row, such as ``ad-groups-17``. Raises INVALID, also for no row.
     """
     places: list[Place] = []
     for value in dict.fromkeys(values):

@@ -18,7 +18,7 @@ import msgspec
 from contatto.accounts.model import AdAccount
 from contatto.ads.model import AdGroup, BudgetMode, Campaign, FrequencyCap, Spent
 from contatto.ads.rules.settings import add_spent
-from contatto.ads.store import list_ad_group_ids, list_ad_groups_by_id, list_campaigns_with_budget
+from contatto.ads.store import list_ad_group_ids, load_nodes
 from contatto.audiences.actions import remove_fingerprints
 from contatto.delivery import store
 from contatto.delivery.engines.files import (
@@ -260,14 +260,11 @@ def _charge(
 ) -> list[Touch]:
     """Limit the price of each impression to the rest of the budgets and the balance that pay for it."""
     priced = [impression.touch for impression in impressions if impression.touch.cost_micros]
-    groups = list_ad_groups_by_id(tx, business_id, {touch.ad_group_id for touch in priced})
-    campaign_of = {group.id: group.campaign_id for group in groups}
-    campaigns = [
-        campaign
-        for campaign in list_campaigns_with_budget(tx, business_id, set(campaign_of.values()))
-        if has_budget(campaign)
-    ]
-    nodes: list[AdGroup | Campaign] = [*groups, *campaigns]
+    groups = load_nodes(tx, AdGroup, business_id, {touch.ad_group_id for touch in priced})
+    campaign_of = {group.id: group.campaign_id for group in groups.values()}
+    above = load_nodes(tx, Campaign, business_id, set(campaign_of.values()))
+    campaigns = [campaign for campaign in above.values() if has_budget(campaign)]
+    nodes: list[AdGroup | Campaign] = [*groups.values(), *campaigns]
     # by operator and ad account for balances; by node and day, or "" for a total, for budgets
     remaining: dict[tuple[str, str], int] = {
         (balance.operator_id, balance.ad_account_id): balance.chargeable_micros

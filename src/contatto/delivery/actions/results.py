@@ -9,14 +9,15 @@ from itertools import batched, chain
 from typing import Final, NamedTuple
 from uuid import UUID
 
+import msgspec
 import numpy as np
 
 from contatto.accounts.model import AdAccount
 from contatto.ads.model import AdGroup, BudgetMode, Campaign, NodeFilter, Page
 from contatto.ads.store import list_nodes, load_live_nodes
 from contatto.audiences.actions import list_lookalike_writes
-from contatto.audiences.model import Audience, AudienceKind, Lookalike
-from contatto.audiences.rules import conversion_of, lookalike_of, source_number
+from contatto.audiences.model import Audience, AudienceKind, Lookalike, LookalikeSpec
+from contatto.audiences.rules import conversion_of, source_number
 from contatto.audiences.store import find_audience, list_due_lookalikes
 from contatto.delivery import store
 from contatto.delivery.actions.ledger import load_added, read_lines, read_record
@@ -426,7 +427,7 @@ def find_lookalikes(tx: Tx, audiences: Sequence[Audience]) -> list[tuple[Audienc
                 scores_of[group.number] = rank_candidates(market, line, lambda _fault: None).scores
             for viewer, score in zip(viewers, scores_of[group.number], strict=True):
                 scores[viewer] += score / len(targeting)
-        spec = lookalike_of(audience)
+        spec = msgspec.json.decode(audience.spec, type=LookalikeSpec)
         viewer_filter = LookalikeFilter(spec)
         left_out = frozenset() if spec.include_source else list_sources(tx, audience)
         able = {

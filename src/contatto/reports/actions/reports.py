@@ -407,7 +407,7 @@ def queue_report(tx: Tx, ad_account: AdAccount, body: figures.ReportBody, file_n
 def render_report(tx: Tx, job: ExportJob) -> tuple[bytes, str]:
     """Read the report of a file; return its content and file type."""
     body = figures.ReportBody.model_validate_json(job.request)
-    account = accounts.find_ad_account(tx, BusinessId(job.business_id), job.ad_account_id)
+    account = accounts.find_ad_account(tx, BusinessId(job.business_id), id=job.ad_account_id)
     if account is None:
         raise Refused(errors.NO_ADVERTISER)
     try:
