@@ -11,6 +11,7 @@ from contatto.accounts.model import Role
 from contatto.ads import store
 from contatto.ads.actions.campaigns import AdGroupChanges, load_ad_account, update_ad_group
 from contatto.ads.model import Ad, AdGroup, Audit
+from contatto.audit import list_audit_entries
 from contatto.kit.db.tx import Tx
 from tests.ads.test_pages import add_audience, post
 from tests.ads.world import add_chain, add_world
@@ -75,6 +76,8 @@ def test_a_form_that_is_sent_as_it_was_opened_changes_nothing_but_the_time(house
         assert (answer.status_code, answer.headers.get("location")) == (303, f"/ads#{kind}-{number}")
         [after] = house.data("GET", f"/{name}/get/", **asked)["list"]
         assert before | {"modify_time": ""} == after | {"modify_time": ""}
+        [entry] = house.context.db.read_now(lambda tx: list_audit_entries(tx, house.business_id, (0, 1)))
+        assert f"={number}" in entry.object  # the audit log names the node
 
 
 def test_an_ad_group_changes_what_was_typed_and_keeps_what_is_frozen(house: House) -> None:

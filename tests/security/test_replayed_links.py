@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from contatto.ads.model import Ad
 from contatto.ads.rules.tree import chat_link
-from contatto.ads.store import find_any_ad
+from contatto.ads.store import find_node
 from contatto.measurement import store
 from contatto.measurement.model import Touch
 from contatto.measurement.rules import TRACKING_KEY
@@ -21,7 +22,8 @@ def touches(house: House) -> list[Touch]:
 
 def plain_link(house: House, ad: dict[str, str]) -> str:
     """The link that a member copies from the page of an ad."""
-    found = house.context.db.read_now(lambda tx: find_any_ad(tx, int(ad["ad_id"])))
+    number = int(ad["ad_id"])
+    found = house.context.db.read_now(lambda tx: find_node(tx, Ad, house.business_id, number=number))
     assert found is not None
     return chat_link("", found, house.context.vault.signer(TRACKING_KEY))
 

@@ -168,11 +168,6 @@ def list_accounts_of_ad_groups(tx: Tx, business_id: str, numbers: Collection[int
     return dict(map(tuple, tx.execute(query))) if numbers else {}
 
 
-def find_any_ad(tx: Tx, number: int) -> Ad | None:
-    """Return an ad of any business by the API's ``ad_id``; for the operator."""
-    return tx.find(Ad, sa.select(ads).where(ads.c.number == number))
-
-
 _BY_ID: Final[dict[type[Any], PreparedQuery[Any]]] = {
     kind: PreparedQuery(
         kind,

@@ -323,7 +323,12 @@ def begin_alert_push(tx: Tx, request: OutboundRequest, contact: str) -> Step:
     message = msgspec.json.decode(request.progress, type=PushMessage)
     browser = store.find_browser(tx, request.business_id, message.member_id, request.subject)
     member = find_member(tx, BusinessId(request.business_id), message.member_id)
-    if browser is None or member is None or not store.has_session(tx, member.user_id):
+    if browser is None or member is None:
+        return Done()
+    members, sessions = accounts.members.c, accounts.sessions.c
+    is_active = members.user_id == member.user_id, members.deactivated_at.is_(None)
+    own = sessions.member_id.in_(sa.select(members.id).where(*is_active))
+    if not tx.scalar(sa.select(sa.exists().where(own, sessions.expires_at > tx.now))):
         return Done()
     if not all(is_able(member, NEEDS[kind]) for kind in message.kinds):
         return Done()

@@ -4,7 +4,6 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from contatto.accounts.store import members, sessions
 from contatto.alerts.connectors.web_push import PushEndpoint
 from contatto.alerts.model import AlertChoices, AlertKind, AlertMedium, PushBrowser
 from contatto.kit.db.statements import Query
@@ -90,15 +89,6 @@ push_browsers = sa.Table(
     sa.PrimaryKeyConstraint("id", "member_id"),
     sa.Index("ix_push_browsers_member", "business_id", "member_id"),
 )
-
-
-def has_session(tx: Tx, user_id: str) -> bool:
-    """Report whether a person is signed in, in any of their businesses."""
-    memberships = sa.select(members.c.id).where(
-        members.c.user_id == user_id, members.c.deactivated_at.is_(None)
-    )
-    live = sa.exists().where(sessions.c.member_id.in_(memberships), sessions.c.expires_at > tx.now)
-    return bool(tx.scalar(sa.select(live)))
 
 
 def list_browsers(tx: Tx, business_id: str, member_id: str) -> list[PushBrowser]:

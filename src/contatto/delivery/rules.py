@@ -23,7 +23,7 @@ from contatto.ads.model import (
     Pacing,
     Spent,
 )
-from contatto.ads.rules.settings import age_group_of, known_countries, most_of_day, normal_country
+from contatto.ads.rules.settings import COUNTRY_OF, age_group_of, most_of_day, normal_country
 from contatto.audiences.model import Fingerprint, LookalikeSize, LookalikeSpec
 from contatto.kit.values import micros
 from contatto.learning.columns import DAY_S
@@ -750,7 +750,8 @@ class LookalikeFilter:
     """
 
     def __init__(self, spec: LookalikeSpec) -> None:
-        self._countries = known_countries(spec.location_ids) if spec.location_ids else None
+        ids = spec.location_ids  # unknown ones are ignored
+        self._countries = {COUNTRY_OF[id_] for id_ in ids if id_ in COUNTRY_OF} if ids else None
         self._system = spec.mobile_os if spec.mobile_os in _SYSTEMS else ""
 
     def takes(self, country: str, device: str) -> bool:

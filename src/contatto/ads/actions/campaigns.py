@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
+import sqlalchemy as sa
+
 from contatto.accounts import store as accounts
 from contatto.accounts.model import AdAccount, BusinessId
 from contatto.ads import store
@@ -629,7 +631,7 @@ def audit_ad(tx: Tx, number: int, audit: Audit, text: str = "") -> Ad:
     if audit is Audit.REJECTED and not 0 < len(reason) <= LONGEST_REASON:
         problem = N_("reason: enter what has to change, in 1 to %(most)s characters.")
         raise Refused(errors.INVALID, problem, most=LONGEST_REASON)
-    ad = store.find_any_ad(tx, number)
+    ad = tx.find(Ad, sa.select(store.ads).where(store.ads.c.number == number))
     if ad is None or ad.status is NodeStatus.DELETED:
         raise Refused(errors.NOT_FOUND, "Ad not found.")
     changed = replace(ad, audit=audit, audit_reason=reason, updated_at=tx.now)

@@ -271,7 +271,7 @@ def shown_form(tx: Tx, account: AdAccount, node: AdNode, lang: str) -> Any:
     )
 
 
-def save_form(tx: Tx, business_id: str, place: Place, edit: NodeEdit, *, needs_review: bool) -> None:
+def save_form(tx: Tx, business_id: str, place: Place, edit: NodeEdit, *, needs_review: bool) -> AdNode:
     """Change a node to what its form says; with ``needs_review`` new texts wait for the operator.
 
     The goal, the kind of budget and the windows of an ad group stay as they are.
@@ -294,13 +294,11 @@ def save_form(tx: Tx, business_id: str, place: Place, edit: NodeEdit, *, needs_r
         if "auto_message_id" in changed:
             values["auto_message_id"] = faults.read(lambda: choose_first_message(tx, account, form), None)
         new_ad = AdChanges(seen_at=edit.seen_at, **values)
-        faults.finish(lambda: update_ad(tx, account, before.number, new_ad, needs_review=needs_review))
-        return
+        return faults.finish(lambda: update_ad(tx, account, before.number, new_ad, needs_review=needs_review))
     values |= read_changed_money(account, before, edit, changed, faults)
     if isinstance(before, Campaign):
         new_campaign = CampaignChanges(seen_at=edit.seen_at, **values)
-        faults.finish(lambda: update_campaign(tx, account, before.number, new_campaign))
-        return
+        return faults.finish(lambda: update_campaign(tx, account, before.number, new_campaign))
     if "countries" in changed:
         values["countries"] = settings.normal_countries(form.countries)
     if "pacing" in changed:
@@ -316,7 +314,7 @@ def save_form(tx: Tx, business_id: str, place: Place, edit: NodeEdit, *, needs_r
         values |= {"frequency": cap.views if cap else 0, "frequency_schedule": cap.days if cap else None}
     targeting = {part: getattr(form, part) for part in Targeting.__dataclass_fields__ if part in changed}
     new_group = AdGroupChanges(targeting=targeting, seen_at=edit.seen_at, **values)
-    faults.finish(lambda: update_ad_group(tx, account, before.number, new_group))
+    return faults.finish(lambda: update_ad_group(tx, account, before.number, new_group))
 
 
 def read_changed_money(

@@ -169,7 +169,7 @@ _WORDS: Final = _PLACE_TABLE.split()
 
 LOCATION_IDS: Final = dict(zip(_WORDS[::2], _WORDS[1::2], strict=True))
 """Country code to location id."""
-_HOMES: Final = {location_id: country for country, location_id in LOCATION_IDS.items()} | {
+COUNTRY_OF: Final = {location_id: country for country, location_id in LOCATION_IDS.items()} | {
     place.location_id: place.country for place in CITIES
 }
 """The country of each location id, also of cities."""
@@ -181,19 +181,14 @@ def countries_of(location_ids: Iterable[str]) -> tuple[str, ...]:
     Raises INVALID, for an id that is not in the table.
     """
     ids = tuple(location_ids)
-    unknown = [location_id for location_id in ids if location_id not in _HOMES]
+    unknown = [location_id for location_id in ids if location_id not in COUNTRY_OF]
     if unknown:
         raise Refused(
             errors.INVALID,
             "location_ids: unknown id %(id)s. See /tool/region/ for valid ids.",
             id=unknown[0],
         )
-    return tuple(sorted({_HOMES[location_id] for location_id in ids}))
-
-
-def known_countries(location_ids: Iterable[str]) -> frozenset[str]:
-    """Return the countries of those location ids that are in the table."""
-    return frozenset(_HOMES[location_id] for location_id in location_ids if location_id in _HOMES)
+    return tuple(sorted({COUNTRY_OF[location_id] for location_id in ids}))
 
 
 def country_name(code: str) -> str:
