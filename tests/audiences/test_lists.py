@@ -9,7 +9,7 @@ import pytest
 from contatto.accounts.model import AdAccount
 from contatto.audiences import actions, store
 from contatto.audiences.api import LookalikeBody
-from contatto.audiences.model import Audience, AudienceKind, AudienceState, ListKind, LookalikeSize
+from contatto.audiences.model import Audience, AudienceKind, ListKind, LookalikeSize
 from contatto.audiences.rules import NO_VALUE, Customers, read_customers, source_number, source_text, state_of
 from contatto.kit import errors
 from contatto.kit.db.database import Database
@@ -93,7 +93,7 @@ def test_an_audience_of_a_list_has_its_members_and_keeps_no_value(
     audience = made(database, account)
     members = database.read_now(lambda tx: store.list_members(tx, account.business_id, audience.id))
     assert members == set(actions.blind_digests(database.vault, account.business_id, (MEI, ANN)))
-    assert (state_of(audience, 2), state_of(audience, 0)) == (AudienceState.READY, AudienceState.EMPTY)
+    assert (state_of(audience, 2)[0], state_of(audience, 0)[0]) == ("Ready", "Empty")
     assert source_text(audience) == "List of e-mail addresses"
 
 
@@ -104,6 +104,6 @@ def test_a_lookalike_is_what_the_api_makes(database: Database, account: AdAccoun
     sent = LookalikeBody(source_audience_id=source.number, audience_size="BROAD")
     assert json.loads(likes.spec) == json.loads(sent.model_dump_json())
     assert (likes.kind, source_number(likes)) == (AudienceKind.LOOKALIKE, source.number)
-    assert state_of(likes, 0) is AudienceState.SEARCHING
+    assert state_of(likes, 0)[0] == "Processing"
     with pytest.raises(Refused):
         database.write_now(lambda tx: actions.create_lookalike_of(tx, account, "Again", likes, new[3]))

@@ -45,20 +45,8 @@ from contatto.kit import errors
 from contatto.kit.db.tx import Tx, purging, row_of
 from contatto.kit.errors import Refused
 from contatto.kit.languages import SOURCE, Translator, translator_for
+from contatto.kit.outbound import model as outbound
 from contatto.kit.outbound.client import read_address
-from contatto.kit.outbound.model import (
-    Ask,
-    Done,
-    Failed,
-    HttpAnswer,
-    HttpRequest,
-    NewRequest,
-    OutboundRequest,
-    Outcome,
-    RequestState,
-    SendFailure,
-    Step,
-)
 from contatto.kit.outbound.queue import OutboundKind, queue_request
 from contatto.kit.outbox import emit
 from contatto.kit.vault import row_key
@@ -302,7 +290,7 @@ def push_due_alerts(tx: Tx) -> int:
             endpoint = store.find_browser(tx, business_id, member_id, browser.id)
             if endpoint is not None:
                 host = urlsplit(endpoint.endpoint).netloc.lower()[:300]
-                request = NewRequest(business_id, ALERT_PUSH, browser.id, host, progress=progress)
+                request = outbound.NewRequest(business_id, ALERT_PUSH, browser.id, host, progress=progress)
                 queue_request(tx, request, web_push.PLAN)
     return count
 
@@ -318,43 +306,47 @@ def alert_push_kind(mail_from: str, base_url: str) -> OutboundKind:
     )
 
 
-def begin_alert_push(tx: Tx, request: OutboundRequest, contact: str) -> Step:
+def begin_alert_push(tx: Tx, request: outbound.OutboundRequest, contact: str) -> outbound.Step:
     """Encrypt the message anew for each attempt; skip members without permission or session."""
     message = msgspec.json.decode(request.progress, type=PushMessage)
     browser = store.find_browser(tx, request.business_id, message.member_id, request.subject)
     member = find_member(tx, BusinessId(request.business_id), message.member_id)
     if browser is None or member is None:
-        return Done()
+        return outbound.Done()
     members, sessions = accounts.members.c, accounts.sessions.c
     is_active = members.user_id == member.user_id, members.deactivated_at.is_(None)
     own = sessions.member_id.in_(sa.select(members.id).where(*is_active))
     if not tx.scalar(sa.select(sa.exists().where(own, sessions.expires_at > tx.now))):
-        return Done()
+        return outbound.Done()
     if not all(is_able(member, NEEDS[kind]) for kind in message.kinds):
-        return Done()
+        return outbound.Done()
     content = {"title": message.title, "body": message.body, "path": message.path, "tag": message.tag}
     message_key = MessageKey(ec.generate_private_key(ec.SECP256R1()), os.urandom(16))
     body = web_push.seal_message(msgspec.json.encode(content), browser, message_key)
     headers = web_push.push_headers(
         browser.endpoint, web_push.vapid_key(tx.vault.derivation_key(web_push.VAPID_KEY)), contact, tx.now
     )
-    return Ask(HttpRequest("POST", browser.endpoint, headers, body), request.progress)
+    return outbound.Ask(outbound.HttpRequest("POST", browser.endpoint, headers, body), request.progress)
 
 
-def read_alert_push_answer(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> Step:
+def read_alert_push_answer(
+    tx: Tx, request: outbound.OutboundRequest, answer: outbound.HttpAnswer
+) -> outbound.Step:
     """Interpret a push service's answer; delete a browser that is gone or bound to another key."""
     if answer.status in web_push.EXPIRED_STATUSES or answer.status == web_push.NOT_OURS:
         _delete_browser(tx, request)
-        return Done()
+        return outbound.Done()
     return web_push.read_service_answer(answer)
 
 
-def settle_alert_push(tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:
+def settle_alert_push(
+    tx: Tx, request: outbound.OutboundRequest, outcome: outbound.Outcome, state: outbound.RequestState
+) -> None:
     """Delete a browser with a forbidden address."""
-    if isinstance(outcome, Failed) and outcome.reason == SendFailure.FORBIDDEN:
+    if isinstance(outcome, outbound.Failed) and outcome.reason == outbound.SendFailure.FORBIDDEN:
         _delete_browser(tx, request)
 
 
-def _delete_browser(tx: Tx, request: OutboundRequest) -> None:
+def _delete_browser(tx: Tx, request: outbound.OutboundRequest) -> None:
     message = msgspec.json.decode(request.progress, type=PushMessage)
     tx.delete(push_browsers, request.business_id, member_id=message.member_id, id=request.subject)

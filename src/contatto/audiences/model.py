@@ -64,15 +64,6 @@ class Lookalike:
     high: float | None = None
 
 
-class AudienceState(StrEnum):
-    """State of an audience, by its kind and whether it has members."""
-
-    READY = "ready"
-    EMPTY = "empty"
-    SEARCHING = "searching"
-    BY_RULE = "by_rule"
-
-
 class ChangeKind(StrEnum):
     """Change of the members of an audience; DROP deletes a set of members that nothing uses any more."""
 

@@ -16,7 +16,6 @@ import msgspec
 from contatto.audiences.model import (
     Audience,
     AudienceKind,
-    AudienceState,
     Fingerprint,
     ListKind,
     Lookalike,
@@ -164,15 +163,6 @@ def read_customers(text: str, kind: ListKind, country: str) -> Customers:
     return Customers(tuple(digests), tuple(faults))
 
 
-STATES: Final = {
-    AudienceState.READY: (N_("Ready"), "on", ""),
-    AudienceState.EMPTY: (N_("Empty"), "off", N_("The audience is empty, so ads reach no one.")),
-    AudienceState.SEARCHING: (
-        N_("Processing"), "review", N_("Ads reach no one until the audience is ready."),
-    ),
-    AudienceState.BY_RULE: (N_("Rule-based"), "on", ""),
-}  # fmt: skip
-"""Names of states, their badges and their reasons."""
 _SOURCES: Final = {
     "EMAIL_SHA256": N_("List of e-mail addresses"),
     "PHONE_SHA256": N_("List of phone numbers"),
@@ -181,13 +171,15 @@ _SOURCES: Final = {
 }
 
 
-def state_of(audience: Audience, size: int) -> AudienceState:
-    """Return the state of an audience with this number of members."""
+def state_of(audience: Audience, size: int) -> tuple[str, str, str]:
+    """Return the name of an audience's state, its badge, and why ads reach no one, if so; not translated."""
     if audience.kind is AudienceKind.RULE:
-        return AudienceState.BY_RULE
+        return N_("Rule-based"), "on", ""
     if size:
-        return AudienceState.READY
-    return AudienceState.SEARCHING if audience.kind is AudienceKind.LOOKALIKE else AudienceState.EMPTY
+        return N_("Ready"), "on", ""
+    if audience.kind is AudienceKind.LOOKALIKE:
+        return N_("Processing"), "review", N_("Ads reach no one until the audience is ready.")
+    return N_("Empty"), "off", N_("The audience is empty, so ads reach no one.")
 
 
 def source_text(audience: Audience) -> str:

@@ -14,21 +14,7 @@ import sqlalchemy as sa
 from contatto.accounts.actions import NewAdAccount, correct_ad_account
 from contatto.accounts.model import AdAccount, BusinessId
 from contatto.ads import store
-from contatto.ads.actions.campaigns import (
-    NUMBER_FILTERS,
-    AdChanges,
-    AdGroupChanges,
-    CampaignChanges,
-    change_status,
-    check_message,
-    find_channel,
-    load_ad_account,
-    load_facts,
-    publish_one_ad,
-    update_ad,
-    update_ad_group,
-    update_campaign,
-)
+from contatto.ads.actions import campaigns as actions
 from contatto.ads.model import (
     EVERY_STATUS,
     NODE_CLASSES,
@@ -82,8 +68,8 @@ def change_node_status(tx: Tx, business_id: str, place: Place, status: NodeStatu
 
     Raises NOT_FOUND, INVALID.
     """
-    account = load_ad_account(tx, business_id, load_node(tx, business_id, place).ad_account_id)
-    change_status(tx, account, place[0], [place[1]], status)
+    account = actions.load_ad_account(tx, business_id, load_node(tx, business_id, place).ad_account_id)
+    actions.change_status(tx, account, place[0], [place[1]], status)
 
 
 def edit_node(tx: Tx, business_id: str, place: Place, act: tree.Act, amount: str, typist: Typist) -> None:
@@ -96,17 +82,19 @@ def edit_node(tx: Tx, business_id: str, place: Place, act: tree.Act, amount: str
         change_node_status(tx, business_id, place, tree.STATUS_AFTER[act])
         return
     node, (kind, number) = load_node(tx, business_id, place), place
-    account = load_ad_account(tx, business_id, node.ad_account_id)
+    account = actions.load_ad_account(tx, business_id, node.ad_account_id)
     micros = tree.need_amount(act.value, amount, account.currency, typist.words.lang)
     before = None if isinstance(node, Ad) else node.budget_micros
     if act is tree.Act.BID and isinstance(node, AdGroup):
         before = node.bid_micros
     if act is tree.Act.BID:
-        update_ad_group(tx, account, number, AdGroupChanges(bid_type=BidType.CUSTOM, bid_micros=micros))
+        actions.update_ad_group(
+            tx, account, number, actions.AdGroupChanges(bid_type=BidType.CUSTOM, bid_micros=micros)
+        )
     elif kind is NodeKind.AD_GROUP:
-        update_ad_group(tx, account, number, AdGroupChanges(budget_micros=micros))
+        actions.update_ad_group(tx, account, number, actions.AdGroupChanges(budget_micros=micros))
     else:
-        update_campaign(tx, account, number, CampaignChanges(budget_micros=micros))
+        actions.update_campaign(tx, account, number, actions.CampaignChanges(budget_micros=micros))
     check_leap(act.value, before, micros, account.currency, typist)  # once all else is right
 
 
@@ -123,7 +111,7 @@ def copy_node(
     item = load_node(tx, business_id, place)
     name = named(item.name)[: settings.LONGEST_NAME].strip()
     first: dict[str, Any] = {"name": name, "status": NodeStatus.PAUSED}
-    numbers: dict[str, Any] = {NUMBER_FILTERS[type(item)]: frozenset({item.number})}
+    numbers: dict[str, Any] = {actions.NUMBER_FILTERS[type(item)]: frozenset({item.number})}
     scope = (business_id, item.ad_account_id, NodeFilter(**numbers))
     # Copies, or the parents of the copy, by the id of the original; the oldest first, to keep the order.
     groups, ads = dict[str, AdGroup](), dict[str, Ad]()
@@ -146,7 +134,7 @@ def copy_node(
         if needs_review:  # an ad that was rejected is no better as a copy
             changes |= {"audit": Audit.AUDITING, "audit_reason": ""}
         ads[ad.id] = _save_copy(tx, ad, **changes)
-        publish_one_ad(tx, ads[ad.id], group, campaign, homes)
+        actions.publish_one_ad(tx, ads[ad.id], group, campaign, homes)
     return ads.get(item.id) or groups.get(item.id) or campaign
 
 
@@ -159,9 +147,9 @@ def _save_copy[T: AdNode](tx: Tx, node: T, **changes: Any) -> T:
 
 def _check_goal(tx: Tx, group: AdGroup, channel_account_id: str) -> tuple[AdAccount, ChannelAccount]:
     """Refuse a goal that could not be chosen anew; give the ad account and the channel account."""
-    account = load_ad_account(tx, group.business_id, group.ad_account_id)
-    channel = find_channel(tx, group.business_id, channel_account_id)
-    settings.check_goal(group.goal, load_facts(tx, account, channel, group.countries))
+    account = actions.load_ad_account(tx, group.business_id, group.ad_account_id)
+    channel = actions.find_channel(tx, group.business_id, channel_account_id)
+    settings.check_goal(group.goal, actions.load_facts(tx, account, channel, group.countries))
     return account, channel
 
 
@@ -279,7 +267,7 @@ def save_form(tx: Tx, business_id: str, place: Place, edit: NodeEdit, *, needs_r
     Raises NOT_FOUND, INVALID, NOT_ELIGIBLE, CAPTURE_OFF, CONFLICT.
     """
     before = load_node(tx, business_id, place)
-    account = load_ad_account(tx, business_id, before.ad_account_id)
+    account = actions.load_ad_account(tx, business_id, before.ad_account_id)
     form, faults, lang = edit.form, Faults(), edit.typist.words.lang
     changed = set()
     for field_name, shown in asdict(shown_form(tx, account, before, lang)).items():
@@ -293,12 +281,14 @@ def save_form(tx: Tx, business_id: str, place: Place, edit: NodeEdit, *, needs_r
             values["text"] = form.body
         if "auto_message_id" in changed:
             values["auto_message_id"] = faults.read(lambda: choose_first_message(tx, account, form), None)
-        new_ad = AdChanges(seen_at=edit.seen_at, **values)
-        return faults.finish(lambda: update_ad(tx, account, before.number, new_ad, needs_review=needs_review))
+        new_ad = actions.AdChanges(seen_at=edit.seen_at, **values)
+        return faults.finish(
+            lambda: actions.update_ad(tx, account, before.number, new_ad, needs_review=needs_review)
+        )
     values |= read_changed_money(account, before, edit, changed, faults)
     if isinstance(before, Campaign):
-        new_campaign = CampaignChanges(seen_at=edit.seen_at, **values)
-        return faults.finish(lambda: update_campaign(tx, account, before.number, new_campaign))
+        new_campaign = actions.CampaignChanges(seen_at=edit.seen_at, **values)
+        return faults.finish(lambda: actions.update_campaign(tx, account, before.number, new_campaign))
     if "countries" in changed:
         values["countries"] = settings.normal_countries(form.countries)
     if "pacing" in changed:
@@ -313,8 +303,8 @@ def save_form(tx: Tx, business_id: str, place: Place, edit: NodeEdit, *, needs_r
         cap = faults.read(lambda: settings.cap_of(*tree.read_frequency(form, lang)), before.cap)
         values |= {"frequency": cap.views if cap else 0, "frequency_schedule": cap.days if cap else None}
     targeting = {part: getattr(form, part) for part in Targeting.__dataclass_fields__ if part in changed}
-    new_group = AdGroupChanges(targeting=targeting, seen_at=edit.seen_at, **values)
-    return faults.finish(lambda: update_ad_group(tx, account, before.number, new_group))
+    new_group = actions.AdGroupChanges(targeting=targeting, seen_at=edit.seen_at, **values)
+    return faults.finish(lambda: actions.update_ad_group(tx, account, before.number, new_group))
 
 
 def read_changed_money(
@@ -351,7 +341,7 @@ def correct_advertiser(tx: Tx, business_id: BusinessId, ad_account_id: str, new:
 
     Raises NO_ADVERTISER; INVALID; CONFLICT, when it is too late for the currency or the zone.
     """
-    account = load_ad_account(tx, business_id, ad_account_id)
+    account = actions.load_ad_account(tx, business_id, ad_account_id)
     is_recounted = (new.currency.strip().upper(), new.timezone) != (account.currency, account.timezone)
     if is_recounted and is_counted(tx, account):
         raise Refused(
@@ -396,8 +386,8 @@ def load_outline(tx: Tx, account: AdAccount) -> list[tree.Node]:
     for group in groups:
         key = (group.channel_account_id, group.countries)
         if key not in facts_by_country:
-            channel = find_channel(tx, account.business_id, group.channel_account_id)
-            facts_by_country[key] = load_facts(tx, account, channel, group.countries)
+            channel = actions.find_channel(tx, account.business_id, group.channel_account_id)
+            facts_by_country[key] = actions.load_facts(tx, account, channel, group.countries)
         if group.campaign_id in campaigns:
             spends = (spent.get(group.id, Spent()), of_campaign.get(group.campaign_id, Spent()))
             campaign = campaigns[group.campaign_id]
@@ -467,7 +457,7 @@ def choose_first_message(tx: Tx, account: AdAccount, form: tree.AdForm) -> str:
                 field = form_field if field.startswith(part) else field
             raise Refused(refused.code, refused.text, **refused.values | {"field": field}) from refused
         return str(welcome_message.number)
-    check_message(tx, account, chosen)
+    actions.check_message(tx, account, chosen)
     return chosen
 
 

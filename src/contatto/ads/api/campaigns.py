@@ -10,22 +10,7 @@ from starlette.requests import Request
 from contatto.accounts.auth import api_routes, load_advertiser
 from contatto.accounts.model import AdAccount, Caller, Permission
 from contatto.ads import store
-from contatto.ads.actions.campaigns import (
-    AdChanges,
-    AdGroupChanges,
-    CampaignChanges,
-    NewAd,
-    NewAdGroup,
-    NewCampaign,
-    change_status,
-    create_ad,
-    create_ad_group,
-    create_campaign,
-    find_own,
-    update_ad,
-    update_ad_group,
-    update_campaign,
-)
+from contatto.ads.actions import campaigns as actions
 from contatto.ads.model import (
     DIRECT_MESSAGE,
     Ad,
@@ -523,27 +508,27 @@ class MovedCampaigns(Answer, frozen=True):
 def create_one_campaign(tx: Tx, caller: Caller, body: CreateCampaign) -> CampaignInfo:
     """Make a campaign."""
     account = load_advertiser(tx, caller, body.advertiser_id)
-    new = NewCampaign(
+    new = actions.NewCampaign(
         account.id,
         body.campaign_name,
         body.budget_mode,
         body.budget,
         settings.OPERATIONS[body.operation_status],
     )
-    return show_campaign(create_campaign(tx, caller.business_id, new), account)
+    return show_campaign(actions.create_campaign(tx, caller.business_id, new), account)
 
 
 @campaign_router.transact("/update/", Permission.WRITE_ADS)
 def update_one_campaign(tx: Tx, caller: Caller, body: UpdateCampaign) -> CampaignInfo:
     """Change the name or the budget of a campaign; omitted fields keep their values."""
     account = load_advertiser(tx, caller, body.advertiser_id)
-    before = find_own(tx, Campaign, account, body.campaign_id)
+    before = actions.find_own(tx, Campaign, account, body.campaign_id)
     settings.check_frozen({
         "budget_mode": (body.budget_mode, before.budget_mode),
         "objective_type": (body.objective_type, OBJECTIVE),
     })  # fmt: skip
-    changes = CampaignChanges(body.campaign_name, body.budget)
-    return show_campaign(update_campaign(tx, account, before.number, changes), account)
+    changes = actions.CampaignChanges(body.campaign_name, body.budget)
+    return show_campaign(actions.update_campaign(tx, account, before.number, changes), account)
 
 
 @campaign_router.transact("/get/", Permission.READ_ADS)
@@ -567,7 +552,7 @@ def update_statuses(
 ) -> list[str]:
     """Change the status of all nodes that a request names, or of none of them; return their ids."""
     account = load_advertiser(tx, caller, body.advertiser_id)
-    change_status(tx, account, kind, numbers, settings.OPERATIONS[body.operation_status])
+    actions.change_status(tx, account, kind, numbers, settings.OPERATIONS[body.operation_status])
     return [str(number) for number in numbers]
 
 
@@ -587,12 +572,12 @@ def create_one_ad_group(tx: Tx, caller: Caller, body: CreateAdGroup) -> AdGroupI
     off (the message names the endpoint that turns it on).
     """
     account = load_advertiser(tx, caller, body.advertiser_id)
-    campaign = find_own(tx, Campaign, account, body.campaign_id)
-    ad_group = create_ad_group(tx, caller.business_id, new_ad_group(body, campaign.id))
+    campaign = actions.find_own(tx, Campaign, account, body.campaign_id)
+    ad_group = actions.create_ad_group(tx, caller.business_id, new_ad_group(body, campaign.id))
     return show_ad_group(ad_group, campaign, account)
 
 
-def new_ad_group(body: CreateAdGroup, campaign_id: str) -> NewAdGroup:
+def new_ad_group(body: CreateAdGroup, campaign_id: str) -> actions.NewAdGroup:
     goal = settings.goal_of(body.optimization_goal, body.promotion_type)
     if body.billing_event is not None:
         settings.check_allowed("billing_event", body.billing_event, BillingEvent.OCPM)
@@ -608,7 +593,7 @@ def new_ad_group(body: CreateAdGroup, campaign_id: str) -> NewAdGroup:
     ends_at = body.schedule_end_time if body.schedule_type is ScheduleType.START_END else None
     if ends_at is None and body.schedule_type is ScheduleType.START_END:
         raise Refused(errors.INVALID, "schedule_end_time: required with SCHEDULE_START_END.")
-    return NewAdGroup(
+    return actions.NewAdGroup(
         campaign_id=campaign_id,
         name=body.adgroup_name,
         goal=goal,
@@ -642,7 +627,7 @@ def update_one_ad_group(tx: Tx, caller: Caller, body: UpdateAdGroup) -> AdGroupI
     refused. The start can change until it has passed.
     """
     account = load_advertiser(tx, caller, body.advertiser_id)
-    before = find_own(tx, AdGroup, account, body.adgroup_id)
+    before = actions.find_own(tx, AdGroup, account, body.adgroup_id)
     goal = settings.GOAL_ALIASES.get(body.optimization_goal or "", body.optimization_goal)
     settings.check_frozen({
         "optimization_goal": (goal, settings.OPTIMIZATION_GOALS[before.goal]),
@@ -654,7 +639,7 @@ def update_one_ad_group(tx: Tx, caller: Caller, body: UpdateAdGroup) -> AdGroupI
         "engaged_view_attribution_window": (body.engaged_view_attribution_window, before.engaged_window),
         "attribution_event_count": (body.attribution_event_count, before.event_count),
     })  # fmt: skip
-    changes = AdGroupChanges(
+    changes = actions.AdGroupChanges(
         name=body.adgroup_name,
         countries=None if body.location_ids is None else settings.countries_of(body.location_ids),
         budget_micros=body.budget,
@@ -669,7 +654,7 @@ def update_one_ad_group(tx: Tx, caller: Caller, body: UpdateAdGroup) -> AdGroupI
         frequency=body.frequency,
         frequency_schedule=body.frequency_schedule,
     )
-    return show_ad_groups(tx, account, [update_ad_group(tx, account, before.number, changes)])[0]
+    return show_ad_groups(tx, account, [actions.update_ad_group(tx, account, before.number, changes)])[0]
 
 
 @ad_group_router.transact("/get/", Permission.READ_ADS)
@@ -715,13 +700,13 @@ def create_some_ads(tx: Tx, caller: Caller, body: CreateAds, request: Request) -
     """Make the ads of an ad group: all creatives, or none of them."""
     needs_review = context_of(request).settings.needs_ad_review
     account = load_advertiser(tx, caller, body.advertiser_id)
-    ad_group = find_own(tx, AdGroup, account, body.adgroup_id)
+    ad_group = actions.find_own(tx, AdGroup, account, body.adgroup_id)
     ads = []
     for creative in body.creatives:
         settings.check_auto_message(creative.auto_message_id or "")
         status = settings.OPERATIONS[creative.operation_status]
-        new = NewAd(ad_group_id=ad_group.id, status=status, **creative.values())
-        ads.append(create_ad(tx, caller.business_id, new, needs_review=needs_review))
+        new = actions.NewAd(ad_group_id=ad_group.id, status=status, **creative.values())
+        ads.append(actions.create_ad(tx, caller.business_id, new, needs_review=needs_review))
     return _saved_ads(show_ads(tx, account, ads))
 
 
@@ -734,13 +719,13 @@ def update_some_ads(tx: Tx, caller: Caller, body: UpdateAds, request: Request) -
     """Change ads of one ad group, all of them or none; omitted fields keep their values."""
     needs_review = context_of(request).settings.needs_ad_review
     account = load_advertiser(tx, caller, body.advertiser_id)
-    group = find_own(tx, AdGroup, account, body.adgroup_id)
+    group = actions.find_own(tx, AdGroup, account, body.adgroup_id)
     changed = []
     for creative in body.creatives:
-        if find_own(tx, Ad, account, creative.ad_id).ad_group_id != group.id:
+        if actions.find_own(tx, Ad, account, creative.ad_id).ad_group_id != group.id:
             raise Refused(errors.NOT_FOUND, "ad_id: it is not of this ad group.")
-        changes = AdChanges(**creative.values())
-        changed.append(update_ad(tx, account, creative.ad_id, changes, needs_review=needs_review))
+        changes = actions.AdChanges(**creative.values())
+        changed.append(actions.update_ad(tx, account, creative.ad_id, changes, needs_review=needs_review))
     return _saved_ads(show_ads(tx, account, changed))
 
 

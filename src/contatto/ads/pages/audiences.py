@@ -79,7 +79,7 @@ async def show_audiences(request: Request, caller: PageCaller) -> HTMLResponse:
             for audience in audiences:
                 uses, result = uses_by_number[audience.number], results.get(audience.id)
                 size = sizes.get(audience.id, 0)
-                state, state_kind, why = rules.STATES[rules.state_of(audience, size)]
+                state, state_kind, why = rules.state_of(audience, size)
                 row = {
                     "number": str(audience.number),
                     "name": audience.name,

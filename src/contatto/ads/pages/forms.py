@@ -14,18 +14,7 @@ from contatto.accounts import store as accounts
 from contatto.accounts.auth import FormCaller, PageCaller, Unsent, load_advertiser, page_routes
 from contatto.accounts.model import AdAccount, Caller, Permission
 from contatto.ads import store
-from contatto.ads.actions.campaigns import (
-    NewAd,
-    NewAdGroup,
-    NewCampaign,
-    check_form,
-    create_ad,
-    create_ad_group,
-    create_campaign,
-    find_channel,
-    load_ad_account,
-    load_facts,
-)
+from contatto.ads.actions import campaigns as actions
 from contatto.ads.actions.edits import Owner, check_place, choose_first_message, form_of, keep_draft
 from contatto.ads.model import Ad, AdGroup, BudgetMode, Campaign, Money, NodeKind, Pacing, Place, targeting_of
 from contatto.ads.rules import settings, tree
@@ -233,7 +222,7 @@ def eligibility_of(tx: Tx, account: AdAccount, form: tree.AdGroupForm) -> dict[s
     channel = channels.find_account(tx, account.business_id, form.channel_account_id)
     if channel is None or not form.countries:
         return None
-    facts = load_facts(tx, account, channel, settings.normal_countries(form.countries))
+    facts = actions.load_facts(tx, account, channel, settings.normal_countries(form.countries))
     checks = settings.eligibility(Goal.LEAD, facts)
     return {
         "allowed": all(result.passed for result in checks),
@@ -335,7 +324,7 @@ async def post_ad_group(request: Request, caller: FormCaller, number: str) -> Re
     def work(tx: Tx) -> AdGroup:
         campaign, account = _load_campaign(tx, caller, number)
         if turn_on:
-            channel = find_channel(tx, caller.business_id, form.channel_account_id)
+            channel = actions.find_channel(tx, caller.business_id, form.channel_account_id)
             switch = capture.turn_on_capture(
                 tx, caller.business_id, channel.id, CompanyData(**company), needs_review=needs_review
             )
@@ -343,7 +332,7 @@ async def post_ad_group(request: Request, caller: FormCaller, number: str) -> Re
                 raise Refused(errors.CAPTURE_IN_REVIEW)
         faults = Faults()
         # An unreadable field is among the faults and gets its default value.
-        defaults = NewAdGroup(campaign.id, form.name, Goal.CONVERSATION, ())
+        defaults = actions.NewAdGroup(campaign.id, form.name, Goal.CONVERSATION, ())
         least_micros = settings.least_budget_micros(account.currency)
         default_money = Money(defaults.budget_mode, least_micros, defaults.bid_type, None)
         money = faults.read(lambda: tree.read_money(form, account.currency, words.lang), default_money)
@@ -373,7 +362,7 @@ async def post_ad_group(request: Request, caller: FormCaller, number: str) -> Re
             frequency=frequency,
             frequency_schedule=schedule,
         )
-        ad_group = faults.finish(lambda: create_ad_group(tx, account.business_id, new))
+        ad_group = faults.finish(lambda: actions.create_ad_group(tx, account.business_id, new))
         store.delete_draft(tx, *owner_of(caller), (NodeKind.AD_GROUP, campaign.number))
         return ad_group
 
@@ -388,7 +377,7 @@ async def post_ad_group(request: Request, caller: FormCaller, number: str) -> Re
                 lambda tx: capture.save_company_data(
                     tx,
                     caller.business_id,
-                    find_channel(tx, caller.business_id, form.channel_account_id).id,
+                    actions.find_channel(tx, caller.business_id, form.channel_account_id).id,
                     CompanyData(**company),
                     needs_review=needs_review,
                 )
@@ -407,7 +396,7 @@ async def post_ad_group(request: Request, caller: FormCaller, number: str) -> Re
 
 def _load_campaign(tx: Tx, caller: Caller, number: str) -> tuple[Campaign, AdAccount]:
     campaign = check_found(store.find_node(tx, Campaign, caller.business_id, number=number_of(number)))
-    return campaign, load_ad_account(tx, caller.business_id, campaign.ad_account_id)
+    return campaign, actions.load_ad_account(tx, caller.business_id, campaign.ad_account_id)
 
 
 @router.get("/ads/campaigns/{number}/ad-groups/new", Permission.WRITE_ADS)
@@ -463,7 +452,7 @@ async def post_campaign(
     def work(tx: Tx) -> Campaign:
         account = load_advertiser(tx, caller, number_of(advertiser_id))
         store.delete_draft(tx, *owner_of(caller), NEW_CAMPAIGN)
-        return create_campaign(tx, caller.business_id, NewCampaign(account.id, name))
+        return actions.create_campaign(tx, caller.business_id, actions.NewCampaign(account.id, name))
 
     try:
         campaign = await context_of(request).db.write(work)
@@ -513,11 +502,13 @@ async def post_ad(request: Request, caller: FormCaller, number: str) -> Response
         group = check_found(store.find_node(tx, AdGroup, caller.business_id, number=number_of(number)))
         faults = Faults()
         headline = faults.read(lambda: tree.need_headline(typed), "")
-        faults.read(lambda: check_form(tx, caller.business_id, typed.page_id), None)
-        account = load_ad_account(tx, caller.business_id, group.ad_account_id)
+        faults.read(lambda: actions.check_form(tx, caller.business_id, typed.page_id), None)
+        account = actions.load_ad_account(tx, caller.business_id, group.ad_account_id)
         first = faults.read(lambda: choose_first_message(tx, account, typed), "")
-        new = NewAd(group.id, typed.name, typed.body, headline, page_id=typed.page_id, auto_message_id=first)
-        ad = faults.finish(lambda: create_ad(tx, caller.business_id, new, needs_review=needs_review))
+        new = actions.NewAd(
+            group.id, typed.name, typed.body, headline, page_id=typed.page_id, auto_message_id=first
+        )
+        ad = faults.finish(lambda: actions.create_ad(tx, caller.business_id, new, needs_review=needs_review))
         store.delete_draft(tx, *owner_of(caller), (NodeKind.AD, group.number))
         return ad
 
@@ -543,7 +534,7 @@ async def show_ad_form(
 
     def work(tx: Tx) -> dict[str, Any]:
         group = check_found(store.find_node(tx, AdGroup, caller.business_id, number=number_of(number)))
-        channel = find_channel(tx, caller.business_id, group.channel_account_id)
+        channel = actions.find_channel(tx, caller.business_id, group.channel_account_id)
         form, draft = open_form(tx, request, caller, (NodeKind.AD, group.number), tree.AdForm(), typed)
         return ad_form_values(tx, group, channel) | {"edited": None, "form": asdict(form), "draft": draft}
 
