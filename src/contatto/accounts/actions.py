@@ -1,7 +1,7 @@
 """Actions on businesses, members and their roles, sessions, tokens, and ad accounts."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Final
 
@@ -247,7 +247,7 @@ def add_ad_account(tx: Tx, business_id: BusinessId, new: NewAdAccount) -> AdAcco
     """Add an ad account. Raises INVALID, when a value is malformed or the name is taken."""
     tx.hold_key("ad accounts", business_id)
     accounts = store.list_ad_accounts(tx, business_id)
-    checked = rules.checked_ad_account(*astuple(new), [account.name for account in accounts])
+    checked = rules.checked_ad_account(**asdict(new), other_names=[row.name for row in accounts])
     if len(accounts) >= rules.MOST_AD_ACCOUNTS:
         raise Refused(errors.INVALID, "name: this business has reached its limit of ad accounts.")
     account = AdAccount(AdAccountId(new_id()), business_id, new_number(), **checked, created_at=tx.now)
@@ -260,7 +260,7 @@ def correct_ad_account(tx: Tx, account: AdAccount, new: NewAdAccount) -> None:
     tx.hold_key("ad accounts", account.business_id)
     accounts = store.list_ad_accounts(tx, account.business_id)
     other_names = [row.name for row in accounts if row.id != account.id]
-    checked = rules.checked_ad_account(*astuple(new), other_names, account)
+    checked = rules.checked_ad_account(**asdict(new), other_names=other_names, before=account)
     tx.change(store.ad_accounts, account.business_id, account.id, **checked)
 
 
