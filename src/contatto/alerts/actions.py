@@ -44,6 +44,7 @@ from contatto.integrations.model import Alarm
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx, purging, row_of
 from contatto.kit.errors import Refused
+from contatto.kit.i18n import N_
 from contatto.kit.languages import SOURCE, Translator, translator_for
 from contatto.kit.outbound import model as outbound
 from contatto.kit.outbound.client import read_address
@@ -253,11 +254,8 @@ def register_browser(
     browsers = store.list_browsers(tx, caller.business_id, caller.subject_id)
     browser_id = tx.vault.named_id("push browser", browser.endpoint)
     if len(browsers) >= MOST_BROWSERS and browser_id not in {known_browser.id for known_browser in browsers}:
-        raise Refused(
-            errors.INVALID,
-            "endpoint: Alerts already go to %(most)s browsers. Remove one first.",
-            most=MOST_BROWSERS,
-        )
+        says = N_("endpoint: Alerts already go to %(most)s browsers. Remove one first.")
+        raise Refused(errors.INVALID, says, most=MOST_BROWSERS)
     is_foreign = push_browsers.c.id == browser_id, push_browsers.c.user_id != caller.user_id
     tx.execute(push_browsers.delete().where(*is_foreign))  # in all businesses
     row = (browser_id, caller.business_id, caller.subject_id, caller.user_id)

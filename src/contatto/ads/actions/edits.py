@@ -501,10 +501,7 @@ def delete_unused_audiences(tx: Tx, account: AdAccount, numbers: Sequence[int]) 
         used = uses[number]
         staying = [lookalike for lookalike in used.lookalikes if lookalike.number not in deleted_numbers]
         if used.included or used.excluded or staying:
-            raise Refused(
-                errors.IN_USE,
-                "The audience %(number)s is still in use.",
-                number=str(number),
-            )
+            says = N_("The audience %(number)s is still in use.")
+            raise Refused(errors.IN_USE, says, number=str(number))
     audiences.delete_audiences(tx, account, sorted(deleted_numbers))
     return ids
