@@ -412,9 +412,6 @@ def create_welcome_message(
     """Make a welcome message of questions with their answers; it may be used at once. Raises INVALID."""
     content = content.strip()
     pairs = [(question.strip(), answer.strip()) for question, answer in questions]
-    if not 1 <= len(pairs) <= settings.MOST_QUESTIONS:
-        says, field = N_("%(field)s: enter 1 to %(most)s questions."), "welcome_message.suggested_questions"
-        raise Refused(errors.INVALID, says, field=field, most=settings.MOST_QUESTIONS)
     texts = [("content", content, settings.LONGEST_CONTENT)]
     for number, (question, answer) in enumerate(pairs):
         texts.append((f"suggested_questions.{number}.question", question, settings.LONGEST_QUESTION))
@@ -423,6 +420,9 @@ def create_welcome_message(
         if not 0 < len(text) <= most:
             says = N_("%(field)s: use 1 to %(most)s characters.")
             raise Refused(errors.INVALID, says, field=f"welcome_message.{place}", most=most)
+    if not 1 <= len(pairs) <= settings.MOST_QUESTIONS:
+        says, field = N_("%(field)s: enter 1 to %(most)s questions."), "welcome_message.suggested_questions"
+        raise Refused(errors.INVALID, says, field=field, most=settings.MOST_QUESTIONS)
     message = WelcomeMessage(
         id=new_id(),
         business_id=account.business_id,
