@@ -90,39 +90,39 @@ _EXCERPT_MARGIN: Final = 90
 """Characters of an excerpt on either side of the match."""
 _MARKUP: Final = re.compile(r"[#*`_|>\[\]]|\([^)\s]*\.(?:md|png)[^)\s]*\)|<!--.*?-->")
 
-_STEPS: Final[Mapping[Step, tuple[str, str, str]]] = {
-    Step.CHANNEL: (
-        N_("Connect a channel"),
-        N_("The account that people write to. The web chat only needs a name."),
-        "/settings/channels",
-    ),
-    Step.CAPTURE: (
-        N_("Turn on lead capture"),
-        N_("Contact details in a chat become leads. You need a privacy policy."),
-        "/settings/capture",
-    ),
-    Step.FORM: (
-        N_("Publish your first form"),
-        N_("Questions and consents inside the chat. This step is optional."),
-        "/forms",
-    ),
-    Step.AD: (
-        N_("Create your first ad"),
-        N_("A campaign, an ad group with a goal and a budget, and the ad that opens the chat."),
-        "/ads/campaigns/new",
-    ),
-    Step.COLLEAGUE: (
-        N_("Invite a colleague"),
-        N_("By e-mail or by link, with the role they need."),
-        "/settings/members",
-    ),
-    Step.LEAD: (
-        N_("See the first lead"),
-        N_("Open the preview of your ad, write a phone number into the chat, and find the lead."),
-        "/leads",
-    ),
+STEPS: Final[Mapping[Step, dict[str, str]]] = {
+    Step.CHANNEL: {
+        "title": N_("Connect a channel"),
+        "says": N_("The account that people write to. The web chat only needs a name."),
+        "page": "/settings/channels",
+    },
+    Step.CAPTURE: {
+        "title": N_("Turn on lead capture"),
+        "says": N_("Contact details in a chat become leads. You need a privacy policy."),
+        "page": "/settings/capture",
+    },
+    Step.FORM: {
+        "title": N_("Publish your first form"),
+        "says": N_("Questions and consents inside the chat. This step is optional."),
+        "page": "/forms",
+    },
+    Step.AD: {
+        "title": N_("Create your first ad"),
+        "says": N_("A campaign, an ad group with a goal and a budget, and the ad that opens the chat."),
+        "page": "/ads/campaigns/new",
+    },
+    Step.COLLEAGUE: {
+        "title": N_("Invite a colleague"),
+        "says": N_("By e-mail or by link, with the role they need."),
+        "page": "/settings/members",
+    },
+    Step.LEAD: {
+        "title": N_("See the first lead"),
+        "says": N_("Open the preview of your ad, write a phone number into the chat, and find the lead."),
+        "page": "/leads",
+    },
 }
-
+"""Texts of the steps, to be translated, and the pages to do them on."""
 
 _MARKUP_OF: Final[Mapping[str, Callable[..., str]]] = {
     "image": lambda *_: "",
@@ -133,12 +133,6 @@ _MARKUP_OF: Final[Mapping[str, Callable[..., str]]] = {
     "table_close": lambda *_: "</table></div>\n",
 }
 """HTML of a document's parts: no pictures, and scrollable, focusable frames around tables and listings."""
-
-
-def show_step(step: Step) -> dict[str, str]:
-    """Return a step for a page: its texts, to be translated, and the page to do it on."""
-    title, text, page = _STEPS[step]
-    return {"key": step.value, "title": title, "says": text, "page": page}
 
 
 def page_of_screen(path: str, places: Collection[str]) -> str:

@@ -7,7 +7,7 @@ from starlette.responses import HTMLResponse
 
 from contatto.accounts.auth import PageCaller, page_routes
 from contatto.accounts.model import Permission
-from contatto.guide.rules import Step, show_step
+from contatto.guide.rules import STEPS, Step
 from contatto.home.actions import load_home
 from contatto.kit.db.database import CachedCounts
 from contatto.ui.requests import context_of, part_of
@@ -42,7 +42,7 @@ async def show_home(request: Request, caller: PageCaller) -> HTMLResponse:
             }
             for day, counts in days
         ],
-        "step": show_step(step) if step else None,
+        "step": STEPS[step] if step else None,
         "steps_done": len(figures.done_steps),
         "steps": len(Step),
     }

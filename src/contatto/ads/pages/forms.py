@@ -297,7 +297,7 @@ async def post_draft_away(
         store.delete_draft(tx, *owner_of(caller), place)
 
     await context_of(request).db.write(work)
-    return RedirectResponse("/ads" if back == "list" else tree.new_form_path(*place), 303)
+    return RedirectResponse("/ads" if back == "list" else tree.NEW_FORM_PATHS[kind].format(place[1]), 303)
 
 
 @router.get("/ads/campaigns/{number}/eligibility", Permission.READ_ADS)

@@ -176,14 +176,12 @@ def chat_link(base_url: str, ad: Ad, signer: Signer) -> str:
     return f"{base_url}/t/c/{sign_ticket(TrackingTicket(TicketKind.CHAT, ad.business_id, ad.id), signer)}"
 
 
-def new_form_path(kind: NodeKind, parent: int) -> str:
-    """Return the address of the form of a new node below ``parent``."""
-    return {
-        NodeKind.CAMPAIGN: "/ads/campaigns/new",
-        NodeKind.AD_GROUP: f"/ads/campaigns/{parent}/ad-groups/new",
-        NodeKind.AD: f"/ads/ad-groups/{parent}/ads/new",
-    }[kind]
-
+NEW_FORM_PATHS: Final = {
+    NodeKind.CAMPAIGN: "/ads/campaigns/new",
+    NodeKind.AD_GROUP: "/ads/campaigns/{}/ad-groups/new",
+    NodeKind.AD: "/ads/ad-groups/{}/ads/new",
+}
+"""Addresses of the forms of new nodes, with a place for the number of the parent."""
 
 type Pairs = Iterable[tuple[str, Any]]
 """Names and values of a form as they were sent; a name may come more than once."""

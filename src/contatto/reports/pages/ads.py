@@ -13,7 +13,15 @@ from contatto.accounts.model import AdAccount, Caller, Permission
 from contatto.ad_platforms.store import list_outside_accounts
 from contatto.ads.actions.edits import OpenDraft, list_open_drafts
 from contatto.ads.model import WINDOW_DAYS, Ad, AdGroup
-from contatto.ads.rules.tree import PROBLEMS, REMEDIES, SAYS, Delivering, chat_link, is_showing, new_form_path
+from contatto.ads.rules.tree import (
+    NEW_FORM_PATHS,
+    PROBLEMS,
+    REMEDIES,
+    SAYS,
+    Delivering,
+    chat_link,
+    is_showing,
+)
 from contatto.kit.db.database import acting
 from contatto.kit.db.tx import Tx
 from contatto.kit.i18n import N_
@@ -130,7 +138,7 @@ async def show_ads_tree(request: Request, caller: PageCaller, page: str = "1") -
         "pages": pages,
         "page_href": query.href(page="PAGE"),
         "is_empty": is_empty,
-        "drafts": [(draft, new_form_path(draft.kind, draft.parent)) for draft in drafts],
+        "drafts": [(draft, NEW_FORM_PATHS[draft.kind].format(draft.parent)) for draft in drafts],
         "ad_accounts": [("", N_("All"))] + [(str(account.number), account.name) for account in ad_accounts],
         "zones": sorted({account.timezone for account in shown_accounts}),
         "days": TREE_PERIODS,
