@@ -84,7 +84,7 @@ async def show_first_steps(request: Request, caller: PageCaller) -> HTMLResponse
     done = await context.db.read(lambda tx: actions.list_done_steps(tx, caller.business_id))
     values = {
         "caller": caller,
-        "steps": [rules.STEPS[step] | {"key": step.value, "is_done": step in done} for step in Step],
+        "steps": [{"key": step.value, "is_done": step in done, **rules.STEPS[step]} for step in Step],
         "left": len(Step) - len(done),
     }
     return context.pages.render(request, "guide/first_steps.html", values)
