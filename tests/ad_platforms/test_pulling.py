@@ -10,7 +10,16 @@ import pytest
 
 from contatto.ad_platforms import actions, store
 from contatto.ad_platforms.actions import NewOutsideAccount
-from contatto.ad_platforms.model import AdDay, AdPlatform, NodeLevel, OutsideAccount, OutsideStatus, PullState
+from contatto.ad_platforms.model import (
+    AdDay,
+    AdPlatform,
+    NodeLevel,
+    OutsideAccount,
+    OutsideStatus,
+    Part,
+    PullState,
+    Walk,
+)
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.errors import Refused
@@ -61,7 +70,7 @@ class World:
             platform=AdPlatform.TIKTOK, **values | {"access_token": self.elsewhere.token} | changes
         )
         owner = business_id or self.business_id
-        return self.database.write_now(lambda tx: actions.connect_outside_account(tx, owner, new, ALLOWED))
+        return self.database.write_now(lambda tx: actions.connect_outside_account(tx, owner, new, ALLOWED).id)
 
     def pull(self, *tricks: Any) -> Counterpart:
         other = Counterpart(send_for_real, list(tricks))
@@ -278,8 +287,8 @@ def test_a_late_answer_of_an_older_pull_changes_nothing_of_a_newer_one(world: Wo
 
     def late(tx: Tx) -> None:
         store.save_rows(tx, store.outside_days, mine, [AdDay(lead_ad, "2025-12-30", 1, 1, 1)], mark=1)
-        store.delete_unseen_days(tx, mine, ALL_DAYS, mark=1)
-        store.mark_nodes_deleted(tx, mine, NodeLevel.AD, mark=1)
+        store.remove_unseen(tx, mine, Walk(Part.SPEND, first=ALL_DAYS[0], last=ALL_DAYS[1], mark=1))
+        store.remove_unseen(tx, mine, Walk(Part.ADS, mark=1))
 
     world.database.write_now(late)
     assert world.spent(account_id) == before
@@ -333,7 +342,7 @@ def test_a_token_stands_sealed_and_an_account_has_one_pull(world: World) -> None
     [
         {"external_id": "no number"},
         {"external_id": ""},
-        {"access_token": ""},
+        {"access_token": "tök"},
         {"access_token": "two words"},
         {"base_url": "http://10.0.0.1"},
         {"base_url": "https://user:secret@ads.example.com"},

@@ -72,7 +72,7 @@ def connect(db: Database, business_id: str, token: str = TOKEN) -> str:
     new = NewOutsideAccount(
         platform=AdPlatform.META, external_id="act_7001", access_token=token, backfill_days=30
     )
-    return db.write_now(lambda tx: actions.connect_outside_account(tx, business_id, new, ()))
+    return db.write_now(lambda tx: actions.connect_outside_account(tx, business_id, new, ()).id)
 
 
 def state(db: Database, business_id: str, account_id: str) -> tuple[PullState, str]:

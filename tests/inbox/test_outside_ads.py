@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from contatto.ad_platforms.actions import NewOutsideAccount, open_outside_account, save_nodes
+from contatto.ad_platforms.actions import NewOutsideAccount, connect_outside_account, save_nodes
 from contatto.ad_platforms.model import AdPlatform, NodeLevel, OutsideAccount, OutsideNode
 from contatto.inbox.store.messages import list_referrals
 from contatto.kit.db.database import Database
@@ -38,7 +38,7 @@ def tapped(number: int = AD, at_ms: int = make.NOON_MS, **ad: Any) -> bytes:
 
 def account(db: Database, shop: Shop, external_id: str = "7001", platform: str = "tiktok") -> OutsideAccount:
     new = NewOutsideAccount(platform=AdPlatform(platform), external_id=external_id)
-    return db.write_now(lambda tx: open_outside_account(tx, shop.business_id, new, ()))
+    return db.write_now(lambda tx: connect_outside_account(tx, shop.business_id, new, ()))
 
 
 def mirror(db: Database, shop: Shop, of: OutsideAccount, *numbers: int) -> None:

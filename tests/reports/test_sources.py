@@ -13,7 +13,7 @@ import pytest
 
 from contatto.accounts.model import BusinessId
 from contatto.accounts.store import list_ad_accounts
-from contatto.ad_platforms.actions import NewOutsideAccount, open_outside_account, save_nodes, save_spend
+from contatto.ad_platforms.actions import NewOutsideAccount, connect_outside_account, save_nodes, save_spend
 from contatto.ad_platforms.model import AdDay, AdPlatform, NodeLevel, OutsideNode
 from contatto.ad_platforms.store import record_account
 from contatto.ads.model import AdGroup
@@ -59,7 +59,7 @@ def mirror(
 
     def work(tx: Tx) -> None:
         new = NewOutsideAccount(platform=AdPlatform(platform), external_id=external_id)
-        found = open_outside_account(tx, house.business_id, new, ())
+        found = connect_outside_account(tx, house.business_id, new, ())
         names = {"name": f"Shop {external_id}", "currency": currency, "timezone": "UTC"}
         account = record_account(tx, found, **names)
         ads = [

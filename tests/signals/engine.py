@@ -8,7 +8,6 @@ from sqlalchemy import insert
 
 from contatto.ad_platforms.actions import NewOutsideAccount, connect_outside_account, replace_outside_token
 from contatto.ad_platforms.model import PULL, AdPlatform, OutsideAccount
-from contatto.ad_platforms.store import find_outside_account
 from contatto.capture.model import Field
 from contatto.channels.model import ChannelAccount, Platform
 from contatto.inbox.model import AdReferral
@@ -86,8 +85,7 @@ def begun(tx: Tx, name: str = "tiktok", **changes: Any) -> Side:
     channel = make.channel(tx, business_id, Platform.TIKTOK if name == "tiktok" else Platform.WHATSAPP,
                            external_id="page-1")  # fmt: skip
     new = NewOutsideAccount(platform=of, external_id=ADVERTISER, access_token=TOKEN)
-    account = find_outside_account(tx, business_id, connect_outside_account(tx, business_id, new, ()))
-    assert account is not None
+    account = connect_outside_account(tx, business_id, new, ())
     delete_requests_of(tx, business_id, PULL, [account.id])
     platform: InMemory = TikTokFake(clock_at=tx.now) if name == "tiktok" else MetaFake(clock_at=tx.now)
     side = Side(business_id, account, channel, platform)

@@ -43,7 +43,7 @@ def house(tmp_path: Path, database_url: str) -> Iterator[House]:
 @pytest.fixture
 def account(house: House) -> str:
     new = NewOutsideAccount(platform=AdPlatform.TIKTOK, external_id="7001", access_token=TOKEN)
-    return house.context.db.write_now(lambda tx: connect_outside_account(tx, house.business_id, new, ()))
+    return house.context.db.write_now(lambda tx: connect_outside_account(tx, house.business_id, new, ()).id)
 
 
 def page(house: House, account: str) -> str:

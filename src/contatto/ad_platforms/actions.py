@@ -16,49 +16,20 @@ from itsdangerous import BadSignature
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from contatto.accounts.rules import check_timezone
-from contatto.ad_platforms import rules, store
+from contatto.ad_platforms import model, rules, store
 from contatto.ad_platforms.connectors.meta import MetaAds
 from contatto.ad_platforms.connectors.tiktok import TikTokAds
-from contatto.ad_platforms.model import (
-    LEVEL_OF,
-    PULL,
-    AccountFacts,
-    AdDay,
-    AdPlatform,
-    NodeLevel,
-    OutsideAccount,
-    OutsideAdsMirrored,
-    OutsideNode,
-    OutsideStatus,
-    Part,
-    PlatformConnector,
-    PullAccess,
-    PullState,
-    Walk,
-)
 from contatto.ad_platforms.store import outside_accounts
 from contatto.channels.actions import check_access_token
-from contatto.channels.model import ChannelApp, Platform
+from contatto.channels.model import Platform
 from contatto.channels.store import find_app, list_apps
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx, row_of, rows_of
 from contatto.kit.errors import Refused, check_found
 from contatto.kit.i18n import N_
 from contatto.kit.ids import new_id, new_number
+from contatto.kit.outbound import model as outbound
 from contatto.kit.outbound.client import read_address
-from contatto.kit.outbound.model import (
-    Ask,
-    Done,
-    Failed,
-    HttpAnswer,
-    Later,
-    NewRequest,
-    NotNow,
-    OutboundRequest,
-    Outcome,
-    RequestState,
-    Step,
-)
 from contatto.kit.outbound.queue import OutboundKind, delete_requests_of, queue_request
 from contatto.kit.outbox import emit
 from contatto.kit.values import LARGEST
@@ -68,21 +39,21 @@ from contatto.measurement.model import Goal, MeasuredAd
 from contatto.measurement.rules import natural_number
 from contatto.measurement.store import list_measured_ads, measured_ads
 
-CONNECTORS: Final[Mapping[AdPlatform, PlatformConnector]] = {
-    AdPlatform.TIKTOK: TikTokAds(),
-    AdPlatform.META: MetaAds(),
+CONNECTORS: Final[Mapping[model.AdPlatform, model.PlatformConnector]] = {
+    model.AdPlatform.TIKTOK: TikTokAds(),
+    model.AdPlatform.META: MetaAds(),
 }
 
-AD_PLATFORMS: Final[Mapping[Platform, AdPlatform]] = {
-    Platform.TIKTOK: AdPlatform.TIKTOK,
-    Platform.WHATSAPP: AdPlatform.META,
-    Platform.MESSENGER: AdPlatform.META,
-    Platform.INSTAGRAM: AdPlatform.META,
+AD_PLATFORMS: Final[Mapping[Platform, model.AdPlatform]] = {
+    Platform.TIKTOK: model.AdPlatform.TIKTOK,
+    Platform.WHATSAPP: model.AdPlatform.META,
+    Platform.MESSENGER: model.AdPlatform.META,
+    Platform.INSTAGRAM: model.AdPlatform.META,
 }
 """Platform of the ads that open chats on a channel."""
-APPS: Final[Mapping[AdPlatform, frozenset[Platform]]] = {
+APPS: Final[Mapping[model.AdPlatform, frozenset[Platform]]] = {
     platform: frozenset(channel for channel, own_platform in AD_PLATFORMS.items() if own_platform is platform)
-    for platform in AdPlatform
+    for platform in model.AdPlatform
 }
 """Channels with registered apps that also grant access to an ad platform."""
 _ID: Final = re.compile(r"(?:act_)?[0-9]{1,20}", re.ASCII)
@@ -95,7 +66,7 @@ class NewOutsideAccount(BaseModel):
     Without a token its owner gives consent later.
     """
 
-    platform: AdPlatform
+    platform: model.AdPlatform
     external_id: Annotated[str, Field(max_length=64)] = ""
     base_url: Annotated[str, Field(max_length=300)] = ""
     backfill_days: Annotated[int, Field(ge=-LARGEST, le=LARGEST)] = 90
@@ -103,28 +74,15 @@ class NewOutsideAccount(BaseModel):
 
 
 def connect_outside_account(
-    tx: Tx, business_id: str, new: NewOutsideAccount, allowed: Collection[str]
-) -> str:
-    """Connect an account by a token, and queue its first pull; return its id.
+    tx: Tx, business_id: str, new: NewOutsideAccount, allowed: Collection[str], name: str = ""
+) -> model.OutsideAccount:
+    """Connect an account by a token, and queue its first pull; without a token only load or create it.
 
     An account that exists, by an earlier connection or from files, keeps its data.
 
     Raises INVALID, naming the field.
     """
-    token = check_access_token(new.access_token)
-    account = open_outside_account(tx, business_id, new, allowed)
-    store.save_outside_token(tx, account, token)
-    queue_pull(tx, account, Walk())
-    return account.id
-
-
-def open_outside_account(
-    tx: Tx, business_id: str, new: NewOutsideAccount, allowed: Collection[str], name: str = ""
-) -> OutsideAccount:
-    """Return the account of these values, without a connection; create it if it does not exist yet.
-
-    Raises INVALID, naming the field.
-    """
+    token = check_access_token(new.access_token) if new.access_token.strip() else ""
     external_id = new.external_id.strip().removeprefix("act_")
     if not _ID.fullmatch(external_id):
         raise Refused(errors.INVALID, "external_id: Enter the account ID, which is a number.")
@@ -141,33 +99,35 @@ def open_outside_account(
         raise Refused(errors.INVALID, says)
     tx.hold_key("outside_accounts", business_id)
     where = rows_of(outside_accounts, business_id, platform=new.platform, external_id=external_id)
-    existing_account = tx.find(OutsideAccount, sa.select(outside_accounts).where(*where))
-    if existing_account is not None:
-        if not new.access_token:
-            return existing_account
-        return store.record_account(tx, existing_account, base_url=base_url)
-    if len(store.list_outside_accounts(tx, business_id)) >= store.MOST_ACCOUNTS:
-        says = N_("Connect at most %(most)s ad accounts.")
-        raise Refused(errors.INVALID, says, most=store.MOST_ACCOUNTS)
-    account = OutsideAccount(
-        id=new_id(),
-        business_id=business_id,
-        platform=new.platform,
-        external_id=external_id,
-        name=name.strip()[:200],
-        base_url=base_url,
-        currency="",
-        timezone="",
-        state=PullState.UPLOADS,
-        reason="",
-        backfill_days=new.backfill_days,
-        pulled_at=None,
-        pulled_through="",
-        deep_day="",
-        left_out=0,
-        created_at=tx.now,
-    )
-    tx.insert_ignore(store.outside_accounts, row_of(account))
+    existing_account = tx.find(model.OutsideAccount, sa.select(outside_accounts).where(*where))
+    if existing_account is None:
+        if len(store.list_outside_accounts(tx, business_id)) >= store.MOST_ACCOUNTS:
+            says = N_("Connect at most %(most)s ad accounts.")
+            raise Refused(errors.INVALID, says, most=store.MOST_ACCOUNTS)
+        account = model.OutsideAccount(
+            id=new_id(),
+            business_id=business_id,
+            platform=new.platform,
+            external_id=external_id,
+            name=name.strip()[:200],
+            base_url=base_url,
+            currency="",
+            timezone="",
+            state=model.PullState.UPLOADS,
+            reason="",
+            backfill_days=new.backfill_days,
+            pulled_at=None,
+            pulled_through="",
+            deep_day="",
+            left_out=0,
+            created_at=tx.now,
+        )
+        tx.insert_ignore(store.outside_accounts, row_of(account))
+    else:
+        account = store.record_account(tx, existing_account, base_url=base_url) if token else existing_account
+    if token:
+        store.save_outside_token(tx, account, token)
+        queue_pull(tx, account, model.Walk())
     return account
 
 
@@ -175,11 +135,10 @@ def replace_outside_token(tx: Tx, business_id: str, account_id: str, access_toke
     """Replace the token of an account, and read at once all that is missing. Raises NOT_FOUND, INVALID."""
     account = load_outside_account(tx, business_id, account_id)
     store.save_outside_token(tx, account, check_access_token(access_token))
-    queue_pull(tx, account, Walk())
+    queue_pull(tx, account, model.Walk())
 
 
-def load_outside_account(tx: Tx, business_id: str, account_id: str) -> OutsideAccount:
-    """Load an ad account of another platform."""
+def load_outside_account(tx: Tx, business_id: str, account_id: str) -> model.OutsideAccount:
     return check_found(store.find_outside_account(tx, business_id, account_id), "Ad account not found.")
 
 
@@ -188,25 +147,25 @@ def pull_account_now(tx: Tx, business_id: str, account_id: str) -> None:
     account = load_outside_account(tx, business_id, account_id)
     if store.find_outside_token(tx, account) is None:
         raise Refused(errors.CONFLICT, "This account is not connected. Add an access token first.")
-    queue_pull(tx, account, Walk())
+    queue_pull(tx, account, model.Walk())
 
 
 def disconnect_outside_account(tx: Tx, business_id: str, account_id: str) -> None:
     """End the connection and delete its token; mirrored ads and costs stay. Raises NOT_FOUND."""
     account = load_outside_account(tx, business_id, account_id)
     tx.delete(store.outside_tokens, business_id, outside_account_id=account.id)
-    delete_requests_of(tx, business_id, PULL, [account.id])
-    store.record_account(tx, account, state=PullState.UPLOADS, reason="")
+    delete_requests_of(tx, business_id, model.PULL, [account.id])
+    store.record_account(tx, account, state=model.PullState.UPLOADS, reason="")
 
 
-def queue_pull(tx: Tx, account: OutsideAccount, walk: Walk) -> None:
+def queue_pull(tx: Tx, account: model.OutsideAccount, walk: model.Walk) -> None:
     """Queue the one request that reads an account, in place of an earlier one."""
-    delete_requests_of(tx, account.business_id, PULL, [account.id])
-    state = PullState.READY if account.pulled_at else PullState.NEW
+    delete_requests_of(tx, account.business_id, model.PULL, [account.id])
+    state = model.PullState.READY if account.pulled_at else model.PullState.NEW
     store.record_account(tx, account, state=state, reason="")
     destination = f"{account.platform}:{urlsplit(account.base_url).netloc}"
-    progress = "" if walk == Walk() else rules.write_walk(walk)
-    new = NewRequest(account.business_id, PULL, account.id, destination, account.id, progress)
+    progress = "" if walk == model.Walk() else rules.write_walk(walk)
+    new = outbound.NewRequest(account.business_id, model.PULL, account.id, destination, account.id, progress)
     queue_request(tx, new, rules.PLAN)
 
 
@@ -225,13 +184,8 @@ class OutsideVisitor:
     session_hash: str = field(repr=False)
 
 
-def list_own_apps(tx: Tx, account: OutsideAccount) -> list[ChannelApp]:
-    """List the apps of a business by which an owner can grant access to an account."""
-    return [app for app in list_apps(tx, account.business_id) if app.platform in APPS[account.platform]]
-
-
 def authorize_url(
-    vault: Vault, account: OutsideAccount, app_id: str, visitor: OutsideVisitor, when: tuple[int, str]
+    vault: Vault, account: model.OutsideAccount, app_id: str, visitor: OutsideVisitor, when: tuple[int, str]
 ) -> str:
     """Return the platform's consent page; ``when`` is the time in seconds, and our own public address."""
     now_s, base_url = when
@@ -256,31 +210,29 @@ def read_state(vault: Vault, state: str, visitor: OutsideVisitor, now_s: int) ->
 
 
 def connect_by_code(tx: Tx, business_id: str, account_id: str, app_id: str, code: str, base_url: str) -> None:
-    """Change a code into an access token in the background, and read the account with it.
-
-    Raises NOT_FOUND; INVALID, for a code that cannot be one, or an app of another platform.
-    """
+    """Exchange a code for a token in the background, and read the account. Raises NOT_FOUND, INVALID."""
     account = load_outside_account(tx, business_id, account_id)
     plain = code.strip()
     if not 0 < len(plain) <= _CODE_LIMIT or not (plain.isascii() and plain.isprintable()):
         raise Refused(errors.INVALID, "code: Paste the code as shown by the platform.")
-    if app_id not in {app.app_id for app in list_own_apps(tx, account)}:
+    apps = [app for app in list_apps(tx, business_id) if app.platform in APPS[account.platform]]
+    if app_id not in {app.app_id for app in apps}:
         raise Refused(errors.INVALID, "app_id: Register the app under Channels first.")
-    queue_pull(tx, account, Walk(code=plain, back=f"{base_url}{RETURN_PATH}", app_id=app_id))
+    queue_pull(tx, account, model.Walk(code=plain, back=f"{base_url}{RETURN_PATH}", app_id=app_id))
 
 
-def save_nodes(tx: Tx, account: OutsideAccount, nodes: Sequence[OutsideNode], mark: int) -> None:
+def save_nodes(tx: Tx, account: model.OutsideAccount, nodes: Sequence[model.OutsideNode], mark: int) -> None:
     """Save campaigns, ad groups or ads; publish new and changed ads, with an event for new ones.
 
     An ad has its ad group and campaign where these are mirrored.
     """
     store.save_rows(tx, store.outside_nodes, account, nodes, mark)
-    ads = [node for node in nodes if node.level is NodeLevel.AD]
+    ads = [node for node in nodes if node.level is model.NodeLevel.AD]
     if not ads:
         return
-    groups = store.list_nodes(tx, account, NodeLevel.AD_GROUP, {ad.parent for ad in ads})
+    groups = store.list_nodes(tx, account, model.NodeLevel.AD_GROUP, {ad.parent for ad in ads})
     group_of = {group.number: group for group in groups}
-    campaigns = store.list_nodes(tx, account, NodeLevel.CAMPAIGN, {group.parent for group in groups})
+    campaigns = store.list_nodes(tx, account, model.NodeLevel.CAMPAIGN, {group.parent for group in groups})
     campaign_of = {campaign.number: campaign for campaign in campaigns}
     lead_goals = CONNECTORS[account.platform].lead_goals
     fresh = []
@@ -319,18 +271,18 @@ def save_nodes(tx: Tx, account: OutsideAccount, nodes: Sequence[OutsideNode], ma
             measurement.publish_ad(tx, measured)
     new = tuple(str(measured.ad_number) for measured in fresh if measured.ad_id not in ads_by_id)
     if new:
-        emit(tx, account.business_id, OutsideAdsMirrored(account.business_id, account.id, new))
+        emit(tx, account.business_id, model.OutsideAdsMirrored(account.business_id, account.id, new))
 
 
-def save_spend(tx: Tx, account: OutsideAccount, days: Sequence[AdDay], mark: int) -> None:
+def save_spend(tx: Tx, account: model.OutsideAccount, days: Sequence[model.AdDay], mark: int) -> None:
     """Save costs of ads; an ad that the platform no longer lists gets its number as its name."""
     if not days:
         return
     store.save_rows(tx, store.outside_days, account, days, mark)
     named = {day.ad_number for day in days}
-    known_numbers = {node.number for node in store.list_nodes(tx, account, NodeLevel.AD, named)}
+    known_numbers = {node.number for node in store.list_nodes(tx, account, model.NodeLevel.AD, named)}
     removed_nodes = [
-        OutsideNode(NodeLevel.AD, number, 0, str(number), OutsideStatus.DELETED)
+        model.OutsideNode(model.NodeLevel.AD, number, 0, str(number), model.OutsideStatus.DELETED)
         for number in sorted(named - known_numbers)
     ]
     if removed_nodes:
@@ -345,50 +297,56 @@ def find_known_ads(tx: Tx, business_id: str, ad_numbers: Collection[int]) -> rul
     return rules.KnownAds(ads, {account.id: account.external_id for account in accounts})
 
 
-_STATES: Final = {RequestState.DUE: PullState.RETRYING, RequestState.DEAD: PullState.STOPPED}
+_STATES: Final = {
+    outbound.RequestState.DUE: model.PullState.RETRYING,
+    outbound.RequestState.DEAD: model.PullState.STOPPED,
+}
 
 
-def begin_pull(tx: Tx, request: OutboundRequest) -> Step:
+def begin_pull(tx: Tx, request: outbound.OutboundRequest) -> outbound.Step:
     """Continue the pull, or begin the next one."""
     account = store.find_outside_account(tx, request.business_id, request.subject)
     if account is None:
-        return Done()
-    walk = rules.read_walk(request.progress) or Walk()
+        return outbound.Done()
+    walk = rules.WALKS.decode(request.progress or "{}")
     if not walk.mark:
         walk = replace(walk, mark=new_number())
     return _ask_next(tx, account, walk)
 
 
-def _ask_next(tx: Tx, account: OutsideAccount, walk: Walk) -> Step:
+def _ask_next(tx: Tx, account: model.OutsideAccount, walk: model.Walk) -> outbound.Step:
     connector = CONNECTORS[account.platform]
     if walk.code:
         app = find_app(tx, account.business_id, walk.app_id)
         if app is None:
-            return Failed("app_missing")
+            return outbound.Failed("app_missing")
         ask = connector.exchange(account.base_url, app, walk.code, walk.back)
-        return Ask(ask, rules.write_walk(walk), is_repeatable=False)
+        return outbound.Ask(ask, rules.write_walk(walk), is_repeatable=False)
     token = store.find_outside_token(tx, account)
     if token is None:
-        return Failed("token_missing")
-    access = PullAccess(account.base_url, account.external_id, token)
-    return Ask(connector.ask(access, walk), rules.write_walk(walk))
+        return outbound.Failed("token_missing")
+    access = model.PullAccess(account.base_url, account.external_id, token)
+    return outbound.Ask(connector.ask(access, walk), rules.write_walk(walk))
 
 
-def read_pull_answer(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> Step:
+def read_pull_answer(tx: Tx, request: outbound.OutboundRequest, answer: outbound.HttpAnswer) -> outbound.Step:
     """Save the page of an answer, and request the next one; at the end, wait for the next pull."""
     account = store.find_outside_account(tx, request.business_id, request.subject)
-    walk = rules.read_walk(request.progress)
-    if account is None or walk is None:
-        return Done()
+    if account is None or not request.progress:
+        return outbound.Done()
+    walk, connector = rules.WALKS.decode(request.progress), CONNECTORS[account.platform]
     if walk.code:
-        return _take_token(tx, account, walk, answer)
-    access = PullAccess(account.base_url, account.external_id, "")
-    page = CONNECTORS[account.platform].read(access, walk, answer)
-    if isinstance(page, NotNow | Failed):
+        token = connector.read_token(answer)
+        if not isinstance(token, str):
+            return outbound.Failed(token.reason)  # a code works once, so a retry cannot help
+        store.save_outside_token(tx, account, token)
+        return _ask_next(tx, account, replace(walk, code="", back="", app_id=""))
+    page = connector.read(model.PullAccess(account.base_url, account.external_id, ""), walk, answer)
+    if isinstance(page, outbound.NotNow | outbound.Failed):
         return page
-    if isinstance(page, AccountFacts):
+    if isinstance(page, model.AccountFacts):
         new = {"name": page.name or account.name, "timezone": page.timezone, "currency": page.currency}
-        return _go_on(tx, store.record_account(tx, account, **new), walk)
+        account, page = store.record_account(tx, account, **new), model.RowPage()
     cursor = page.cursor
     following = rules.follow_cursor(walk, cursor) if cursor else walk
     if following is None:
@@ -399,51 +357,42 @@ def read_pull_answer(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> St
     return _ask_next(tx, account, following) if cursor else _go_on(tx, account, following)
 
 
-def _take_token(tx: Tx, account: OutsideAccount, walk: Walk, answer: HttpAnswer) -> Step:
-    token = CONNECTORS[account.platform].read_token(answer)
-    if not isinstance(token, str):
-        # A code works once, so a retry cannot help.
-        return Failed(token.reason)
-    store.save_outside_token(tx, account, token)
-    return _ask_next(tx, account, replace(walk, code="", back="", app_id=""))
-
-
-def _go_on(tx: Tx, account: OutsideAccount, walk: Walk) -> Step:
+def _go_on(tx: Tx, account: model.OutsideAccount, walk: model.Walk) -> outbound.Step:
     """Finish a part, delete or mark rows that the platform no longer has, and begin the next one."""
-    if walk.part in LEVEL_OF:
-        store.mark_nodes_deleted(tx, account, LEVEL_OF[walk.part], walk.mark)
-    if walk.part is Part.SPEND:
-        store.delete_unseen_days(tx, account, (walk.first, walk.last), walk.mark)
+    store.remove_unseen(tx, account, walk)
+    if walk.part is model.Part.SPEND:
         store.record_account(tx, account, pulled_through=max(account.pulled_through, walk.last))
     following = rules.next_part(walk, account, tx.now)
     if following is not None:
         return _ask_next(tx, account, following)
     today = tx.now.astimezone(ZoneInfo(account.timezone or "UTC")).date().isoformat()
     done = {"pulled_at": tx.now, "deep_day": today, "left_out": walk.left_out}
-    store.record_account(tx, account, state=PullState.READY, reason="", **done)
-    return Later("", rules.EVERY_S)
+    store.record_account(tx, account, state=model.PullState.READY, reason="", **done)
+    return outbound.Later("", rules.EVERY_S)
 
 
-def settle_pull(tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:
-    """Record the failure of a try on the account."""
+def settle_pull(
+    tx: Tx, request: outbound.OutboundRequest, outcome: outbound.Outcome, state: outbound.RequestState
+) -> None:
     account = store.find_outside_account(tx, request.business_id, request.subject)
-    if account is not None and isinstance(outcome, NotNow | Failed) and state in _STATES:
+    if account is not None and isinstance(outcome, outbound.NotNow | outbound.Failed) and state in _STATES:
         store.record_account(tx, account, state=_STATES[state], reason=outcome.reason[:64])
 
 
-def ready_pull(tx: Tx, request: OutboundRequest) -> None:
+def ready_pull(tx: Tx, request: outbound.OutboundRequest) -> None:
     """Mark the account of a stopped pull before its replay."""
     account = store.find_outside_account(tx, request.business_id, request.subject)
     if account is not None:
-        store.record_account(tx, account, state=PullState.RETRYING)
+        store.record_account(tx, account, state=model.PullState.RETRYING)
 
 
 PULL_KIND: Final = OutboundKind(
-    PULL, begin_pull, read_pull_answer, settle_pull, rules.PLAN, ready_pull, keeps_progress=True
+    model.PULL, begin_pull, read_pull_answer, settle_pull, rules.PLAN, ready_pull, keeps_progress=True
 )
 
 _AT_ONCE: Final = 50
 """Ads or days that are written together."""
+_OTHER_CURRENCY: Final = N_("currency: This account uses %(currency)s. Enter the same currency.")
 
 
 class NewUpload(BaseModel):
@@ -456,7 +405,7 @@ class NewUpload(BaseModel):
 
     text: Annotated[str, Field(max_length=1_000_000)] = ""
     outside_id: Annotated[str, Field(max_length=36)] = ""
-    platform: AdPlatform = AdPlatform.TIKTOK
+    platform: model.AdPlatform = model.AdPlatform.TIKTOK
     external_id: Annotated[str, Field(max_length=64)] = ""
     name: Annotated[str, Field(max_length=200)] = ""
     currency: Annotated[str, Field(max_length=3)] = ""
@@ -475,14 +424,11 @@ class UploadPreview:
 
 
 def preview_upload(tx: Tx, business_id: str, upload: NewUpload) -> UploadPreview:
-    """Return the preview of an upload.
-
-    Raises NOT_FOUND; INVALID, with the fault of the file or the account.
-    """
+    """Return the preview of an upload. Raises NOT_FOUND, INVALID."""
     account = load_outside_account(tx, business_id, upload.outside_id) if upload.outside_id else None
     if account is None:
         check_timezone(upload.timezone)
-    ads = store.list_nodes(tx, account, NodeLevel.AD) if account else []
+    ads = store.list_nodes(tx, account, model.NodeLevel.AD) if account else []
     name_counts = Counter(ad.name for ad in ads)
     sheet = rules.read_ad_sheet(upload.text, {ad.name: ad.number for ad in ads if name_counts[ad.name] == 1})
     # The file and its account have one currency.
@@ -496,7 +442,7 @@ def preview_upload(tx: Tx, business_id: str, upload: NewUpload) -> UploadPreview
     if not currency:
         raise Refused(errors.INVALID, "currency: The file has no currency. Enter three letters, such as SGD.")
     if own_currency and currency != own_currency:
-        raise _other_currency(own_currency)
+        raise Refused(errors.INVALID, _OTHER_CURRENCY, currency=own_currency)
     days = sorted(row.day.day for row in sheet.rows)
     saved_days = store.list_ad_days(tx, account, (days[0], days[-1])) if account and days else []
     days_by_key = {(day.ad_number, day.day): day for day in saved_days}
@@ -508,24 +454,29 @@ def preview_upload(tx: Tx, business_id: str, upload: NewUpload) -> UploadPreview
     return UploadPreview(sheet, counts["new"], counts["changed"], counts["same"], currency)
 
 
-def list_upload_writes(account: OutsideAccount, sheet: rules.AdSheet) -> list[Callable[[Tx], None]]:
+def list_upload_writes(account: model.OutsideAccount, sheet: rules.AdSheet) -> list[Callable[[Tx], None]]:
     """Return the writes that save the figures of a file, each of them short.
 
     A figure replaces the one of its ad and day, so the same file can be sent again after a failure.
     """
     mark = new_number()
-    nodes_by_key: dict[tuple[NodeLevel, int], OutsideNode] = {}
+    nodes_by_key: dict[tuple[model.NodeLevel, int], model.OutsideNode] = {}
     for row in sheet.rows:  # a campaign or an ad group without an id gets a number by its name
-        campaign = row.campaign_number or _number_of(account, "campaign", row.campaign_name)
-        group = row.ad_group_number or _number_of(account, "ad group", row.campaign_name, row.ad_group_name)
+        campaign, group = row.campaign_number, row.ad_group_number
+        if not campaign and row.campaign_name:
+            campaign = natural_number(account.id, "campaign", row.campaign_name)
+        if not group and row.ad_group_name:
+            group = natural_number(account.id, "ad group", row.campaign_name, row.ad_group_name)
         for node in (
-            OutsideNode(NodeLevel.CAMPAIGN, campaign, 0, row.campaign_name or str(campaign)),
-            OutsideNode(NodeLevel.AD_GROUP, group, campaign, row.ad_group_name or str(group)),
-            OutsideNode(NodeLevel.AD, row.day.ad_number, group, row.ad_name or str(row.day.ad_number)),
+            model.OutsideNode(model.NodeLevel.CAMPAIGN, campaign, 0, row.campaign_name or str(campaign)),
+            model.OutsideNode(model.NodeLevel.AD_GROUP, group, campaign, row.ad_group_name or str(group)),
+            model.OutsideNode(
+                model.NodeLevel.AD, row.day.ad_number, group, row.ad_name or str(row.day.ad_number)
+            ),
         ):
             if node.number:
                 nodes_by_key[node.level, node.number] = node
-    levels = list(NodeLevel)
+    levels = list(model.NodeLevel)
     sorted_nodes = sorted(nodes_by_key.values(), key=lambda node: levels.index(node.level))
     nodes = [
         partial(save_nodes, account=account, nodes=some, mark=mark)
@@ -540,31 +491,16 @@ def list_upload_writes(account: OutsideAccount, sheet: rules.AdSheet) -> list[Ca
 
 def open_upload_account(
     tx: Tx, business_id: str, upload: NewUpload, preview: UploadPreview
-) -> OutsideAccount:
-    """Load the account of an upload, or make it.
-
-    Raises NOT_FOUND; INVALID, when the account has another currency.
-    """
+) -> model.OutsideAccount:
+    """Load the account of an upload, or make it. Raises NOT_FOUND; INVALID for another currency."""
     if upload.outside_id:
         account = load_outside_account(tx, business_id, upload.outside_id)
     else:
         new = NewOutsideAccount(platform=upload.platform, external_id=upload.external_id)
-        account = open_outside_account(tx, business_id, new, (), upload.name)
+        account = connect_outside_account(tx, business_id, new, (), upload.name)
     if account.currency and account.currency != preview.currency:
-        raise _other_currency(account.currency)
+        raise Refused(errors.INVALID, _OTHER_CURRENCY, currency=account.currency)
     if not account.currency:
         facts = {"currency": preview.currency, "timezone": account.timezone or upload.timezone}
         account = store.record_account(tx, account, **facts)
     return account
-
-
-def _other_currency(own_currency: str) -> Refused:
-    return Refused(
-        errors.INVALID,
-        "currency: This account uses %(currency)s. Enter the same currency.",
-        currency=own_currency,
-    )
-
-
-def _number_of(account: OutsideAccount, *names: str) -> int:
-    return natural_number(account.id, *names) if names[-1] else 0

@@ -18,8 +18,6 @@ class AdPlatform(StrEnum):
 
 
 class PullState(StrEnum):
-    """State of an account's hourly pull."""
-
     NEW = "new"
     """Nothing was read yet."""
     READY = "ready"
@@ -144,8 +142,6 @@ class Walk:
 
 @dataclass(frozen=True, slots=True)
 class PullAccess:
-    """API address, platform id and token of an account."""
-
     base_url: str
     external_id: str
     access_token: str = field(repr=False)
@@ -178,13 +174,11 @@ type PullFailure = NotNow | Failed
 class PlatformConnector(Protocol):
     """One ad platform: values to requests, and answers to values. Pure; never raises on hostile bytes."""
 
-    @property
-    def platform(self) -> AdPlatform: ...
-
-    @property
-    def base_url(self) -> str:
-        """Return the address of the platform's API, without a final slash."""
-        ...
+    platform: AdPlatform
+    base_url: str
+    """The address of the platform's API, without a final slash."""
+    lead_goals: frozenset[str]
+    """The platform's optimisation goals for leads; all others are for conversations."""
 
     def ask(self, access: PullAccess, walk: Walk) -> HttpRequest:
         """Return the request for the page at a position."""
@@ -192,11 +186,6 @@ class PlatformConnector(Protocol):
 
     def read(self, access: PullAccess, walk: Walk, answer: HttpAnswer) -> PullPage | PullFailure:
         """Return the page of a response, or the reason to retry or to stop."""
-        ...
-
-    @property
-    def lead_goals(self) -> frozenset[str]:
-        """Return the platform's optimisation goals for leads; all others are for conversations."""
         ...
 
     def authorize_url(self, app_id: str, state: str, back: str) -> str:

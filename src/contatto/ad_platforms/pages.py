@@ -5,6 +5,7 @@ import io
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
+from types import NoneType
 from typing import Annotated, Any, Final
 
 from fastapi import Form, Request
@@ -13,22 +14,10 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from contatto.accounts.auth import FormCaller, PageCaller, may, page_routes
 from contatto.accounts.model import Caller, Permission
 from contatto.ad_platforms import actions
-from contatto.ad_platforms.actions import (
-    CONNECTORS,
-    NewOutsideAccount,
-    NewUpload,
-    OutsideVisitor,
-    UploadPreview,
-    authorize_url,
-    list_own_apps,
-    list_upload_writes,
-    load_outside_account,
-    open_upload_account,
-    preview_upload,
-)
 from contatto.ad_platforms.model import AdPlatform, NodeLevel, OutsideAccount, PullState
 from contatto.ad_platforms.rules import MOST_BACKFILL, STOPS
 from contatto.ad_platforms.store import count_nodes, list_account_ads, list_nodes, list_outside_accounts
+from contatto.channels.store import list_apps
 from contatto.kit import errors
 from contatto.kit.api_types import json_answer
 from contatto.kit.db.tx import Tx
@@ -51,14 +40,9 @@ STATES: Final = {
 """Names of states and their badges."""
 
 
-def list_account_rows(tx: Tx, business_id: str) -> list[dict[str, Any]]:
-    counts = count_nodes(tx, business_id)
-    return [show_account(account, counts) for account in list_outside_accounts(tx, business_id)]
-
-
 def show_account(account: OutsideAccount, counts: dict[tuple[str, NodeLevel], int]) -> dict[str, Any]:
     """Return an account for a page; ``reason`` says why it waits or has stopped."""
-    is_own = account.base_url == CONNECTORS[account.platform].base_url
+    is_own = account.base_url == actions.CONNECTORS[account.platform].base_url
     state, tone = STATES[account.state]
     return asdict(account) | {
         "platform": PLATFORMS[account.platform],
@@ -87,21 +71,17 @@ async def show_ad_platforms(request: Request, caller: PageCaller) -> HTMLRespons
 
 @router.post("", Permission.ADMINISTER)
 async def post_ad_account(
-    request: Request, caller: FormCaller, form: Annotated[NewOutsideAccount, Form()]
+    request: Request, caller: FormCaller, form: Annotated[actions.NewOutsideAccount, Form()]
 ) -> Response:
     context = context_of(request)
-
-    def connect(tx: Tx) -> str:
-        allowed = context.settings.allowed_hosts
-        if form.access_token.strip():
-            return actions.connect_outside_account(tx, caller.business_id, form, allowed)
-        return actions.open_outside_account(tx, caller.business_id, form, allowed).id
-
+    allowed = context.settings.allowed_hosts
     try:
-        account_id = await context.db.write(connect)
+        account = await context.db.write(
+            lambda tx: actions.connect_outside_account(tx, caller.business_id, form, allowed)
+        )
     except Refused as refused:
         return await _render_list(request, caller, refused.expect(errors.INVALID), form)
-    return RedirectResponse(f"{HOME}/{account_id}", 303)
+    return RedirectResponse(f"{HOME}/{account.id}", 303)
 
 
 @router.get("/return", Permission.ADMINISTER)
@@ -116,7 +96,9 @@ async def show_return(request: Request, caller: PageCaller) -> HTMLResponse:
     code = query_params.get("auth_code") or query_params.get("code") or ""
     now_s = int(context.clock.now().timestamp())
     account_id, _ = actions.read_state(context.vault, state, visitor_of(request, caller), now_s)
-    account = await context.db.read(lambda tx: load_outside_account(tx, caller.business_id, account_id))
+    account = await context.db.read(
+        lambda tx: actions.load_outside_account(tx, caller.business_id, account_id)
+    )
     name = account.name or account.external_id
     values = {"caller": caller, "account_name": name, "state": state, "code": code}
     return context.pages.render(request, "ad_platforms/return.html", values | {"account_id": account_id})
@@ -160,14 +142,21 @@ async def post_disconnect(request: Request, caller: FormCaller, outside_id: str)
 
 
 async def _render_list(
-    request: Request, caller: Caller, refused: Refused | None = None, typed: NewOutsideAccount | None = None
+    request: Request,
+    caller: Caller,
+    refused: Refused | None = None,
+    typed: actions.NewOutsideAccount | None = None,
 ) -> HTMLResponse:
     """Render the list; after a refusal with the error and the entries, but no token."""
     context = context_of(request)
-    rows = await context.db.read(lambda tx: list_account_rows(tx, caller.business_id))
+
+    def load(tx: Tx) -> list[dict[str, Any]]:
+        counts = count_nodes(tx, caller.business_id)
+        return [show_account(account, counts) for account in list_outside_accounts(tx, caller.business_id)]
+
     values = {
         "caller": caller,
-        "accounts": rows,
+        "accounts": await context.db.read(load),
         "can_manage": may(caller, Permission.ADMINISTER),
         "can_upload": may(caller, Permission.WRITE_ADS),
         "platforms": [(platform.value, title) for platform, title in PLATFORMS.items()],
@@ -188,12 +177,14 @@ async def render_account(
         status = {node.number: node.status.value for node in list_nodes(tx, account, NodeLevel.AD)}
         ads = list_account_ads(tx, account)
         # The apps by which the owner may grant access; only the platform itself has a page for it.
-        is_own = account.base_url == CONNECTORS[account.platform].base_url
+        is_own = account.base_url == actions.CONNECTORS[account.platform].base_url
         consents = []
-        for app in list_own_apps(tx, account) if can_manage else []:
+        for app in list_apps(tx, caller.business_id) if can_manage else []:
+            if app.platform not in actions.APPS[account.platform]:
+                continue
             when = int(context.clock.now().timestamp()), context.settings.base_url
             visitor = visitor_of(request, caller)
-            href = authorize_url(context.vault, account, app.app_id, visitor, when) if is_own else ""
+            href = actions.authorize_url(context.vault, account, app.app_id, visitor, when) if is_own else ""
             consents.append({"app_id": app.app_id, "href": href})
         return {
             "account": show_account(account, count_nodes(tx, caller.business_id)),
@@ -205,8 +196,8 @@ async def render_account(
     return await show_page(request, caller, "ad_platforms/account.html", load, refused, can_manage=can_manage)
 
 
-def visitor_of(request: Request, caller: Caller) -> OutsideVisitor:
-    return OutsideVisitor(caller.subject_id, hash_secret(session_token(request)))
+def visitor_of(request: Request, caller: Caller) -> actions.OutsideVisitor:
+    return actions.OutsideVisitor(caller.subject_id, hash_secret(session_token(request)))
 
 
 @router.post("/return", Permission.ADMINISTER)
@@ -221,15 +212,16 @@ async def post_return(
     account_id, app_id = actions.read_state(context.vault, state, visitor_of(request, caller), now_s)
     base_url, key = context.settings.base_url, IdempotencyKey(caller.business_id, actions.RETURN_PATH, state)
 
-    def work(tx: Tx) -> bool:
-        def connect() -> bool:
-            actions.connect_by_code(tx, caller.business_id, account_id, app_id, code, base_url)
-            return True
-
-        # Each state is good once; the same code again changes nothing.
-        return answer_once(tx, key, code, bool, connect)
-
-    await context.db.write(work)
+    # Each state is good once; the same code again changes nothing.
+    await context.db.write(
+        lambda tx: answer_once(
+            tx,
+            key,
+            code,
+            NoneType,
+            lambda: actions.connect_by_code(tx, caller.business_id, account_id, app_id, code, base_url),
+        )
+    )
     return RedirectResponse(f"{HOME}/{account_id}", 303)
 
 
@@ -257,32 +249,35 @@ TEXT_LIMIT: Final = 900_000
 @upload_router.get("", Permission.WRITE_ADS)
 async def show_upload(request: Request, caller: PageCaller) -> HTMLResponse:
     account_id = request.query_params.get("account", "")[:36]
-    return await _render_upload(request, caller, NewUpload(outside_id=account_id))
+    return await _render_upload(request, caller, actions.NewUpload(outside_id=account_id))
 
 
 @upload_router.post("", Permission.WRITE_ADS)
 async def post_upload_preview(
-    request: Request, caller: FormCaller, sent: Annotated[NewUpload, Form()]
+    request: Request, caller: FormCaller, sent: Annotated[actions.NewUpload, Form()]
 ) -> HTMLResponse:
-    """Show what the file would change."""
     db = context_of(request).db
     try:
-        preview = await db.read_long(lambda tx: preview_upload(tx, caller.business_id, sent))
+        preview = await db.read_long(lambda tx: actions.preview_upload(tx, caller.business_id, sent))
     except Refused as refused:
         return await _render_upload(request, caller, sent, refused=refused.expect(errors.INVALID))
     return await _render_upload(request, caller, sent, preview)
 
 
 @upload_router.post("/start", Permission.WRITE_ADS)
-async def post_upload(request: Request, caller: FormCaller, sent: Annotated[NewUpload, Form()]) -> Response:
+async def post_upload(
+    request: Request, caller: FormCaller, sent: Annotated[actions.NewUpload, Form()]
+) -> Response:
     """Save the figures of a file, and show again its rejected rows."""
     db = context_of(request).db
     try:
-        preview = await db.read_long(lambda tx: preview_upload(tx, caller.business_id, sent))
-        account = await db.write(lambda tx: open_upload_account(tx, caller.business_id, sent, preview))
+        preview = await db.read_long(lambda tx: actions.preview_upload(tx, caller.business_id, sent))
+        account = await db.write(
+            lambda tx: actions.open_upload_account(tx, caller.business_id, sent, preview)
+        )
     except Refused as refused:
         return await _render_upload(request, caller, sent, refused=refused.expect(errors.INVALID))
-    for some in list_upload_writes(account, preview.sheet):
+    for some in actions.list_upload_writes(account, preview.sheet):
         await db.write_more(some)
     if preview.sheet.left_out:
         return await _render_upload(request, caller, sent, preview, saved_account_id=account.id)
@@ -307,17 +302,20 @@ async def post_ad_file(request: Request, caller: FormCaller) -> Response:
 async def _render_upload(
     request: Request,
     caller: Caller,
-    sent: NewUpload,
-    preview: UploadPreview | None = None,
+    sent: actions.NewUpload,
+    preview: actions.UploadPreview | None = None,
     *,
     refused: Refused | None = None,
     saved_account_id: str = "",
 ) -> HTMLResponse:
     context = context_of(request)
-    rows = await context.db.read(lambda tx: list_account_rows(tx, caller.business_id))
+    accounts = await context.db.read(lambda tx: list_outside_accounts(tx, caller.business_id))
     values: dict[str, Any] = {
         "caller": caller,
-        "accounts": [(row["id"], f"{row['title']} ({row['external_id']})") for row in rows],
+        "accounts": [
+            (account.id, f"{account.name or account.external_id} ({account.external_id})")
+            for account in accounts
+        ],
         "platforms": [(platform.value, title) for platform, title in PLATFORMS.items()],
         "sent": sent,
         "preview": preview,

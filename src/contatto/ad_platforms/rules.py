@@ -15,17 +15,7 @@ from zoneinfo import ZoneInfo, available_timezones
 import msgspec
 from babel.numbers import is_currency
 
-from contatto.ad_platforms.model import (
-    LEVEL_OF,
-    AdDay,
-    AdPlatform,
-    NodeLevel,
-    OutsideAccount,
-    OutsideNode,
-    Part,
-    RowPage,
-    Walk,
-)
+from contatto.ad_platforms import model
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_, LazyText
@@ -60,22 +50,17 @@ STOPS: Final[Mapping[str, str]] = {
     "too_fast": N_("The platform's rate limit is reached"),
 }
 """Reasons why a pull waits or stopped, as sentences."""
-_ORDER: Final = tuple(Part)
+_ORDER: Final = tuple(model.Part)
 
 
-_walks: Final = msgspec.json.Decoder(Walk)
+WALKS: Final = msgspec.json.Decoder(model.Walk)
 
 
-def read_walk(text: str) -> Walk | None:
-    """Return the position of a pull; None at its beginning."""
-    return _walks.decode(text) if text else None
-
-
-def write_walk(walk: Walk) -> str:
+def write_walk(walk: model.Walk) -> str:
     return msgspec.json.encode(walk).decode()
 
 
-def follow_cursor(walk: Walk, cursor: str) -> Walk | None:
+def follow_cursor(walk: model.Walk, cursor: str) -> model.Walk | None:
     """Return the position of the next page; None for a repeated cursor, found as in `Walk`."""
     if cursor in (walk.cursor, walk.anchor):
         return None
@@ -84,46 +69,47 @@ def follow_cursor(walk: Walk, cursor: str) -> Walk | None:
     return replace(walk, cursor=cursor, anchor=cursor, steps=0, reach=2 * walk.reach)
 
 
-def next_part(walk: Walk, account: OutsideAccount, at: datetime) -> Walk | None:
+def next_part(walk: model.Walk, account: model.OutsideAccount, at: datetime) -> model.Walk | None:
     """Return the position after a finished part or chunk of days; None at the end of the pull."""
     fresh = replace(walk, cursor="", anchor="", steps=0, reach=1)
-    if walk.part is not Part.SPEND:
+    if walk.part is model.Part.SPEND:
+        if walk.last >= walk.through:
+            return None
+        through, first = date.fromisoformat(walk.through), date.fromisoformat(walk.last) + timedelta(days=1)
+    else:
         part = _ORDER[_ORDER.index(walk.part) + 1]
-        if part is not Part.SPEND:
+        if part is not model.Part.SPEND:
             return replace(fresh, part=part)
-        today = at.astimezone(ZoneInfo(account.timezone or "UTC")).date()
+        through = today = at.astimezone(ZoneInfo(account.timezone or "UTC")).date()
         # The whole backfill at first, later the days that may be corrected.
         first = today - timedelta(days=account.backfill_days)
         if account.pulled_through:
             back = RECENT_DAYS if account.deep_day == today.isoformat() else CORRECTED_DAYS
             pulled = min(today, date.fromisoformat(account.pulled_through))
             first = max(pulled - timedelta(days=back), today - timedelta(days=MOST_BACKFILL))
-        return _chunk(replace(fresh, part=part, through=today.isoformat()), first)
-    if walk.last >= walk.through:
-        return None
-    first = date.fromisoformat(walk.last) + timedelta(days=1)
-    return _chunk(fresh, first)
-
-
-def _chunk(walk: Walk, first: date) -> Walk:
-    """Move the walk to its next days, at most CHUNK_DAYS."""
-    last = min(date.fromisoformat(walk.through), first + timedelta(days=CHUNK_DAYS - 1))
-    return replace(walk, first=first.isoformat(), last=last.isoformat())
+    last = min(through, first + timedelta(days=CHUNK_DAYS - 1))
+    return replace(
+        fresh,
+        part=model.Part.SPEND,
+        first=first.isoformat(),
+        last=last.isoformat(),
+        through=through.isoformat(),
+    )
 
 
 def page_of(
-    walk: Walk,
+    walk: model.Walk,
     cursor: str,
     rows: Sequence[dict[str, Any]],
-    node_of: Callable[[NodeLevel, dict[str, Any]], OutsideNode | None],
-    day_of: Callable[[dict[str, Any]], AdDay | None],
-) -> RowPage:
+    node_of: Callable[[model.NodeLevel, dict[str, Any]], model.OutsideNode | None],
+    day_of: Callable[[dict[str, Any]], model.AdDay | None],
+) -> model.RowPage:
     """Return the rows of an answer as a page; unreadable ones are counted."""
-    if walk.part is Part.SPEND:
+    if walk.part is model.Part.SPEND:
         days = [day_of(row) for row in rows]
-        return RowPage((), tuple(day for day in days if day), cursor, days.count(None))
-    nodes = [node_of(LEVEL_OF[walk.part], row) for row in rows]
-    return RowPage(tuple(node for node in nodes if node), (), cursor, nodes.count(None))
+        return model.RowPage((), tuple(day for day in days if day), cursor, days.count(None))
+    nodes = [node_of(model.LEVEL_OF[walk.part], row) for row in rows]
+    return model.RowPage(tuple(node for node in nodes if node), (), cursor, nodes.count(None))
 
 
 NAME_LIMIT: Final = 300
@@ -140,21 +126,22 @@ def platform_number(value: object) -> int | None:
     return number if number is not None and 0 < number <= LARGEST else None
 
 
-def platform_day(value: object) -> str | None:
-    """Return the day of ``YYYY-MM-DD`` or of ``YYYY-MM-DD HH:MM:SS``."""
-    text = value.strip()[:10] if isinstance(value, str) else ""
-    try:
-        return date.fromisoformat(text).isoformat() if len(text) == 10 else None
-    except ValueError:
-        return None
+def platform_ad_day(
+    ad_id: object, day: object, spend: object, figures: Mapping[str, Any]
+) -> model.AdDay | None:
+    """Return the figures of an ad and day; None without an id, a day or an amount.
 
-
-def platform_micros(value: object) -> int | None:
-    """Return an amount in units of the currency as micros; None for another value."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
+    ``day`` is ``YYYY-MM-DD`` or ``YYYY-MM-DD HH:MM:SS``; ``spend`` is in units of the currency.
+    """
+    number, text = platform_number(ad_id), day.strip()[:10] if isinstance(day, str) else ""
+    is_amount = not isinstance(spend, bool)
+    if number is None or len(text) != 10 or not (is_amount and isinstance(spend, str | int | float)):
         return None
+    impressions, clicks = (platform_count(figures.get(name)) or 0 for name in ("impressions", "clicks"))
     try:
-        return to_micros(value)
+        return model.AdDay(
+            number, date.fromisoformat(text).isoformat(), to_micros(spend), impressions, clicks
+        )
     except ValueError:
         return None
 
@@ -186,35 +173,23 @@ def short_name(value: object) -> str:
 
 
 class KnownAds:
-    """Mirrored ads by their numbers on the platforms.
-
-    Args:
-        ads: the mirrored ads.
-        external_ids: the platforms' ids of their accounts, by our ids.
-    """
+    """Mirrored ads by their numbers on the platforms; ``external_ids`` of their accounts are by our ids."""
 
     def __init__(self, ads: Iterable[MeasuredAd], external_ids: Mapping[str, str]) -> None:
-        self._ads: defaultdict[int, list[MeasuredAd]] = defaultdict(list)
+        self._ads: defaultdict[tuple[str | None, int], list[MeasuredAd]] = defaultdict(list)
         self._external_ids = external_ids
         for ad in ads:
-            self._ads[ad.ad_number].append(ad)
+            self._ads[ad.platform, ad.ad_number].append(ad)
 
-    def find(self, platform: AdPlatform | None, ad_number: int, advertiser: str) -> MeasuredAd | None:
-        """Return the one ad with this number; None for several.
-
-        ``advertiser`` is the platform's id of the ad's account, if known.
-        """
-        matches = self._list_ads(platform, ad_number)
+    def find(self, platform: model.AdPlatform | None, ad_number: int, advertiser: str) -> MeasuredAd | None:
+        """Return the one ad with this number, of an account with this external id if it is given."""
+        matches = self._ads.get((platform, ad_number), [])
         if advertiser:
             matches = [ad for ad in matches if self._external_ids.get(ad.ad_account_id) == advertiser]
         return matches[0] if len(matches) == 1 else None
 
-    def is_ambiguous(self, platform: AdPlatform | None, ad_number: int) -> bool:
-        """Report whether several accounts of a platform have an ad with this number."""
-        return len(self._list_ads(platform, ad_number)) > 1
-
-    def _list_ads(self, platform: AdPlatform | None, ad_number: int) -> list[MeasuredAd]:
-        return [ad for ad in self._ads.get(ad_number, ()) if ad.platform == platform]
+    def is_ambiguous(self, platform: model.AdPlatform | None, ad_number: int) -> bool:
+        return len(self._ads.get((platform, ad_number), ())) > 1
 
 
 class Column(StrEnum):
@@ -337,7 +312,7 @@ class SheetRow:
     Numbers are 0 where the file does not have them.
     """
 
-    day: AdDay
+    day: model.AdDay
     currency: str = ""
     ad_name: str = ""
     ad_group_number: int = 0
@@ -369,14 +344,9 @@ class _Unreadable(Exception):
 
 
 def read_ad_sheet(text: str, names: Mapping[str, int]) -> AdSheet:
-    """Read a file as CSV with a head; commas, semicolons or tabs between the cells.
+    """Read a file as CSV with a head; ``names`` are ads by unique name, for rows without an ad's id.
 
-    Args:
-        text: the file.
-        names: ads by unique name, for rows without an ad's id.
-
-    Raises:
-        Refused: INVALID, without the required columns or a row, or with too many rows or columns.
+    Raises INVALID without the required columns or a row, or with too many rows or columns.
     """
     table = _table(text)
     columns = [_column(cell) for cell in table[0]] if table else []
@@ -461,7 +431,14 @@ def _read_row(
     currency, mark = currency_and_mark
     texts = {column: cell.strip().removeprefix("'") for column, cell in cells.items() if column}
     ad_name = short_name(texts.get(Column.AD_NAME, ""))
-    day = _day(texts.get(Column.DAY, ""))
+    day_text, day = texts.get(Column.DAY, ""), None
+    with suppress(ValueError):
+        if iso := _ISO.fullmatch(day_text):
+            day = date(*map(int, iso.groups()))
+        elif _SERIAL.fullmatch(day_text):
+            day = _DAY_ZERO + timedelta(days=int(float(day_text)))
+    if day is None or day.year not in _YEARS:
+        raise _Unreadable("This is no day such as 2026-01-31; export the figures by day")
     spend = _amount(texts.get(Column.SPEND, ""), mark)
     id_text = texts.get(Column.AD_ID, "")
     number = _number(id_text)
@@ -477,7 +454,7 @@ def _read_row(
         number = names[ad_name]
     impressions, clicks = (_count(texts.get(column, "")) for column in (Column.IMPRESSIONS, Column.CLICKS))
     return SheetRow(
-        AdDay(number, day, spend, impressions, clicks),
+        model.AdDay(number, day.isoformat(), spend, impressions, clicks),
         known_currency(texts.get(Column.CURRENCY, "")) or currency,
         ad_name,
         _number(texts.get(Column.AD_GROUP_ID, "")) or 0,
@@ -490,18 +467,6 @@ def _read_row(
 def _number(text: str) -> int | None:
     """Read an id, which exports protect from spreadsheets by a prefix such as ``ag:``."""
     return platform_number(text.rpartition(":")[2].strip())
-
-
-def _day(text: str) -> str:
-    iso, day = _ISO.fullmatch(text), None
-    with suppress(ValueError):
-        if iso:
-            day = date(*map(int, iso.groups()))
-        elif _SERIAL.fullmatch(text):
-            day = _DAY_ZERO + timedelta(days=int(float(text)))
-    if day is None or day.year not in _YEARS:
-        raise _Unreadable("This is no day such as 2026-01-31; export the figures by day")
-    return day.isoformat()
 
 
 def _amount(text: str, mark: str) -> int:

@@ -10,31 +10,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from contatto.ad_platforms.model import (
-    LEVEL_OF,
-    AccountFacts,
-    AdDay,
-    AdPlatform,
-    NodeLevel,
-    OutsideNode,
-    OutsideStatus,
-    Part,
-    PullAccess,
-    PullFailure,
-    PullPage,
-    Walk,
-)
-from contatto.ad_platforms.rules import (
-    REPEATED,
-    known_currency,
-    known_zone,
-    page_of,
-    platform_count,
-    platform_day,
-    platform_micros,
-    platform_number,
-    short_name,
-)
+from contatto.ad_platforms import model, rules
 from contatto.channels.model import ChannelApp
 from contatto.kit.outbound.model import Failed, HttpAnswer, HttpRequest, NotNow, retry_after_s
 from contatto.kit.values import JSON_ERRORS
@@ -43,9 +19,13 @@ VERSION: Final = "v23.0"
 _NODES_A_PAGE: Final = 200
 _ROWS_A_PAGE: Final = 500
 _EDGES: Final = {
-    NodeLevel.CAMPAIGN: ("campaigns", "id,name,effective_status", ""),
-    NodeLevel.AD_GROUP: ("adsets", "id,name,campaign_id,optimization_goal,effective_status", "campaign_id"),
-    NodeLevel.AD: ("ads", "id,name,adset_id,effective_status", "adset_id"),
+    model.NodeLevel.CAMPAIGN: ("campaigns", "id,name,effective_status", ""),
+    model.NodeLevel.AD_GROUP: (
+        "adsets",
+        "id,name,campaign_id,optimization_goal,effective_status",
+        "campaign_id",
+    ),
+    model.NodeLevel.AD: ("ads", "id,name,adset_id,effective_status", "adset_id"),
 }
 _TOO_FAST: Final = frozenset({4, 17, 32, 341, 613, 80000, 80003, 80004, 80014})
 _AWAY: Final = frozenset({1, 2})
@@ -73,17 +53,15 @@ _answers: Final = msgspec.json.Decoder(_Answer)
 
 
 class MetaAds:
-    """The connector; it keeps no state."""
-
-    platform = AdPlatform.META
+    platform = model.AdPlatform.META
     base_url = "https://graph.facebook.com"
     lead_goals = frozenset({"LEAD_GENERATION", "QUALITY_LEAD", "OFFSITE_CONVERSIONS"})
 
-    def ask(self, access: PullAccess, walk: Walk) -> HttpRequest:
-        if walk.part is Part.ACCOUNT:
+    def ask(self, access: model.PullAccess, walk: model.Walk) -> HttpRequest:
+        if walk.part is model.Part.ACCOUNT:
             return _get(access, "", {"fields": "account_id,name,currency,timezone_name"})
         after = {"after": walk.cursor} if walk.cursor else {}
-        if walk.part is Part.SPEND:
+        if walk.part is model.Part.SPEND:
             days = msgspec.json.encode({"since": walk.first, "until": walk.last}).decode()
             query = {
                 "level": "ad",
@@ -93,23 +71,35 @@ class MetaAds:
                 "limit": str(_ROWS_A_PAGE),
             }
             return _get(access, "/insights", query | after)
-        edge, fields, _ = _EDGES[LEVEL_OF[walk.part]]
+        edge, fields, _ = _EDGES[model.LEVEL_OF[walk.part]]
         return _get(access, f"/{edge}", {"fields": fields, "limit": str(_NODES_A_PAGE)} | after)
 
-    def read(self, access: PullAccess, walk: Walk, answer: HttpAnswer) -> PullPage | PullFailure:
+    def read(
+        self, access: model.PullAccess, walk: model.Walk, answer: HttpAnswer
+    ) -> model.PullPage | model.PullFailure:
         decoded = _read_answer(answer)
         if not isinstance(decoded, _Answer):
             return decoded
-        if walk.part is Part.ACCOUNT:
-            zone = known_zone(decoded.timezone_name)
-            return AccountFacts(short_name(decoded.name), known_currency(decoded.currency), zone)
+        if walk.part is model.Part.ACCOUNT:
+            zone = rules.known_zone(decoded.timezone_name)
+            return model.AccountFacts(
+                rules.short_name(decoded.name), rules.known_currency(decoded.currency), zone
+            )
         cursors = decoded.paging.get("cursors")
         after = cursors.get("after") if isinstance(cursors, dict) else None
         if "next" not in decoded.paging or not isinstance(after, str):
             after = ""
         if after and after == walk.cursor:
-            return REPEATED
-        return page_of(walk, after[:2_000], decoded.data, _node, _day)
+            return rules.REPEATED
+        return rules.page_of(
+            walk,
+            after[:2_000],
+            decoded.data,
+            _node,
+            lambda row: rules.platform_ad_day(
+                row.get("ad_id"), row.get("date_start"), row.get("spend", "0"), row
+            ),
+        )
 
     def authorize_url(self, app_id: str, state: str, back: str) -> str:
         query = {"client_id": app_id, "state": state, "redirect_uri": back, "scope": "ads_read"}
@@ -121,20 +111,20 @@ class MetaAds:
         url = f"{base_url}/{VERSION}/oauth/access_token"
         return HttpRequest("POST", url, headers, urlencode(body).encode())
 
-    def read_token(self, answer: HttpAnswer) -> str | PullFailure:
+    def read_token(self, answer: HttpAnswer) -> str | model.PullFailure:
         decoded = _read_answer(answer)
         if not isinstance(decoded, _Answer):
             return decoded
         return decoded.access_token or Failed("token_refused")
 
 
-def _get(access: PullAccess, edge: str, query: dict[str, str]) -> HttpRequest:
+def _get(access: model.PullAccess, edge: str, query: dict[str, str]) -> HttpRequest:
     headers = {"Authorization": f"Bearer {access.access_token}", "Accept": "application/json"}
     account = f"act_{quote(access.external_id.removeprefix('act_'), safe='')}"
     return HttpRequest("GET", f"{access.base_url}/{VERSION}/{account}{edge}?{urlencode(query)}", headers, b"")
 
 
-def _read_answer(answer: HttpAnswer) -> _Answer | PullFailure:
+def _read_answer(answer: HttpAnswer) -> _Answer | model.PullFailure:
     try:
         decoded = _answers.decode(answer.body)
     except JSON_ERRORS:
@@ -142,7 +132,7 @@ def _read_answer(answer: HttpAnswer) -> _Answer | PullFailure:
     return meta_failure(answer, decoded.error.code if decoded.error else 0) or decoded
 
 
-def meta_failure(answer: HttpAnswer, code: int) -> PullFailure | None:
+def meta_failure(answer: HttpAnswer, code: int) -> model.PullFailure | None:
     """Classify an error of the Graph API by status and code; None without an error."""
     for reason, codes in (("too_fast", _TOO_FAST), ("platform_away", _AWAY)):
         if code in codes:
@@ -156,28 +146,19 @@ def meta_failure(answer: HttpAnswer, code: int) -> PullFailure | None:
     return None
 
 
-def _node(level: NodeLevel, row: dict[str, Any]) -> OutsideNode | None:
-    number, parent_field = platform_number(row.get("id")), _EDGES[level][2]
+def _node(level: model.NodeLevel, row: dict[str, Any]) -> model.OutsideNode | None:
+    number, parent_field = rules.platform_number(row.get("id")), _EDGES[level][2]
     if number is None:
         return None
     sent_status = row.get("effective_status")
-    status = OutsideStatus.PAUSED if sent_status in _PAUSED else OutsideStatus.ACTIVE
+    status = model.OutsideStatus.PAUSED if sent_status in _PAUSED else model.OutsideStatus.ACTIVE
     if sent_status in _DELETED:
-        status = OutsideStatus.DELETED
-    return OutsideNode(
+        status = model.OutsideStatus.DELETED
+    return model.OutsideNode(
         level,
         number,
-        platform_number(row.get(parent_field)) or 0 if parent_field else 0,
-        short_name(row.get("name")) or str(number),
+        rules.platform_number(row.get(parent_field)) or 0 if parent_field else 0,
+        rules.short_name(row.get("name")) or str(number),
         status,
-        short_name(row.get("optimization_goal"))[:64] if level is NodeLevel.AD_GROUP else "",
+        rules.short_name(row.get("optimization_goal"))[:64] if level is model.NodeLevel.AD_GROUP else "",
     )
-
-
-def _day(row: dict[str, Any]) -> AdDay | None:
-    number, day = platform_number(row.get("ad_id")), platform_day(row.get("date_start"))
-    spend = platform_micros(row.get("spend", "0"))
-    if number is None or day is None or spend is None:
-        return None
-    impressions, clicks = (platform_count(row.get(name)) or 0 for name in ("impressions", "clicks"))
-    return AdDay(number, day, spend, impressions, clicks)

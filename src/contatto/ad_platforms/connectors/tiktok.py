@@ -9,31 +9,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from contatto.ad_platforms.model import (
-    LEVEL_OF,
-    AccountFacts,
-    AdDay,
-    AdPlatform,
-    NodeLevel,
-    OutsideNode,
-    OutsideStatus,
-    Part,
-    PullAccess,
-    PullFailure,
-    PullPage,
-    Walk,
-)
-from contatto.ad_platforms.rules import (
-    REPEATED,
-    known_currency,
-    known_zone,
-    page_of,
-    platform_count,
-    platform_day,
-    platform_micros,
-    platform_number,
-    short_name,
-)
+from contatto.ad_platforms import model, rules
 from contatto.channels.model import ChannelApp
 from contatto.kit.outbound.model import Failed, HttpAnswer, HttpRequest, NotNow, retry_after_s
 from contatto.kit.values import JSON_ERRORS
@@ -57,13 +33,13 @@ _NOT_NOW: Final = {
 }
 _TOKEN_REFUSED: Final = frozenset({40001, 40102, 40104, 40105, 40110, 40118, 40130})
 _NAMES: Final = {
-    NodeLevel.CAMPAIGN: ("campaign", "campaign_id", ""),
-    NodeLevel.AD_GROUP: ("adgroup", "adgroup_id", "campaign_id"),
-    NodeLevel.AD: ("ad", "ad_id", "adgroup_id"),
+    model.NodeLevel.CAMPAIGN: ("campaign", "campaign_id", ""),
+    model.NodeLevel.AD_GROUP: ("adgroup", "adgroup_id", "campaign_id"),
+    model.NodeLevel.AD: ("ad", "ad_id", "adgroup_id"),
 }
 _FIELDS: Final = {
-    NodeLevel.CAMPAIGN: ("campaign_id", "campaign_name"),
-    NodeLevel.AD_GROUP: (
+    model.NodeLevel.CAMPAIGN: ("campaign_id", "campaign_name"),
+    model.NodeLevel.AD_GROUP: (
         "adgroup_id",
         "adgroup_name",
         "campaign_id",
@@ -71,7 +47,7 @@ _FIELDS: Final = {
         "click_attribution_window",
         "view_attribution_window",
     ),
-    NodeLevel.AD: ("ad_id", "ad_name", "adgroup_id"),
+    model.NodeLevel.AD: ("ad_id", "ad_name", "adgroup_id"),
 }
 """Fields that we need; whole ads would exceed the size limit of a response."""
 
@@ -91,18 +67,16 @@ _answers: Final = msgspec.json.Decoder(_Answer)
 
 
 class TikTokAds:
-    """Connector of TikTok Ads, without state."""
-
-    platform = AdPlatform.TIKTOK
+    platform = model.AdPlatform.TIKTOK
     base_url = "https://business-api.tiktok.com"
     lead_goals = frozenset({"LEAD_GENERATION", "CONVERSION_LEADS", "PREFERRED_LEAD", "LEAD"})
 
-    def ask(self, access: PullAccess, walk: Walk) -> HttpRequest:
+    def ask(self, access: model.PullAccess, walk: model.Walk) -> HttpRequest:
         advertiser = access.external_id
-        if walk.part is Part.ACCOUNT:
+        if walk.part is model.Part.ACCOUNT:
             return _get(access, "advertiser/info", {"advertiser_ids": _json([advertiser])})
         page = walk.cursor or "1"
-        if walk.part is Part.SPEND:
+        if walk.part is model.Part.SPEND:
             query = {
                 "advertiser_id": advertiser,
                 "report_type": "BASIC",
@@ -116,33 +90,35 @@ class TikTokAds:
                 "page_size": str(_ROWS_A_PAGE),
             }
             return _get(access, "report/integrated/get", query)
-        name = _NAMES[LEVEL_OF[walk.part]][0]
+        name = _NAMES[model.LEVEL_OF[walk.part]][0]
         query = {
             "advertiser_id": advertiser,
-            "fields": _json([*_FIELDS[LEVEL_OF[walk.part]], "operation_status", "secondary_status"]),
+            "fields": _json([*_FIELDS[model.LEVEL_OF[walk.part]], "operation_status", "secondary_status"]),
             "filtering": _json({"primary_status": "STATUS_ALL"}),
             "page": page,
             "page_size": str(_NODES_A_PAGE),
         }
         return _get(access, f"{name}/get", query)
 
-    def read(self, access: PullAccess, walk: Walk, answer: HttpAnswer) -> PullPage | PullFailure:
+    def read(
+        self, access: model.PullAccess, walk: model.Walk, answer: HttpAnswer
+    ) -> model.PullPage | model.PullFailure:
         data = _data_of(answer)
         if not isinstance(data, _Data):
             return data
-        if walk.part is Part.ACCOUNT:
+        if walk.part is model.Part.ACCOUNT:
             for row in data.rows:
                 if str(row.get("advertiser_id", "")) == access.external_id:
-                    zone = known_zone(row.get("timezone") or row.get("display_timezone"))
-                    currency = known_currency(row.get("currency"))
-                    return AccountFacts(short_name(row.get("name")), currency, zone)
+                    zone = rules.known_zone(row.get("timezone") or row.get("display_timezone"))
+                    currency = rules.known_currency(row.get("currency"))
+                    return model.AccountFacts(rules.short_name(row.get("name")), currency, zone)
             return Failed("account_not_shared")
-        page_number, sent_number = int(walk.cursor or "1"), platform_count(data.page_info.get("page"))
+        page_number, sent_number = int(walk.cursor or "1"), rules.platform_count(data.page_info.get("page"))
         if sent_number is not None and sent_number != page_number:
-            return REPEATED
-        last = platform_count(data.page_info.get("total_page")) or 1
+            return rules.REPEATED
+        last = rules.platform_count(data.page_info.get("total_page")) or 1
         cursor = str(page_number + 1) if page_number < last else ""
-        return page_of(walk, cursor, data.rows, _node, _day)
+        return rules.page_of(walk, cursor, data.rows, _node, _day)
 
     def authorize_url(self, app_id: str, state: str, back: str) -> str:
         query = {"app_id": app_id, "state": state, "redirect_uri": back}
@@ -155,14 +131,14 @@ class TikTokAds:
             "POST", f"{base_url}{_API}/oauth2/access_token/", headers, msgspec.json.encode(body)
         )
 
-    def read_token(self, answer: HttpAnswer) -> str | PullFailure:
+    def read_token(self, answer: HttpAnswer) -> str | model.PullFailure:
         data = _data_of(answer)
         if not isinstance(data, _Data):
             return data
         return data.access_token or Failed("token_refused")
 
 
-def _get(access: PullAccess, name: str, query: dict[str, str]) -> HttpRequest:
+def _get(access: model.PullAccess, name: str, query: dict[str, str]) -> HttpRequest:
     headers = {"Access-Token": access.access_token, "Accept": "application/json"}
     return HttpRequest("GET", f"{access.base_url}{_API}/{name}/?{urlencode(query)}", headers, b"")
 
@@ -171,18 +147,23 @@ def _json(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _data_of(answer: HttpAnswer) -> _Data | PullFailure:
+def _data_of(answer: HttpAnswer) -> _Data | model.PullFailure:
     try:
         decoded = _answers.decode(answer.body)
     except JSON_ERRORS:
-        return _without_code(answer)
+        return tiktok_failure(answer, 0) or NotNow("not_json", retry_after_s(answer))
     return tiktok_failure(answer, decoded.code) or decoded.data or _Data()
 
 
-def tiktok_failure(answer: HttpAnswer, code: int) -> PullFailure | None:
-    """Classify an answer by status and code; None without an error."""
+def tiktok_failure(answer: HttpAnswer, code: int) -> model.PullFailure | None:
+    """Classify an answer by status and code; None without an error.
+
+    The platform itself always sends 200 with a code; another status is that of a proxy.
+    """
+    if answer.status in (408, 409, 425, 429) or answer.status >= 500:
+        return NotNow(f"http_{answer.status}", retry_after_s(answer))
     if answer.status != 200:
-        return _without_code(answer)
+        return Failed("token_refused" if answer.status in (401, 403) else f"http_{answer.status}")
     if code == 0:
         return None
     if code in _NOT_NOW:
@@ -190,44 +171,34 @@ def tiktok_failure(answer: HttpAnswer, code: int) -> PullFailure | None:
     return Failed("token_refused" if code in _TOKEN_REFUSED else f"platform_{code}"[:64])
 
 
-def _without_code(answer: HttpAnswer) -> PullFailure:
-    """Classify an answer without a code, such as a proxy's; the platform always sends 200 with a code."""
-    if answer.status == 200:
-        return NotNow("not_json", retry_after_s(answer))
-    if answer.status in (408, 409, 425, 429) or answer.status >= 500:
-        return NotNow(f"http_{answer.status}", retry_after_s(answer))
-    return Failed("token_refused" if answer.status in (401, 403) else f"http_{answer.status}")
-
-
-def _node(level: NodeLevel, row: dict[str, Any]) -> OutsideNode | None:
+def _node(level: model.NodeLevel, row: dict[str, Any]) -> model.OutsideNode | None:
     name, id_field, parent_field = _NAMES[level]
-    number = platform_number(row.get(id_field))
+    number = rules.platform_number(row.get(id_field))
     if number is None:
         return None
-    status = OutsideStatus.PAUSED if row.get("operation_status") == "DISABLE" else OutsideStatus.ACTIVE
+    status = (
+        model.OutsideStatus.PAUSED if row.get("operation_status") == "DISABLE" else model.OutsideStatus.ACTIVE
+    )
     is_deleted = str(row.get("secondary_status", "")).endswith("_DELETE")
     if is_deleted or row.get("operation_status") == "DELETE":
-        status = OutsideStatus.DELETED
+        status = model.OutsideStatus.DELETED
     click, view = row.get("click_attribution_window"), row.get("view_attribution_window")
-    return OutsideNode(
+    return model.OutsideNode(
         level,
         number,
-        platform_number(row.get(parent_field)) or 0 if parent_field else 0,
-        short_name(row.get(f"{name}_name")) or str(number),
+        rules.platform_number(row.get(parent_field)) or 0 if parent_field else 0,
+        rules.short_name(row.get(f"{name}_name")) or str(number),
         status,
-        short_name(row.get("optimization_goal"))[:64] if level is NodeLevel.AD_GROUP else "",
+        rules.short_name(row.get("optimization_goal"))[:64] if level is model.NodeLevel.AD_GROUP else "",
         _WINDOWS.get(str(click), 7 * _DAY_S),
         _WINDOWS[str(view)] if str(view) in _VIEW_WINDOWS else _DAY_S,
     )
 
 
-def _day(row: dict[str, Any]) -> AdDay | None:
+def _day(row: dict[str, Any]) -> model.AdDay | None:
     dimensions, metrics = row.get("dimensions"), row.get("metrics")
     if not isinstance(dimensions, dict) or not isinstance(metrics, dict):
         return None
-    number, day = platform_number(dimensions.get("ad_id")), platform_day(dimensions.get("stat_time_day"))
-    spend = platform_micros(metrics.get("spend"))
-    if number is None or day is None or spend is None:
-        return None
-    impressions, clicks = (platform_count(metrics.get(name)) or 0 for name in ("impressions", "clicks"))
-    return AdDay(number, day, spend, impressions, clicks)
+    return rules.platform_ad_day(
+        dimensions.get("ad_id"), dimensions.get("stat_time_day"), metrics.get("spend"), metrics
+    )
