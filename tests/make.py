@@ -34,7 +34,6 @@ from contatto.measurement.model import (
     Touch,
     TouchKind,
 )
-from contatto.measurement.rules import is_late
 from contatto.reports.actions.reports import DayCounter
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -146,8 +145,9 @@ def record_touch(tx: Tx, touch: Touch) -> bool:
         return measurement.record_tap(tx, touch)
     is_new = not measured.list_known_touches(tx, touch.business_id, [touch.touch_id])
     measured.append_touches(tx, [row_of(touch)])
-    if is_new and is_late(touch.ts, tx.now):
-        measurement.mark_day(tx, touch.business_id, touch.ad_account_id, touch.day, CountedEvent.TOUCH)
+    if is_new:
+        place = (touch.ts, touch.business_id, touch.ad_account_id, touch.day)
+        measurement.mark_days(tx, CountedEvent.TOUCH, [place])
     return is_new
 
 

@@ -52,7 +52,6 @@ WITHOUT_BUSINESS = {
     "delivery/store.py:list_forgetting_businesses": "For the worker, who works for all of them.",
     "delivery/store.py:list_unsealed_streams": "For the worker, who keeps the files of all of them.",
     "measurement/store.py:list_candidates": "The conversion that it takes names the business.",
-    "measurement/store.py:list_there": "The conversions that it takes name their businesses.",
     "measurement/store.py:list_winnable": "The conversions that it takes name their businesses.",
     "measurement/store.py:find_measured_ads": "The pairs that it takes name their businesses.",
     "measurement/store.py:list_changed_accounts": "For the worker, who works for all of them.",

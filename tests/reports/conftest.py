@@ -61,4 +61,4 @@ def earn(tx: Tx, house: House, kind: ConversionKind, person: str, at: datetime) 
 
 def hours_of(tx: Tx, account: tuple[str, str], span: DayRange) -> dict[str, Counts]:
     """Return the counts of an account by hour."""
-    return load_counted(tx, *account, span, CountQuery(Grain.AD_DAY, hours=Grain.ACCOUNT_HOUR)).hours
+    return load_counted(tx, *account, span, CountQuery(Grain.AD_DAY, hours=Grain.ACCOUNT_HOUR))[1]

@@ -17,7 +17,6 @@ from contatto.reports.rules.figures import (
     funnel,
     label_every,
     nice_top,
-    points,
     reply_times_of,
     shade,
     summarize_replies,
@@ -41,7 +40,8 @@ def test_a_scale_ends_at_a_round_number_above_the_highest(highest: int) -> None:
 @given(MANY)
 def test_points_and_bars_stay_in_their_box_and_keep_their_order(values: list[int]) -> None:
     top = nice_top(max(values) or 1)
-    for x, y in points(values, top):
+    for place in draw_line(values, top).line[1:].split("L"):
+        x, y = map(float, place.split())
         assert 0 < x < WIDTH
         assert 0 <= y <= HEIGHT
     for value, bar in zip(values, bars(values, top), strict=True):

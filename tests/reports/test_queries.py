@@ -220,7 +220,7 @@ def test_a_status_keeps_only_the_rows_that_have_it_and_the_way_to_them() -> None
 def test_only_what_is_open_shows_what_is_under_it() -> None:
     tree = build_branches([node(1, "A", node(2, "B", node(3, "C")))], {})
     shown = list_tree_rows(tree, AdsTreeQuery(folds={2: False}))
-    assert [(branch.number, is_open) for branch, is_open in shown] == [(1, True), (2, False)]
+    assert [(branch.node.item.number, is_open) for branch, is_open in shown] == [(1, True), (2, False)]
 
 
 def test_a_total_over_both_goals_does_not_add_unlike_things() -> None:

@@ -19,10 +19,10 @@ from contatto.measurement.model import (
 )
 from contatto.measurement.rules import last_touch
 from contatto.measurement.store import append_touches, conversions, touches
+from contatto.reports.model import Counts
 from contatto.reports.rules.figures import (
     CLICK_DAYS,
     VIEW_DAYS,
-    ConversionCounts,
     WhatIf,
     WhatIfConversion,
     WhatIfWindows,
@@ -149,9 +149,9 @@ def test_both_sides_add_up_to_the_same_conversions() -> None:
         1,
     )
     assert found.counts == {
-        "a": (ConversionCounts(1, 1), ConversionCounts(1, 0)),
-        None: (ConversionCounts(0, 1), ConversionCounts()),
-        "b": (ConversionCounts(), ConversionCounts(0, 2)),
+        "a": (Counts(conversations=1, leads=1), Counts(conversations=1, leads=0)),
+        None: (Counts(conversations=0, leads=1), Counts()),
+        "b": (Counts(), Counts(conversations=0, leads=2)),
     }
     assert (found.count, found.changed_count) == (3, 2)
     assert [one.conversion_id for one in found.changed] == [1]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import batched
+from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
@@ -18,24 +19,8 @@ from contatto.kit.db.tx import Tx, row_of, rows_of
 from contatto.kit.ids import new_id
 from contatto.kit.log import logger
 from contatto.kit.values import from_micros, micros
-from contatto.measurement import rules, store
+from contatto.measurement import model, rules, store
 from contatto.measurement.engines import sealing
-from contatto.measurement.model import (
-    LONGEST_VIEW_S,
-    Attribution,
-    ChangedDay,
-    Conversion,
-    ConversionKind,
-    CountedEvent,
-    Impression,
-    MeasuredAd,
-    SealedFile,
-    Tap,
-    TicketKind,
-    Touch,
-    TouchKind,
-    TrackingTicket,
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +33,8 @@ class ChargePort:
         note_click: called after a click without an impression was appended.
     """
 
-    charge: Callable[[Tx, Sequence[Impression]], list[Touch]]
-    note_click: Callable[[Tx, Touch], None]
+    charge: Callable[[Tx, Sequence[model.Impression]], list[model.Touch]]
+    note_click: Callable[[Tx, model.Touch], None]
 
 
 class GatheredTouches:
@@ -61,15 +46,15 @@ class GatheredTouches:
         self.taps: Final = WorkBatcher(db.write, record_taps)
 
 
-def record_views(tx: Tx, views: Sequence[Impression]) -> list[Touch]:
+def record_views(tx: Tx, views: Sequence[model.Impression]) -> list[model.Touch]:
     """Append views, each once, and return them with their charges."""
     charged = tx.ports[ChargePort].charge(tx, views)
     store.append_touches(tx, [row_of(touch) for touch in charged])
-    _mark_late(tx, charged)
+    mark_days(tx, model.CountedEvent.TOUCH, map(_PLACE_OF, charged))
     return charged
 
 
-def record_taps(tx: Tx, taps: Sequence[Tap]) -> list[bool]:
+def record_taps(tx: Tx, taps: Sequence[model.Tap]) -> list[bool]:
     """Append taps, each once, with their charges; report for each whether it is new.
 
     Also settle the conversions that these taps, or earlier views of their viewers, may win.
@@ -79,13 +64,13 @@ def record_taps(tx: Tx, taps: Sequence[Tap]) -> list[bool]:
         tx.ports[ChargePort].charge(tx, [impression for impression in impressions if impression.nonce])
     )
     charged = [next(priced) if impression.nonce else impression.touch for impression in impressions]
-    taps_by_business: dict[str, list[tuple[Tap, Touch]]] = defaultdict(list)
+    taps_by_business: dict[str, list[tuple[model.Tap, model.Touch]]] = defaultdict(list)
     for tap, touch in zip(taps, charged, strict=True):
         taps_by_business[touch.business_id].append((tap, touch))
     viewers = {(tap.impression.touch.business_id, tap.viewer_id) for tap in taps if tap.viewer_id}
     hold_persons(tx, {(touch.business_id, touch.person_id) for touch in charged} | viewers)
     new: set[int] = set()
-    may_win: list[Conversion] = []
+    may_win: list[model.Conversion] = []
     for business_id, batch in sorted(taps_by_business.items()):
         known_touches = store.list_known_touches(tx, business_id, {touch.touch_id for _, touch in batch})
         first_taps = {touch.touch_id: (tap, touch) for tap, touch in reversed(batch)}
@@ -97,7 +82,7 @@ def record_taps(tx: Tx, taps: Sequence[Tap]) -> list[bool]:
         for tap, touch in fresh:
             if not tap.impression.nonce:
                 tx.ports[ChargePort].note_click(tx, touch)
-        _mark_late(tx, [touch for _, touch in fresh])
+        mark_days(tx, model.CountedEvent.TOUCH, [_PLACE_OF(touch) for _, touch in fresh])
         named = {(tap.viewer_id, touch.person_id) for tap, touch in fresh if tap.viewer_id}
         # Earlier views of a linked viewer may have earned earlier conversions of the person.
         is_linked = bool(named) and store.append_links(tx, business_id, named) > 0
@@ -122,11 +107,20 @@ def hold_persons(tx: Tx, persons: set[tuple[str, str]]) -> None:
         tx.advisory_locks({rules.natural_number("person", *person) for person in persons})
 
 
-def _mark_late(tx: Tx, appended: Sequence[Touch]) -> None:
-    """Mark the days of late touches, which reports may have counted already."""
-    late = [touch for touch in appended if rules.is_late(touch.ts, tx.now)]
-    for changed in {(touch.business_id, touch.ad_account_id, touch.day) for touch in late}:
-        mark_day(tx, *changed, CountedEvent.TOUCH)
+type Place = tuple[int, str, str | None, str | None]
+"""Time in microseconds, business, ad account and day of an event; a conversion without credit has no day."""
+_PLACE_OF: Final[Callable[[model.Touch], Place]] = attrgetter("ts", "business_id", "ad_account_id", "day")
+
+
+def mark_days(tx: Tx, source: model.CountedEvent, places: Iterable[Place]) -> None:
+    """Mark the days of late events, which reports may have counted already, to count them again."""
+    counted_until = micros(tx.now - rules.LATE)
+    late = {(business, account, day) for ts, business, account, day in places if ts < counted_until}
+    for business_id, account_id, day in late:
+        if account_id and day:
+            tx.insert(
+                store.changed_days, row_of(model.ChangedDay(new_id(), business_id, account_id, day, source))
+            )
 
 
 A_DAY: Final = timedelta(days=1)
@@ -145,23 +139,23 @@ class NewConversion:
 
     business_id: str
     person_id: str
-    kind: ConversionKind
+    kind: model.ConversionKind
     subject_id: str
     ts: int
 
 
-def publish_ad(tx: Tx, ad: MeasuredAd) -> None:
+def publish_ad(tx: Tx, ad: model.MeasuredAd) -> None:
     """Save an ad after each change. Raises ValueError for a view window of more than 7 days."""
-    if (ad.view_window_s or 0) > LONGEST_VIEW_S:
-        raise ValueError(f"a view counts for {LONGEST_VIEW_S} seconds at most")
+    if (ad.view_window_s or 0) > model.LONGEST_VIEW_S:
+        raise ValueError(f"a view counts for {model.LONGEST_VIEW_S} seconds at most")
     tx.save(store.measured_ads, row_of(ad))
 
 
 def stamp_touch(
-    ad: MeasuredAd, kind: TouchKind, person_id: str, ts: int, touch_id: int, cost_micros: int
-) -> Touch:
+    ad: model.MeasuredAd, kind: model.TouchKind, person_id: str, ts: int, touch_id: int, cost_micros: int
+) -> model.Touch:
     """Return a touch with its expiry and its local day."""
-    return Touch(
+    return model.Touch(
         touch_id=touch_id,
         business_id=ad.business_id,
         person_id=person_id,
@@ -176,14 +170,16 @@ def stamp_touch(
     )
 
 
-def stamp_ticket(ad: MeasuredAd, ticket: TrackingTicket, person_id: str | None, ts: int) -> Touch:
+def stamp_ticket(
+    ad: model.MeasuredAd, ticket: model.TrackingTicket, person_id: str | None, ts: int
+) -> model.Touch:
     """Return the touch of a tracking link, which counts once: per impression, or per day for a chat link.
 
     Without a known person it gets a person of its own: it counts, and cannot win.
     """
-    kind = TouchKind.VIEW if ticket.kind is TicketKind.VIEW else TouchKind.CLICK
+    kind = model.TouchKind.VIEW if ticket.kind is model.TicketKind.VIEW else model.TouchKind.CLICK
     touch = stamp_touch(ad, kind, person_id or new_id(), ts, 0, ticket.cost_micros)
-    if ticket.kind is TicketKind.CHAT:
+    if ticket.kind is model.TicketKind.CHAT:
         touch_id = rules.natural_number("chat link", ad.ad_id, touch.person_id, touch.day)
     else:
         touch_id = rules.natural_number("link", ad.business_id, ad.ad_id, ticket.nonce, kind)
@@ -191,21 +187,24 @@ def stamp_ticket(ad: MeasuredAd, ticket: TrackingTicket, person_id: str | None, 
 
 
 def record_tap(
-    tx: Tx, touch: Touch, viewer_id: str | None = None, ticket: TrackingTicket | None = None
+    tx: Tx, touch: model.Touch, viewer_id: str | None = None, ticket: model.TrackingTicket | None = None
 ) -> bool:
     """Append a tap of a link, and link its viewer to the person; return whether the tap is new."""
-    impression = rules.impression_of(touch, ticket) if ticket else Impression(touch, 0)
-    return record_taps(tx, [Tap(impression, viewer_id)])[0]
+    impression = rules.impression_of(touch, ticket) if ticket else model.Impression(touch, 0)
+    return record_taps(tx, [model.Tap(impression, viewer_id)])[0]
 
 
 def record_conversions(tx: Tx, conversions: Iterable[NewConversion]) -> None:
     """Append conversions once, and find their winners; an earlier time settles a conversion again."""
-    first: dict[int, Conversion] = {}
+    first: dict[int, model.Conversion] = {}
     for earned in sorted(conversions, key=lambda earned: earned.ts):
         number = rules.conversion_number(earned.business_id, earned.kind, earned.subject_id)
-        first.setdefault(number, Conversion(number, **row_of(earned)))
+        first.setdefault(number, model.Conversion(number, **row_of(earned)))
     hold_persons(tx, {(conversion.business_id, conversion.person_id) for conversion in first.values()})
-    existing = store.list_there(tx, first.values())
+    businesses = {conversion.business_id for conversion in first.values()}
+    values = {"businesses": sorted(businesses), "numbers": sorted(first)}
+    attributions = store.ATTRIBUTED.list(tx, values) if first else []
+    existing = {attribution.conversion_id: attribution for attribution in attributions}
     new = [conversion for number, conversion in first.items() if number not in existing]
     moved = [first[number] for number, attribution in existing.items() if first[number].ts < attribution.ts]
     insert_new(tx, store.conversions, [row_of(conversion) for conversion in new])  # without a winner so far
@@ -228,7 +227,7 @@ def record_conversions(tx: Tx, conversions: Iterable[NewConversion]) -> None:
 
 
 def withdraw_conversion(
-    tx: Tx, business_id: str, subject_id: str, kind: ConversionKind, *, is_back: bool = False
+    tx: Tx, business_id: str, subject_id: str, kind: model.ConversionKind, *, is_back: bool = False
 ) -> None:
     """Exclude a conversion from reports; its row stays. ``is_back`` includes it again."""
     number = rules.conversion_number(business_id, kind, subject_id)
@@ -237,17 +236,14 @@ def withdraw_conversion(
     mark_conversion(tx, business_id, subject_id, kind)
 
 
-def mark_conversion(tx: Tx, business_id: str, subject_id: str, kind: ConversionKind) -> None:
+def mark_conversion(tx: Tx, business_id: str, subject_id: str, kind: model.ConversionKind) -> None:
     """Mark the days of a conversion to count them again, after a change of its lead or chat."""
     attribution = store.find_attribution(tx, business_id, subject_id, kind)
     if attribution:
-        account_id = attribution.ad_account_id
-        _mark_days(tx, attribution, {(account_id, attribution.day), (account_id, attribution.rt_day)})
-
-
-def mark_day(tx: Tx, business_id: str, ad_account_id: str, day: str, source: CountedEvent) -> None:
-    """Mark a day of an account to count it again."""
-    tx.insert(store.changed_days, row_of(ChangedDay(new_id(), business_id, ad_account_id, day, source)))
+        place = (attribution.ts, business_id, attribution.ad_account_id)
+        mark_days(
+            tx, model.CountedEvent.CONVERSION, [(*place, attribution.day), (*place, attribution.rt_day)]
+        )
 
 
 def take_marks(tx: Tx, business_id: str, mark_ids: list[str]) -> bool:
@@ -278,7 +274,7 @@ def sealing_job(folder: Path, age_days: int) -> MaintenanceJob:
 
     def seal_conversions(tx: Tx) -> None:
         is_valid = store.conversions.c.withdrawn_at.is_(None)
-        conversions = tx.list(Attribution, sa.select(store.conversions).where(is_valid))
+        conversions = tx.list(model.Attribution, sa.select(store.conversions).where(is_valid))
         sealing.write_conversions(folder, conversions, store.list_links(tx, None))
 
     return MaintenanceJob(folder, _SEALING, list_jobs)
@@ -286,7 +282,7 @@ def sealing_job(folder: Path, age_days: int) -> MaintenanceJob:
 
 def list_cold_files(
     tx: Tx, business_id: str, days: tuple[str | None, str | None] = (None, None), ad_account_id: str = ""
-) -> list[SealedFile]:
+) -> list[model.SealedFile]:
     """Return the sealed files with dropped views of a business or an account in some days."""
     first, last = days
     dropped = [
@@ -298,7 +294,9 @@ def list_cold_files(
     return [file for file in files if file.dropped_through >= 0]
 
 
-def list_cold_files_between(tx: Tx, business_id: str, since: datetime, until: datetime) -> list[SealedFile]:
+def list_cold_files_between(
+    tx: Tx, business_id: str, since: datetime, until: datetime
+) -> list[model.SealedFile]:
     """Return the sealed files with dropped views between two moments, and a day more at each end."""
     if since > tx.now - NEVER_DROPPED:
         return []
@@ -314,7 +312,7 @@ def keep_views(tx: Tx) -> None:
     tx.share(_DROPPING)
 
 
-def list_touches_known(tx: Tx, business_id: str, person_id: str, limit: int) -> list[Touch]:
+def list_touches_known(tx: Tx, business_id: str, person_id: str, limit: int) -> list[model.Touch]:
     """Return a person's touches in the database, latest first, with the views of their viewers."""
     touches = store.list_touches_of(tx, business_id, person_id, limit)
     for viewer_id in store.list_viewers_of(tx, business_id, person_id):
@@ -325,7 +323,7 @@ def list_touches_known(tx: Tx, business_id: str, person_id: str, limit: int) -> 
 
 def list_touches_ever(
     tx: Tx, business_id: str, person_id: str, limit: int
-) -> tuple[list[Touch], list[sealing.BrokenFile]]:
+) -> tuple[list[model.Touch], list[sealing.BrokenFile]]:
     """Return a person's touches in the database and in files, latest first, and the damaged files."""
     keep_views(tx)
     touches_by_id = {touch.touch_id: touch for touch in list_touches_known(tx, business_id, person_id, limit)}
@@ -381,7 +379,7 @@ def drop_views(tx: Tx, name: str) -> Record | None:
     return record
 
 
-def adopt_file(_tx: Tx, file: SealedFile) -> Record:
+def adopt_file(_tx: Tx, file: model.SealedFile) -> Record:
     """Record the new folder of a file that was moved or restored. Raises BrokenFile if it was changed."""
     sealing.check_file(file)
     is_file = sealing.sealed_files.c.name == file.name
@@ -390,14 +388,14 @@ def adopt_file(_tx: Tx, file: SealedFile) -> Record:
 
 def seal_day(tx: Tx, folder: Path, day: str) -> Record | None:
     before = sealing.list_sealed_files(tx, sealing.sealed_files.c.day == day)
-    touches = tx.stream(Touch, sa.select(store.touches).where(store.touches.c.day == day))
+    touches = tx.stream(model.Touch, sa.select(store.touches).where(store.touches.c.day == day))
     file = sealing.write_part(folder, day, touches, before)
     return None if file is None else partial(sealing.append_sealed_file, file=file)
 
 
-def _settle_winner(tx: Tx, conversion: Conversion, *, is_new: bool = False) -> None:
+def _settle_winner(tx: Tx, conversion: model.Conversion, *, is_new: bool = False) -> None:
     candidates = store.list_candidates(tx, conversion)
-    if not any(touch.kind is TouchKind.CLICK for touch in candidates):  # a tap goes before any view
+    if not any(touch.kind is model.TouchKind.CLICK for touch in candidates):  # a tap goes before any view
         seen_as = store.list_viewers_of(tx, conversion.business_id, conversion.person_id)
         for viewer_id in seen_as:
             candidates += store.list_candidates(tx, replace(conversion, person_id=viewer_id))
@@ -432,13 +430,7 @@ def _settle_winner(tx: Tx, conversion: Conversion, *, is_new: bool = False) -> N
         "country": winner.country if winner else "",
     }
     tx.execute(store.ONE_CONVERSION, values)
-    old = {(before.ad_account_id, before.day), (before.ad_account_id, before.rt_day)} if before else set()
-    new = {(winner.ad_account_id, winner.day), (winner.ad_account_id, rt_day)} if winner else set()
-    _mark_days(tx, conversion, old | new)
-
-
-def _mark_days(tx: Tx, changed: Conversion | Attribution, days: set[tuple[str | None, str | None]]) -> None:
-    """Mark the days of a conversion to count them again; a recent one is not counted yet."""
-    for ad_account_id, day in days if rules.is_late(changed.ts, tx.now) else ():
-        if ad_account_id and day:
-            mark_day(tx, changed.business_id, ad_account_id, day, CountedEvent.CONVERSION)
+    days = [(before.ad_account_id, before.day), (before.ad_account_id, before.rt_day)] if before else []
+    days += [(winner.ad_account_id, winner.day), (winner.ad_account_id, rt_day)] if winner else []
+    places = [(conversion.ts, conversion.business_id, account_id, day) for account_id, day in days]
+    mark_days(tx, model.CountedEvent.CONVERSION, places)

@@ -19,7 +19,7 @@ from contatto.kit.rate_limits import SharedLimit, client_network
 from contatto.kit.values import micros
 from contatto.measurement import actions, rules, store
 from contatto.measurement.actions import GatheredTouches
-from contatto.measurement.model import MeasuredAd, Tap, TicketKind, Touch, TrackingTicket
+from contatto.measurement.model import MeasuredAd, Tap, TicketKind, TrackingTicket
 from contatto.ui.render import VISITOR_KEY, new_visitor, public_id, read_visitor, set_visitor
 from contatto.ui.requests import Context, context_of, part_of
 
@@ -65,35 +65,30 @@ async def tap_ad(request: Request) -> Response:
         return response
     ts = micros(context.clock.now())
     viewer_id = rules.viewer_of(context.vault.named_id, ad, ticket)
-    if not ad.opens_own_chat:
-        touch = actions.stamp_ticket(ad, ticket, viewer_id, ts)
-        await _count_tap(request, ticket, touch, None)
-        return response
-    signer, account_id = context.vault.signer(VISITOR_KEY), ad.channel_account_id
-    secret = read_visitor(request, account_id, signer) or new_visitor()
-    person = public_id(secret, account_id, context.vault.derivation_key(VISITOR_KEY))
-    touch = actions.stamp_ticket(ad, ticket, context.vault.named_id(account_id, person), ts)
-    await _count_tap(request, ticket, touch, viewer_id)
-    set_visitor(response, secret, account_id, signer, context.pages.cookies)
-    return response
-
-
-async def _count_tap(request: Request, ticket: TrackingTicket, touch: Touch, viewer_id: str | None) -> None:
-    """Record a tap; taps on chat links count up to a daily limit per ad and network."""
-    context, network = context_of(request), client_network(request)
+    person_id, linked_viewer_id = viewer_id, None
+    if ad.opens_own_chat:
+        signer, account_id = context.vault.signer(VISITOR_KEY), ad.channel_account_id
+        secret = read_visitor(request, account_id, signer) or new_visitor()
+        person = public_id(secret, account_id, context.vault.derivation_key(VISITOR_KEY))
+        person_id, linked_viewer_id = context.vault.named_id(account_id, person), viewer_id
+        set_visitor(response, secret, account_id, signer, context.pages.cookies)
+    touch = actions.stamp_ticket(ad, ticket, person_id, ts)
+    # Taps on chat links count up to a daily limit per ad and network.
     daily_limit = context.settings.chat_link_taps_per_day if ticket.kind is TicketKind.CHAT else 0
+    if not daily_limit:
+        tap = Tap(rules.impression_of(touch, ticket), linked_viewer_id)
+        await part_of(request, GatheredTouches).taps.put(tap)
+        return response
+    place = f"{touch.ad_id}:{client_network(request)}"
 
     def work(tx: Tx) -> None:
         if not store.list_known_touches(tx, touch.business_id, [touch.touch_id]):
-            SharedLimit("chat links", daily_limit, timedelta(days=1)).take(tx, f"{touch.ad_id}:{network}")
-        actions.record_tap(tx, touch, viewer_id, ticket)
+            SharedLimit("chat links", daily_limit, timedelta(days=1)).take(tx, place)
+        actions.record_tap(tx, touch, linked_viewer_id, ticket)
 
-    if not daily_limit:
-        tap = Tap(rules.impression_of(touch, ticket), viewer_id)
-        await part_of(request, GatheredTouches).taps.put(tap)
-        return
     with suppress(Refused):  # the person gets to the chat all the same
         await context.db.write(work)
+    return response
 
 
 def _is_program(request: Request) -> bool:

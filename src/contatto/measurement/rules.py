@@ -21,18 +21,8 @@ from itsdangerous import BadSignature, Signer
 
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.kit.values import from_base64url, micros, to_base64url
-from contatto.measurement.model import (
-    AttributionPolicy,
-    Conversion,
-    ConversionKind,
-    Impression,
-    MeasuredAd,
-    TicketKind,
-    Touch,
-    TouchKind,
-    TrackingTicket,
-)
+from contatto.kit.values import from_base64url, to_base64url
+from contatto.measurement import model
 
 MICROSECONDS: Final = 1_000_000
 LONGEST_WINDOW: Final = timedelta(days=28)
@@ -44,14 +34,9 @@ TRACKING_KEY: Final = "tracking"
 """Purpose of the vault's signing key for tracking tickets."""
 
 
-def is_late(ts: int, at: datetime) -> bool:
-    """Report whether reports may have counted the moment ``ts`` (microseconds) already."""
-    return ts < micros(at - LATE)
-
-
-def expires_ts(ad: MeasuredAd, kind: TouchKind, ts: int) -> int:
+def expires_ts(ad: model.MeasuredAd, kind: model.TouchKind, ts: int) -> int:
     """Return the last microsecond at which a touch may win; before its own time if it never counts."""
-    window_s = ad.click_window_s if kind is TouchKind.CLICK else ad.view_window_s
+    window_s = ad.click_window_s if kind is model.TouchKind.CLICK else ad.view_window_s
     return ts - 1 if window_s is None else ts + window_s * MICROSECONDS
 
 
@@ -61,24 +46,25 @@ def local_day(ts: int, timezone: str) -> str:
     return datetime.fromtimestamp(seconds, UTC).astimezone(ZoneInfo(timezone)).date().isoformat()
 
 
-def is_eligible(touch: Touch, conversion: Conversion) -> bool:
+def is_eligible(touch: model.Touch, conversion: model.Conversion) -> bool:
     same = touch.person_id == conversion.person_id and touch.business_id == conversion.business_id
     return same and touch.ts <= conversion.ts <= touch.expires_ts
 
 
 def last_touch(
-    touches: Iterable[Touch],
-    conversion: Conversion,
-    policy: AttributionPolicy = AttributionPolicy.CLICK_FIRST,
-) -> Touch | None:
+    touches: Iterable[model.Touch],
+    conversion: model.Conversion,
+    policy: model.AttributionPolicy = model.AttributionPolicy.CLICK_FIRST,
+) -> model.Touch | None:
     """Return the touch that earned a conversion, or None."""
-
-    def rank(touch: Touch) -> tuple[int, int, int]:
-        click = int(touch.kind is TouchKind.CLICK)
-        when = (click, touch.ts) if policy is AttributionPolicy.CLICK_FIRST else (touch.ts, click)
-        return (*when, touch.touch_id)
-
-    return max((touch for touch in touches if is_eligible(touch, conversion)), key=rank, default=None)
+    eligible = [touch for touch in touches if is_eligible(touch, conversion)]
+    clicks = [touch for touch in eligible if touch.kind is model.TouchKind.CLICK]
+    candidates = clicks if clicks and policy is model.AttributionPolicy.CLICK_FIRST else eligible
+    return max(
+        candidates,
+        key=lambda touch: (touch.ts, touch.kind is model.TouchKind.CLICK, touch.touch_id),
+        default=None,
+    )
 
 
 def natural_number(*parts: str | int) -> int:
@@ -87,7 +73,7 @@ def natural_number(*parts: str | int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) & _MASK_63
 
 
-def conversion_number(business_id: str, kind: ConversionKind, subject_id: str) -> int:
+def conversion_number(business_id: str, kind: model.ConversionKind, subject_id: str) -> int:
     """Return the number of a conversion; a lead or a conversation has one of each kind."""
     return natural_number(business_id, kind, subject_id)
 
@@ -106,15 +92,13 @@ def viewer_id_of(name_id: NameId, channel_account_id: str, viewer: str, *, own_c
     return name_id(channel_account_id, name)  # derived like a person's id
 
 
-def viewer_of(name_id: NameId, ad: MeasuredAd, ticket: TrackingTicket) -> str | None:
-    """Return the viewer in a ticket, if any."""
+def viewer_of(name_id: NameId, ad: model.MeasuredAd, ticket: model.TrackingTicket) -> str | None:
     if not ticket.viewer:
         return None
     return viewer_id_of(name_id, ad.channel_account_id, ticket.viewer, own_chat=ad.opens_own_chat)
 
 
-def sign_ticket(ticket: TrackingTicket, signer: Signer) -> str:
-    """Return a tracking ticket as a URL-safe token."""
+def sign_ticket(ticket: model.TrackingTicket, signer: Signer) -> str:
     parts = [
         ticket.kind,
         ticket.business_id,
@@ -132,12 +116,11 @@ def sign_ticket(ticket: TrackingTicket, signer: Signer) -> str:
     return signer.sign(to_base64url(body)).decode()
 
 
-def impression_of(touch: Touch, ticket: TrackingTicket) -> Impression:
-    """Return the view or click of a link."""
-    return Impression(touch, ticket.nonce, ticket.placement, ticket.trial)
+def impression_of(touch: model.Touch, ticket: model.TrackingTicket) -> model.Impression:
+    return model.Impression(touch, ticket.nonce, ticket.placement, ticket.trial)
 
 
-def read_ticket(token: str, kinds: Collection[TicketKind], signer: Signer) -> TrackingTicket:
+def read_ticket(token: str, kinds: Collection[model.TicketKind], signer: Signer) -> model.TrackingTicket:
     """Read the ticket of a token that we signed, of one of these kinds."""
     try:
         body = signer.unsign(token).decode()
@@ -146,4 +129,4 @@ def read_ticket(token: str, kinds: Collection[TicketKind], signer: Signer) -> Tr
     kind, *parts = msgspec.json.decode(from_base64url(body))
     if kind not in kinds:
         raise Refused(errors.UNSIGNED)
-    return TrackingTicket(TicketKind(kind), *parts)
+    return model.TrackingTicket(model.TicketKind(kind), *parts)

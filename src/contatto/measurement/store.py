@@ -23,18 +23,7 @@ from contatto.kit.db.tx import (
     within,
 )
 from contatto.kit.values import micros
-from contatto.measurement.model import (
-    LONGEST_VIEW_S,
-    Attribution,
-    ChangedDay,
-    Conversion,
-    ConversionKind,
-    CountedEvent,
-    Goal,
-    MeasuredAd,
-    Touch,
-    TouchKind,
-)
+from contatto.measurement import model
 from contatto.measurement.rules import conversion_number
 
 measured_ads = sa.Table(
@@ -52,7 +41,7 @@ measured_ads = sa.Table(
     tenant(),
     sa.Column("ad_account_id", sa.String(36), nullable=False),
     sa.Column("channel_account_id", sa.String(36), nullable=False),
-    sa.Column("goal", Choice(Goal), nullable=False),
+    sa.Column("goal", Choice(model.Goal), nullable=False),
     sa.Column("click_window_s", sa.BigInteger),
     sa.Column("view_window_s", sa.BigInteger),
     sa.Column("timezone", sa.String(64), nullable=False),
@@ -79,7 +68,7 @@ touches = sa.Table(
     sa.Column("ad_id", sa.String(36), nullable=False),
     sa.Column("ad_group_id", sa.String(36), nullable=False),
     sa.Column("ad_account_id", sa.String(36), nullable=False),
-    sa.Column("kind", Choice(TouchKind), nullable=False),
+    sa.Column("kind", Choice(model.TouchKind), nullable=False),
     sa.Column("ts", sa.BigInteger, nullable=False),
     sa.Column("expires_ts", sa.BigInteger, nullable=False),
     sa.Column("day", sa.String(10), nullable=False),
@@ -88,13 +77,13 @@ touches = sa.Table(
     sa.Index("ix_touches_of_day", "business_id", "ad_account_id", "day", "ts"),
 )
 
-WEEK_US: Final = LONGEST_VIEW_S * 1_000_000
+WEEK_US: Final = model.LONGEST_VIEW_S * 1_000_000
 WEEK: Final = sa.literal_column(f"(ts / {WEEK_US})", sa.BigInteger)
 """The week of a touch since the epoch. By weeks, new views go to one small part of their index,
 and since no window of a view is longer, what may win lies in the week of a conversion or the one before.
 """
-IS_CLICK: Final = touches.c.kind == sa.literal_column(f"'{TouchKind.CLICK}'")
-IS_VIEW: Final = touches.c.kind == sa.literal_column(f"'{TouchKind.VIEW}'")
+IS_CLICK: Final = touches.c.kind == sa.literal_column(f"'{model.TouchKind.CLICK}'")
+IS_VIEW: Final = touches.c.kind == sa.literal_column(f"'{model.TouchKind.VIEW}'")
 """The kinds as the indexes of persons name them; a bound value would not lead there."""
 
 _LATEST_FIRST: Final = (touches.c.ts.desc(), touches.c.touch_id.desc())
@@ -110,14 +99,14 @@ conversions = sa.Table(
     sa.Column("conversion_id", sa.BigInteger, primary_key=True, autoincrement=False),
     tenant(),
     sa.Column("person_id", sa.String(36), nullable=False),
-    sa.Column("kind", Choice(ConversionKind), nullable=False),
+    sa.Column("kind", Choice(model.ConversionKind), nullable=False),
     sa.Column("subject_id", sa.String(36), nullable=False),
     sa.Column("ts", sa.BigInteger, nullable=False),
     sa.Column("touch_id", sa.BigInteger),
     sa.Column("ad_id", sa.String(36)),
     sa.Column("ad_group_id", sa.String(36)),
     sa.Column("ad_account_id", sa.String(36)),
-    sa.Column("via", Choice(TouchKind)),
+    sa.Column("via", Choice(model.TouchKind)),
     sa.Column("touch_ts", sa.BigInteger),
     sa.Column("day", sa.String(10)),
     sa.Column("rt_day", sa.String(10)),
@@ -151,24 +140,26 @@ APPEND_TOUCH: Final = {
 
 
 _AD: Final = measured_ads.c.business_id == sa.bindparam("of"), measured_ads.c.ad_id == sa.bindparam("ad")
-_MEASURED_AD: Final = PreparedQuery(MeasuredAd, sa.select(measured_ads).where(*_AD))
+_MEASURED_AD: Final = PreparedQuery(model.MeasuredAd, sa.select(measured_ads).where(*_AD))
 
 
-def find_measured_ad(tx: Tx, business_id: str, ad_id: str) -> MeasuredAd | None:
+def find_measured_ad(tx: Tx, business_id: str, ad_id: str) -> model.MeasuredAd | None:
     return next(iter(_MEASURED_AD.list(tx, {"of": business_id, "ad": ad_id})), None)
 
 
-def find_measured_ad_by_number(tx: Tx, business_id: str, ad_number: int) -> MeasuredAd | None:
+def find_measured_ad_by_number(tx: Tx, business_id: str, ad_number: int) -> model.MeasuredAd | None:
     """Return an ad of ours by the API's id."""
     where = rows_of(measured_ads, business_id, platform="", ad_number=ad_number)
-    return tx.find(MeasuredAd, sa.select(measured_ads).where(*where))
+    return tx.find(model.MeasuredAd, sa.select(measured_ads).where(*where))
 
 
-def list_measured_ads(tx: Tx, business_id: str, ad_ids: set[str] | None = None) -> dict[str, MeasuredAd]:
+def list_measured_ads(
+    tx: Tx, business_id: str, ad_ids: set[str] | None = None
+) -> dict[str, model.MeasuredAd]:
     """Measured ads of a business by ad id: all of them, or those named."""
     named = {} if ad_ids is None else {"ad_id": ad_ids}
     query = sa.select(measured_ads).where(*rows_of(measured_ads, business_id, **named))
-    return {ad.ad_id: ad for ad in tx.list(MeasuredAd, query)}
+    return {ad.ad_id: ad for ad in tx.list(model.MeasuredAd, query)}
 
 
 _NAMED: Final = touches.c.business_id == sa.bindparam("of"), within(touches.c.touch_id, "named")
@@ -176,7 +167,6 @@ _KNOWN_TOUCHES: Final = Query(sa.select(touches.c.touch_id).where(*_NAMED))
 
 
 def list_known_touches(tx: Tx, business_id: str, touch_ids: Collection[int]) -> set[int]:
-    """Return the ids of touches that exist already."""
     return {touch_id for (touch_id,) in _KNOWN_TOUCHES.rows(tx, {"of": business_id, "named": touch_ids})}
 
 
@@ -198,7 +188,6 @@ def _latest(which: sa.ColumnElement[bool], *what: Any) -> sa.Select[Any]:
 
 
 def latest_view(find: Callable[[sa.ColumnElement[bool]], sa.ColumnElement[Any]], week: Any) -> Any:
-    """Return the latest view of a week, or of the week before."""
     return sa.func.coalesce(
         *(
             find(sa.and_(IS_VIEW, week_number == WEEK))
@@ -213,17 +202,17 @@ _VIEW: Final = sa.select(touches).where(
     touches.c.touch_id
     == latest_view(lambda is_view: _latest(is_view, touches.c.touch_id).scalar_subquery(), _AT_WEEK)
 )
-_CANDIDATES: Final = PreparedQuery(Touch, sa.select(sa.union_all(_CLICK, _VIEW).subquery()))
+_CANDIDATES: Final = PreparedQuery(model.Touch, sa.select(sa.union_all(_CLICK, _VIEW).subquery()))
 
 
-def list_candidates(tx: Tx, conversion: Conversion) -> list[Touch]:
+def list_candidates(tx: Tx, conversion: model.Conversion) -> list[model.Touch]:
     """Return the latest eligible click and the latest eligible view: one of them wins under either policy."""
     values = {"of_business": conversion.business_id, "of_person": conversion.person_id}
     return _CANDIDATES.list(tx, values | {"at_ts": conversion.ts})
 
 
 _LAST_TAP: Final = PreparedQuery(
-    Touch,
+    model.Touch,
     sa.select(touches)
     .where(
         touches.c.business_id == sa.bindparam("of_business"),
@@ -235,21 +224,20 @@ _LAST_TAP: Final = PreparedQuery(
 )
 
 
-def find_last_tap(tx: Tx, business_id: str, person_id: str) -> Touch | None:
-    """Return a person's latest click."""
+def find_last_tap(tx: Tx, business_id: str, person_id: str) -> model.Touch | None:
     return next(iter(_LAST_TAP.list(tx, {"of_business": business_id, "of_person": person_id})), None)
 
 
-def list_touches_of(tx: Tx, business_id: str, person_id: str, limit: int = 200) -> list[Touch]:
+def list_touches_of(tx: Tx, business_id: str, person_id: str, limit: int = 200) -> list[model.Touch]:
     """Return a person's touches, latest first."""
     own = rows_of(touches, business_id, person_id=person_id)
     views = sa.select(WEEK).where(touches.c.business_id == business_id, IS_VIEW).limit(1)
     first, last = tx.scalar(views.order_by(WEEK)), tx.scalar(views.order_by(WEEK.desc()))
     weeks = () if first is None else range(first, last + 1)
-    matching_touches: list[Touch] = []
+    matching_touches: list[model.Touch] = []
     for which in (IS_CLICK, sa.and_(IS_VIEW, WEEK.in_(weeks))):
         matching_touches += tx.list(
-            Touch, sa.select(touches).where(*own, which).order_by(*_LATEST_FIRST).limit(limit)
+            model.Touch, sa.select(touches).where(*own, which).order_by(*_LATEST_FIRST).limit(limit)
         )
     return sorted(matching_touches, key=lambda touch: (touch.ts, touch.touch_id), reverse=True)[:limit]
 
@@ -267,7 +255,6 @@ _VIEWS_SINCE: Final = sa.select(touches.c.ts).where(
 def list_view_times(
     tx: Tx, business_id: str, ad_group_id: str, person_ids: Collection[str], since_ts: int
 ) -> list[int]:
-    """List the times since a moment when a person with these ids saw ads of an ad group."""
     values = {
         "of_business": business_id,
         "weeks": list(range(since_ts // WEEK_US, micros(tx.now) // WEEK_US + 1)),
@@ -282,15 +269,7 @@ _ARE_NUMBERED: Final = (
     within(conversions.c.business_id, "businesses"),
     within(conversions.c.conversion_id, "numbers"),
 )
-_ATTRIBUTED: Final = PreparedQuery(Attribution, sa.select(conversions).where(*_ARE_NUMBERED))
-
-
-def list_there(tx: Tx, some: Iterable[Conversion]) -> dict[int, Attribution]:
-    """Return the conversions that exist already, by their numbers."""
-    numbers = {conversion.conversion_id: conversion.business_id for conversion in some}
-    values = {"businesses": sorted(set(numbers.values())), "numbers": sorted(numbers)}
-    attributions = _ATTRIBUTED.list(tx, values) if numbers else []
-    return {attribution.conversion_id: attribution for attribution in attributions}
+ATTRIBUTED: Final = PreparedQuery(model.Attribution, sa.select(conversions).where(*_ARE_NUMBERED))
 
 
 ONE_CONVERSION: Final = sa.update(conversions).where(
@@ -302,22 +281,23 @@ EARLIER: Final = ONE_CONVERSION.where(conversions.c.ts > _SOONER).values(ts=_SOO
 """Moves a conversion back in time that happened sooner than was known."""
 
 
-def find_attribution(tx: Tx, business_id: str, subject_id: str, kind: ConversionKind) -> Attribution | None:
+def find_attribution(
+    tx: Tx, business_id: str, subject_id: str, kind: model.ConversionKind
+) -> model.Attribution | None:
     """Return the conversion of a lead or conversation, with the touch that won it."""
     number = conversion_number(business_id, kind, subject_id)  # the index of subjects has credited ones alone
     where = rows_of(conversions, business_id, conversion_id=number)
-    return tx.find(Attribution, sa.select(conversions).where(*where))
+    return tx.find(model.Attribution, sa.select(conversions).where(*where))
 
 
-def list_attributions(tx: Tx, business_id: str, subject_ids: set[str]) -> dict[str, Attribution]:
-    """Attributions by the id of their lead or conversation."""
+def list_attributions(tx: Tx, business_id: str, subject_ids: set[str]) -> dict[str, model.Attribution]:
     numbers = [
         conversion_number(business_id, kind, subject_id)
-        for kind in ConversionKind
+        for kind in model.ConversionKind
         for subject_id in subject_ids
     ]
     values = {"businesses": [business_id], "numbers": sorted(numbers)}
-    return {attribution.subject_id: attribution for attribution in _ATTRIBUTED.list(tx, values)}
+    return {attribution.subject_id: attribution for attribution in ATTRIBUTED.list(tx, values)}
 
 
 def list_dropped_days(tx: Tx, business_id: str, ad_account_id: str = "") -> list[str]:
@@ -340,7 +320,7 @@ def delete_views(tx: Tx, touch_ids: Sequence[int]) -> None:
     tx.execute(sa.delete(touches).where(condition))
 
 
-def list_converted_persons(tx: Tx, business_id: str, kind: ConversionKind) -> frozenset[str]:
+def list_converted_persons(tx: Tx, business_id: str, kind: model.ConversionKind) -> frozenset[str]:
     """Return the persons who started a conversation, or became a lead."""
     where = rows_of(conversions, business_id, kind=kind)
     query = sa.select(conversions.c.person_id).where(*where, conversions.c.withdrawn_at.is_(None))
@@ -354,20 +334,19 @@ changed_days = sa.Table(
     tenant(),
     sa.Column("ad_account_id", sa.String(36), nullable=False),
     sa.Column("day", sa.String(10), nullable=False),
-    sa.Column("source", Choice(CountedEvent), nullable=False),
+    sa.Column("source", Choice(model.CountedEvent), nullable=False),
     sa.Index("ix_changed_days_of_account", "business_id", "ad_account_id"),
 )
 """A row for each change, so that no two writers wait for each other and no change is lost to a count."""
 
 
-def list_changed_days(tx: Tx, business_id: str, ad_account_id: str) -> list[ChangedDay]:
+def list_changed_days(tx: Tx, business_id: str, ad_account_id: str) -> list[model.ChangedDay]:
     """Return the marks of an account, possibly several per day."""
     where = rows_of(changed_days, business_id, ad_account_id=ad_account_id)
-    return tx.list(ChangedDay, sa.select(changed_days).where(*where))
+    return tx.list(model.ChangedDay, sa.select(changed_days).where(*where))
 
 
 def list_changed_accounts(tx: Tx) -> list[tuple[str, str]]:
-    """List business and ad account of all marks, for the worker."""
     query = sa.select(changed_days.c.business_id, changed_days.c.ad_account_id).distinct()
     return [(row.business_id, row.ad_account_id) for row in tx.execute(query)]
 
@@ -439,7 +418,7 @@ _TOUCHED: Final = Query(
 
 
 CONVERTED_SINCE: Final = PreparedQuery(
-    Conversion,
+    model.Conversion,
     sa.select(conversions)
     .where(
         conversions.c.business_id == sa.bindparam("of"),
@@ -451,7 +430,7 @@ CONVERTED_SINCE: Final = PreparedQuery(
 
 
 _CLICKS: Final = PreparedQuery(
-    Touch,
+    model.Touch,
     sa.select(touches)
     .where(touches.c.business_id == sa.bindparam("of"), within(touches.c.person_id, "persons"), IS_CLICK)
     .order_by(touches.c.ts, touches.c.touch_id),
@@ -460,7 +439,7 @@ _CLICKS: Final = PreparedQuery(
 
 def list_last_taps(
     tx: Tx, business_id: str, person_ids: Collection[str]
-) -> dict[str, tuple[Touch, MeasuredAd]]:
+) -> dict[str, tuple[model.Touch, model.MeasuredAd]]:
     """Return the latest click of each person who has one, with its ad."""
     clicks = _CLICKS.list(tx, {"of": business_id, "persons": sorted(person_ids)})
     last = {touch.person_id: touch for touch in clicks}
@@ -470,13 +449,13 @@ def list_last_taps(
     return {person: (touch, ads[touch.ad_id]) for person, touch in last.items() if touch.ad_id in ads}
 
 
-def list_winnable(tx: Tx, new: Sequence[Conversion], kept_since: int) -> list[Conversion]:
+def list_winnable(tx: Tx, new: Sequence[model.Conversion], kept_since: int) -> list[model.Conversion]:
     """Return the new conversions that a touch may have won, in their order; their persons are locked.
 
     From ``kept_since`` (microseconds) on all views that may win are in the database; older conversions may be
     won by a view in a file.
     """
-    lines: dict[str, list[Conversion]] = defaultdict(list)
+    lines: dict[str, list[model.Conversion]] = defaultdict(list)
     for conversion in new:
         lines[conversion.business_id].append(conversion)
     taken_persons: set[tuple[str, str]] = set()
@@ -494,7 +473,7 @@ def list_winnable(tx: Tx, new: Sequence[Conversion], kept_since: int) -> list[Co
 
 
 _CREDITED: Final = PreparedQuery(
-    Attribution,
+    model.Attribution,
     sa.select(conversions).where(
         conversions.c.business_id == sa.bindparam("of"),
         within(conversions.c.subject_id, "subjects"),
@@ -503,21 +482,21 @@ _CREDITED: Final = PreparedQuery(
 )
 
 
-def list_credited(tx: Tx, business_id: str, subject_ids: Collection[str]) -> dict[str, Attribution]:
+def list_credited(tx: Tx, business_id: str, subject_ids: Collection[str]) -> dict[str, model.Attribution]:
     """Return attributions with a winner by the id of their lead or conversation."""
     attributions = _CREDITED.list(tx, {"of": business_id, "subjects": subject_ids})
     return {attribution.subject_id: attribution for attribution in attributions}
 
 
 _ADS: Final = PreparedQuery(
-    MeasuredAd,
+    model.MeasuredAd,
     sa.select(measured_ads).where(
         within(measured_ads.c.business_id, "businesses"), within(measured_ads.c.ad_id, "ads")
     ),
 )
 
 
-def find_measured_ads(tx: Tx, keys: Sequence[tuple[str, str]]) -> Sequence[MeasuredAd | None]:
+def find_measured_ads(tx: Tx, keys: Sequence[tuple[str, str]]) -> Sequence[model.MeasuredAd | None]:
     """Return the ads of pairs of business and ad; None for an unknown one."""
     businesses, ids = {business_id for business_id, _ in keys}, {ad_id for _, ad_id in keys}
     ads = _ADS.list(tx, {"businesses": sorted(businesses), "ads": sorted(ids)})

@@ -2,12 +2,10 @@
 
 from importlib import import_module
 from importlib.resources import files
-from typing import Any, Final
+from typing import Final
 
 from alembic import command
-from alembic.autogenerate import compare_metadata
 from alembic.config import Config
-from alembic.migration import MigrationContext
 from alembic.util.exc import CommandError
 from sqlalchemy import Connection, Engine
 
@@ -16,7 +14,6 @@ from contatto import wiring
 from contatto.ads import store as _ads
 from contatto.crm.store import events as _events
 from contatto.forms import store as _forms
-from contatto.kit.db.tx import metadata
 from contatto.leads.store import tables as _leads
 from contatto.reports import store as _reports
 
@@ -54,12 +51,6 @@ def migrate_schema(engine: Engine) -> None:
             ) from error
         if connection.dialect.name == "postgresql":  # its driver takes 10 MiB of memory
             import_module("contatto.kit.db.postgres").protect_tables(connection)
-
-
-def schema_differences(engine: Engine) -> list[Any]:
-    """List the differences between the tables in the code and those of the database."""
-    with engine.connect() as connection:
-        return list(compare_metadata(MigrationContext.configure(connection), metadata))
 
 
 def write_step(engine: Engine, message: str, revision: str) -> None:

@@ -8,32 +8,13 @@ from starlette.responses import Response
 
 from contatto.accounts.auth import ApiCaller, api_routes, load_advertiser
 from contatto.accounts.model import Caller, Permission
-from contatto.kit import errors, exports
-from contatto.kit.api_types import (
-    Answer,
-    ApiId,
-    ApiModel,
-    IdText,
-    Listed,
-    TimeText,
-    api_time,
-    describe_query,
-    page_info,
-    read_query,
-)
+from contatto.kit import api_types, errors, exports
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.openapi import Schema
 from contatto.reports.actions.reports import answer_report, queue_report
 from contatto.reports.model import METRICS
-from contatto.reports.rules.figures import (
-    TEXT_METRICS,
-    Dimension,
-    ReportBody,
-    ReportQuery,
-    metric_text,
-    row_texts,
-)
+from contatto.reports.rules import figures
 from contatto.ui.requests import context_of
 
 router: Final = api_routes("Reports", "/report")
@@ -47,16 +28,16 @@ _STATUSES: Final[dict[exports.ExportState, TaskStatus]] = {
 }
 
 
-class ReportTaskBody(ReportBody):
+class ReportTaskBody(figures.ReportBody):
     """Report to write to a file; fields of the SDK for its format are accepted without effect."""
 
     output_format: Literal["CSV_STRING", "CSV_DOWNLOAD"] = "CSV_STRING"
     file_name: str = ""
 
 
-class ReportTaskQuery(ApiModel):
-    advertiser_id: ApiId
-    task_id: ApiId
+class ReportTaskQuery(api_types.ApiModel):
+    advertiser_id: api_types.ApiId
+    task_id: api_types.ApiId
 
 
 def _texts(*names: str) -> dict[str, Schema]:
@@ -64,10 +45,10 @@ def _texts(*names: str) -> dict[str, Schema]:
 
 
 type Dimensions = Annotated[
-    dict[str, str], Meta(extra_json_schema={"properties": _texts(*get_args(Dimension.__value__))})
+    dict[str, str], Meta(extra_json_schema={"properties": _texts(*get_args(figures.Dimension.__value__))})
 ]
 type Metrics = Annotated[
-    dict[str, str], Meta(extra_json_schema={"properties": _texts(*TEXT_METRICS, *METRICS)})
+    dict[str, str], Meta(extra_json_schema={"properties": _texts(*figures.TEXT_METRICS, *METRICS)})
 ]
 type Totals = Annotated[
     dict[str, str | bool],
@@ -75,34 +56,34 @@ type Totals = Annotated[
 ]
 
 
-class ReportPageRow(Answer, frozen=True):
+class ReportPageRow(api_types.Answer, frozen=True):
     """Dimensions and metrics of a row, as texts."""
 
     dimensions: Dimensions
     metrics: Metrics
 
 
-class ReportPage(Listed[ReportPageRow], frozen=True):
+class ReportPage(api_types.Listed[ReportPageRow], frozen=True):
     """A page of rows, and the total of all."""
 
     total_metrics: Totals
 
 
-class TaskId(Answer, frozen=True):
-    task_id: IdText
+class TaskId(api_types.Answer, frozen=True):
+    task_id: api_types.IdText
 
 
-class TaskInfo(Answer, frozen=True):
-    task_id: IdText
+class TaskInfo(api_types.Answer, frozen=True):
+    task_id: api_types.IdText
     status: TaskStatus
     message: str
     file_name: str
     download_path: str
-    create_time: TimeText
+    create_time: api_types.TimeText
 
 
 @router.transact("/integrated/get/", Permission.READ_REPORTS, is_long=True)
-def get_integrated_report(tx: Tx, caller: Caller, query: ReportQuery) -> ReportPage:
+def get_integrated_report(tx: Tx, caller: Caller, query: figures.ReportQuery) -> ReportPage:
     """Get the report in which conversions follow the goal of each ad group.
 
     Metrics are texts. Over ad groups of both goals ``mixed_goals`` is true and the metrics that follow the
@@ -114,12 +95,12 @@ def get_integrated_report(tx: Tx, caller: Caller, query: ReportQuery) -> ReportP
     first = (query.page - 1) * query.page_size
     rows = report.rows[first : first + query.page_size]
     totals: dict[str, str | bool] = {
-        name: metric_text(METRICS[name], report.total) for name in query.metrics if name in METRICS
+        name: figures.metric_text(METRICS[name], report.total) for name in query.metrics if name in METRICS
     }
     totals["mixed_goals"] = report.total.mixed_goals
     return ReportPage(
-        [ReportPageRow(*row_texts(row, account, query)) for row in rows],
-        page_info(query, len(report.rows)),
+        [ReportPageRow(*figures.row_texts(row, account, query)) for row in rows],
+        api_types.page_info(query, len(report.rows)),
         totals,
     )
 
@@ -142,7 +123,7 @@ def check_report_task(tx: Tx, caller: Caller, query: ReportTaskQuery) -> TaskInf
         message=task.message,
         file_name=f"{task.file_name}.csv",
         download_path=f"/open_api/v1.3/report/task/download/?{task_address}",
-        create_time=api_time(task.created_at),
+        create_time=api_types.api_time(task.created_at),
     )
 
 
@@ -159,12 +140,12 @@ def cancel_report_task(tx: Tx, caller: Caller, body: ReportTaskQuery) -> TaskId:
 @router.get(
     "/task/download/",
     Permission.READ_REPORTS,
-    openapi_extra=describe_query(ReportTaskQuery),
+    openapi_extra=api_types.describe_query(ReportTaskQuery),
     responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
 )
 async def download_report(request: Request, caller: ApiCaller) -> Response:
     """Download the file of a task as CSV in UTF-8: dimensions, then metrics, in the order of the request."""
-    query = read_query(request, ReportTaskQuery)
+    query = api_types.read_query(request, ReportTaskQuery)
 
     def work(tx: Tx) -> bytes:
         task = _load_task(tx, caller, query)

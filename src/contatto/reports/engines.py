@@ -9,7 +9,7 @@ reads the rest from the events. So the figures do not depend on the worker's pro
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from typing import Any, Final
@@ -42,26 +42,20 @@ from contatto.reports.model import (
     Fact,
     Grain,
     Level,
-    ReachCounts,
     ReachQuery,
     TimeStep,
 )
 
 
 @dataclass(frozen=True, slots=True)
-class EventFilter:
-    """Filter of the events of an ad account by day and moment.
+class EventFilter(Viewed):
+    """Filter of the events of an ad account by day and moment (microseconds).
 
-    ``days`` replaces the span, and ``except_days`` excludes days from either. Moments are in microseconds:
-    ``since_ts`` is the first one, ``until_ts`` the first one after the last.
+    ``days`` replaces the span, and ``except_days`` excludes days from either.
     """
 
-    business_id: str
-    ad_account_id: str
-    span: DayRange
+    span: DayRange = field(kw_only=True)
     days: frozenset[str] | None = None
-    since_ts: int | None = None
-    until_ts: int | None = None
     except_days: frozenset[str] = frozenset()
 
 
@@ -168,32 +162,22 @@ class CountQuery:
     hours: Grain | None = None
     groups: Mapping[str, str] | None = None
 
-    @property
-    def by_country(self) -> bool:
-        return self.grain is not Grain.AD_DAY
 
-
-@dataclass(frozen=True, slots=True)
-class CountedFacts:
-    """Facts, possibly several per place, and counts by hour (``YYYY-MM-DD HH``).
-
-    Facts by ad group have the ad group's id as ``ad_id``.
-    """
-
-    facts: list[Fact]
-    hours: dict[str, Counts]
+type CountedFacts = tuple[list[Fact], dict[str, Counts]]
+"""Facts, possibly several per place, and counts by hour; facts by ad group have its id as ``ad_id``."""
 
 
 def load_counted(
     tx: Tx, business_id: str, ad_account_id: str, span: DayRange, query: CountQuery
 ) -> CountedFacts:
     """Read counts by place and by hour; each event is read only once."""
-    events = EventFilter(business_id, ad_account_id, span)
+    events = EventFilter(business_id, ad_account_id, span=span)
     # PostgreSQL shows each statement the latest commit, so the worker may count in between: then read again.
     for _ in range(_MOST_READS):
         progress, marks = _load_state(tx, events)
         valid, live_events = _split_sources(progress, marks, events)
-        by_day, by_country, groups = query.step is TimeStep.DAY, query.by_country, query.groups or {}
+        by_day, by_country = query.step is TimeStep.DAY, query.grain is not Grain.AD_DAY
+        groups = query.groups or {}
         facts: list[Fact] = []
         keys: list[sa.Column[Any]] = [report_counts.c.place_id]
         keys += [report_counts.c.day] if by_day else []
@@ -219,13 +203,12 @@ def load_counted(
                 is_of_group = query.grain is Grain.GROUP_COUNTRY_DAY
                 place = groups.get(fact.ad_id, "") if is_of_group else fact.ad_id
                 facts.append(replace(fact, ad_id=place, day=fact.day[:10] if by_day else ""))
-        counted = CountedFacts(facts, hours)
         if not tx.locks_rows:
             break
         later_progress, later_marks = _load_state(tx, events)
         if progress == later_progress and set(marks) <= set(later_marks):  # new marks are harmless
             break
-    return counted
+    return facts, hours
 
 
 def list_counted_facts(
@@ -233,7 +216,7 @@ def list_counted_facts(
 ) -> list[Fact]:
     """Return counts by ad, optionally by day and by country."""
     grain = Grain.AD_COUNTRY_DAY if by_country else Grain.AD_DAY
-    return load_counted(tx, business_id, ad_account_id, span, CountQuery(grain, step)).facts
+    return load_counted(tx, business_id, ad_account_id, span, CountQuery(grain, step))[0]
 
 
 def _load_state(tx: Tx, events: EventFilter) -> tuple[CountingProgress | None, list[ChangedDay]]:
@@ -342,7 +325,7 @@ def list_live_facts(
     tx: Tx, business_id: str, ad_account_id: str, span: DayRange, step: TimeStep
 ) -> list[Fact]:
     """Return counts by ad and country, optionally by day or hour, from the events."""
-    events = EventFilter(business_id, ad_account_id, span)
+    events = EventFilter(business_id, ad_account_id, span=span)
     return [fact for source in CountedEvent for fact in list_raw_facts(tx, events, source, step)]
 
 
@@ -350,45 +333,43 @@ def list_raw_facts(
     tx: Tx, events: EventFilter, source: CountedEvent, step: TimeStep, dimensions: Sequence[str] = DIMENSIONS
 ) -> list[Fact]:
     """Return facts of touches or conversions, possibly several per ad."""
+    files = load_cold_files(tx, events) if source is CountedEvent.TOUCH else []
     time_name = _time_namer(tx, events, step)
-
-    def read(query: sa.Select[Any]) -> list[Fact]:
-        rows = tx.execute(query)
-        names = list(rows.keys())[3:]
-        return [
-            Fact(ad_id, time_name(at), Counts(**dict(zip(names, map(int, sums), strict=True))), country)
-            for ad_id, country, at, *sums in map(tuple, rows.all())
+    parts: list[tuple[sa.Column[Any], sa.Column[Any], Sums]] = [(touches.c.day, touches.c.ts, _TOUCH_SUMS)]
+    if source is CountedEvent.CONVERSION:
+        parts = [
+            (conversions.c.day, conversions.c.touch_ts, _CREDITED_SUMS),
+            (conversions.c.rt_day, conversions.c.ts, _OWN_DAY_SUMS),
         ]
-
-    if source is CountedEvent.TOUCH:
-        files = load_cold_files(tx, events)
-        query = _select_sums(dimensions, (touches.c.day, touches.c.ts), _TOUCH_SUMS, step)
-        query = query.where(touches.c.business_id == events.business_id)
-        query = query.where(touches.c.ad_account_id == events.ad_account_id)
-        facts = read(query.where(*_in_time(touches.c.day, touches.c.ts, events)))
-        if files:
-            facts += [
-                Fact(sums.ad_id, time_name(sums.at), Counts(sums.cost_micros, sums.views), sums.country)
-                for sums in list_view_sums(files, viewed(events), _FILE_TIMES[step], dimensions)
-            ]
-        return facts
-    facts = []
-    for day, ts, sums in (
-        (conversions.c.day, conversions.c.touch_ts, _CREDITED_SUMS),
-        (conversions.c.rt_day, conversions.c.ts, _OWN_DAY_SUMS),
-    ):
-        query = _select_sums(dimensions, (day, ts), sums, step)
-        query = query.where(conversions.c.business_id == events.business_id)
-        query = query.where(conversions.c.ad_account_id == events.ad_account_id)
-        # For recent events the index of days would lead through the whole span, so hide it.
-        key = day if events.since_ts is None else sa.func.coalesce(day, sa.literal_column("''"))
-        query = query.where(*_in_time(key, conversions.c.ts, events))
+    facts: list[Fact] = []
+    for day, ts, sums in parts:
+        columns, at = day.table.c, _time_column(day, ts, step)
+        # Bare columns would lead SQLite along an index of ads, through the conversions of all days.
+        keys = {name: sa.func.coalesce(columns[name], sa.literal_column("''")) for name in dimensions}
+        places = [keys.get(name, sa.literal("")).label(name) for name in DIMENSIONS]
+        query = sa.select(*places, at, *(value.label(name) for name, value in sums.items()))
+        query = query.group_by(*keys.values(), *([] if step is TimeStep.WHOLE else [at]))
+        query = query.where(columns.business_id == events.business_id)
+        query = query.where(columns.ad_account_id == events.ad_account_id)
+        key: sa.ColumnElement[Any] = day
+        if source is CountedEvent.CONVERSION and events.since_ts is not None:
+            # For recent events the index of days would lead through the whole span, so hide it.
+            key = sa.func.coalesce(day, sa.literal_column("''"))
+        query = query.where(*_in_time(key, columns.ts, events))
         if sums is _CREDITED_SUMS:
             is_lead = sa.and_(
                 leads.c.id == conversions.c.subject_id, leads.c.business_id == events.business_id
             )
             query = query.select_from(conversions.outerjoin(leads, is_lead))
-        facts += read(query)
+        facts += [
+            Fact(ad_id, time_name(at), Counts(**dict(zip(sums, map(int, values), strict=True))), country)
+            for ad_id, country, at, *values in map(tuple, tx.execute(query).all())
+        ]
+    if files:
+        facts += [
+            Fact(view.ad_id, time_name(view.at), Counts(view.cost_micros, view.views), view.country)
+            for view in list_view_sums(files, events, _FILE_TIMES[step], dimensions)
+        ]
     return facts
 
 
@@ -405,18 +386,6 @@ def _time_namer(tx: Tx, events: EventFilter, step: TimeStep) -> Callable[[Any], 
         return moment.astimezone(zone).strftime("%Y-%m-%d %H")
 
     return hour
-
-
-def _select_sums(
-    dimensions: Sequence[str], time: tuple[sa.Column[Any], sa.Column[Any]], sums: Sums, step: TimeStep
-) -> sa.Select[Any]:
-    table = time[0].table
-    at = _time_column(*time, step)
-    # Bare columns would lead SQLite along an index of ads, through the conversions of all days.
-    keys = {name: sa.func.coalesce(table.c[name], sa.literal_column("''")) for name in dimensions}
-    places = [keys.get(name, sa.literal("")).label(name) for name in DIMENSIONS]
-    query = sa.select(*places, at, *(value.label(name) for name, value in sums.items()))
-    return query.group_by(*keys.values(), *([] if step is TimeStep.WHOLE else [at]))
 
 
 def _time_column(day: sa.Column[Any], ts: sa.Column[Any], step: TimeStep) -> Any:
@@ -454,9 +423,12 @@ _SUBJECTS: Final[dict[Level, sa.Column[Any]]] = {
 
 def list_reach(
     tx: Tx, business_id: str, ad_account_id: str, span: DayRange, query: ReachQuery
-) -> ReachCounts:
-    """Count the persons who saw the ads of each row of a report, and of all rows together."""
-    events = EventFilter(business_id, ad_account_id, span)
+) -> tuple[dict[tuple[str, str, str], int], int]:
+    """Count the persons who saw the ads of each row of a report, and of all rows together.
+
+    A row is its subject, its day or hour, and its country.
+    """
+    events = EventFilter(business_id, ad_account_id, span=span)
     files = load_cold_files(tx, events)
     subject = _SUBJECTS[query.level]
     day = _time_column(touches.c.day, touches.c.ts, query.step)
@@ -478,9 +450,7 @@ def list_reach(
         keys += [country] if query.by_country else []
         counts = tx.execute(rows.add_columns(_PERSONS).group_by(*keys), values)
         total = tx.execute(views.with_only_columns(_PERSONS), values).scalar_one()
-        return ReachCounts(
-            {(key, at, place): int(count) for key, at, place, count in map(tuple, counts)}, total
-        )
+        return {(key, at, place): int(count) for key, at, place, count in map(tuple, counts)}, total
     time_name = _time_namer(tx, events, query.step)
     persons: defaultdict[tuple[str, str, str], set[str]] = defaultdict(set)
     viewers = tx.execute(rows.add_columns(touches.c.person_id).distinct(), values)
@@ -488,13 +458,13 @@ def list_reach(
         persons[key, time_name(at), place].add(person_id)
     if files:
         ads = list_measured_ads(tx, business_id)
-        for ad_id, at, place, person_id in list_viewers(files, viewed(events), _FILE_TIMES[query.step]):
+        for ad_id, at, place, person_id in list_viewers(files, events, _FILE_TIMES[query.step]):
             ad = ads.get(ad_id)
             if ad is not None and (query.ad_ids is None or ad_id in query.ad_ids):
                 key, place = getattr(ad, subject.name), place if query.by_country else ""
                 persons[key, time_name(at), place].add(person_id)
     total = len(set[str]().union(*persons.values()))
-    return ReachCounts({row: len(person_ids) for row, person_ids in persons.items()}, total)
+    return {row: len(person_ids) for row, person_ids in persons.items()}, total
 
 
 _FILE_TIMES: Final[Mapping[TimeStep, str]] = {
@@ -523,11 +493,6 @@ def load_cold_files(tx: Tx, events: EventFilter, *, keeps_views: bool = True) ->
         for file in files
         if file.day not in events.except_days and (events.days is None or file.day in events.days)
     ]
-
-
-def viewed(events: EventFilter) -> Viewed:
-    """Return the filter of views in sealed files."""
-    return Viewed(events.business_id, events.ad_account_id, events.since_ts, events.until_ts)
 
 
 def list_unreadable(tx: Tx, events: EventFilter, marks: Iterable[ChangedDay]) -> list[BrokenFile]:

@@ -1,7 +1,7 @@
 """Facts, rows and metrics of reports, and their queries."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -123,14 +123,6 @@ class ReachQuery:
 
 
 @dataclass(frozen=True, slots=True)
-class ReachCounts:
-    """Persons who saw ads, by subject, day or hour, and country; and in total."""
-
-    rows: dict[tuple[str, str, str], int]
-    total: int
-
-
-@dataclass(frozen=True, slots=True)
 class Figures:
     """Counts with the goals of their ad groups.
 
@@ -155,25 +147,35 @@ class Figures:
     @property
     def conversions(self) -> int | None:
         """Leads or conversations, depending on the goal; None over mixed goals."""
-        return self._by_goal(self.counts.leads, self.counts.conversations)
+        return self.count("conversions")
 
-    @property
-    def conversions_by_view(self) -> int | None:
-        return self._by_goal(self.counts.leads_by_view, self.counts.conversations_by_view)
+    def count(self, name: str) -> int | None:
+        """Return a count by its name; None over mixed goals if it follows the goal; 0 for an empty name."""
+        if name in REMAINDERS:
+            whole, *parts = (self.count(part) for part in REMAINDERS[name])
+            return None if whole is None else whole - sum(part or 0 for part in parts)
+        if name in BY_GOAL:
+            leads, conversations = BY_GOAL[name]
+            if self.mixed_goals:
+                return None
+            name = leads if Goal.LEAD in self.goals else conversations
+        if name == "reach":
+            return self.reach
+        return getattr(self.counts, name) if name else 0
 
-    @property
-    def conversions_by_click(self) -> int | None:
-        by_view = self.conversions_by_view
-        return None if self.conversions is None or by_view is None else self.conversions - by_view
 
-    @property
-    def rt_conversions(self) -> int | None:
-        return self._by_goal(self.counts.rt_leads, self.counts.rt_conversations)
-
-    def _by_goal(self, leads: int, conversations: int) -> int | None:
-        if self.mixed_goals:
-            return None
-        return leads if Goal.LEAD in self.goals else conversations
+BY_GOAL: Final = {
+    "conversions": ("leads", "conversations"),
+    "conversions_by_view": ("leads_by_view", "conversations_by_view"),
+    "rt_conversions": ("rt_leads", "rt_conversations"),
+}
+"""Counts that follow the goal: of leads, or of conversations."""
+REMAINDERS: Final = {
+    "conversions_by_click": ("conversions", "conversions_by_view"),
+    "direct_messages": ("conversations", "app_conversations"),
+    "chat_leads": ("leads", "form_leads", "manual_leads"),
+}
+"""Counts that are the rest of the first one without the others."""
 
 
 def total_of(figures: Iterable[Figures]) -> Figures:
@@ -197,13 +199,28 @@ type Value = int | Decimal | None
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """Metric as data: its name in the API, title, unit, description and formula."""
+    """Metric as data: its name in the API, title, unit, description and counts.
+
+    It is the number ``count``, or the quotient of ``count`` and ``per``.
+    """
 
     name: str
     title: str
     unit: Unit
     description: str
-    value: Callable[[Figures], Value]
+    count: str
+    per: str = ""
+    factor: int = 1
+
+    def value(self, figures: Figures) -> Value:
+        """Return the value; a cost is rounded down, and None is the value of a quotient by zero."""
+        count = figures.count(self.count)
+        if not self.per:
+            return count
+        base = figures.count(self.per)
+        if self.unit is Unit.MICROS:
+            return cost_each((count or 0) * self.factor, base)
+        return None if count is None or not base else Decimal(count) / Decimal(base)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,18 +263,9 @@ class ReportRow:
     country: str = ""
     placement: str = ""
 
-    @property
-    def sort_key(self) -> tuple[str, int, int, int, str, str, str]:
-        subject = self.subject
-        key = subject.key if subject.level in (Level.PAGE, Level.GOAL) else ""
-        numbers = (subject.campaign_number, subject.ad_group_number, subject.ad_number)
-        return (self.day or "", *numbers, key, self.country, self.placement)
-
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Rows of a report with their total."""
-
     rows: tuple[ReportRow, ...]
     total: Figures
 
@@ -275,164 +283,127 @@ class SavedReport:
     created_at: datetime
 
 
-type Count = Callable[[Figures], int | None]
-
-
 def cost_each(spend_micros: int, count: int | None) -> int | None:
     """Return the cost per item, rounded down; None for zero items."""
     return spend_micros // count if count else None
 
 
-def share(part: int | None, whole: int | None) -> Decimal | None:
-    """Return a part of a whole, 0 to 1; None for a whole of zero."""
-    return None if part is None or not whole else Decimal(part) / Decimal(whole)
-
-
-def cost_per(count: Count) -> Callable[[Figures], Value]:
-    return lambda figures: cost_each(figures.counts.spend_micros, count(figures))
-
-
-def share_of(part: Count, whole: Count) -> Callable[[Figures], Value]:
-    return lambda figures: share(part(figures), whole(figures))
-
-
-_IMPRESSIONS: Final[Count] = attrgetter("counts.impressions")
-_CLICKS: Final[Count] = attrgetter("counts.clicks")
-_CONVERSIONS: Final[Count] = attrgetter("conversions")
-_RT_CONVERSIONS: Final[Count] = attrgetter("rt_conversions")
-_BY_CLICK: Final[Count] = attrgetter("conversions_by_click")
-_BY_VIEW: Final[Count] = attrgetter("conversions_by_view")
-_CONVERSATIONS: Final[Count] = attrgetter("counts.conversations")
-_APP_CONVERSATIONS: Final[Count] = attrgetter("counts.app_conversations")
-_LEADS: Final[Count] = attrgetter("counts.leads")
-_FORM_LEADS: Final[Count] = attrgetter("counts.form_leads")
-_QUALIFIED: Final[Count] = attrgetter("counts.qualified")
-_CONVERTED: Final[Count] = attrgetter("counts.converted")
-
-
-def _direct_messages(figures: Figures) -> int:
-    return figures.counts.conversations - figures.counts.app_conversations
-
-
 DELIVERY: Final = (
     Metric("spend", N_("Spend"), Unit.MICROS, N_("Amount charged for impressions and clicks."),
-           attrgetter("counts.spend_micros")),
-    Metric("impressions", N_("Impressions"), Unit.COUNT, N_("Number of times ads were shown."), _IMPRESSIONS),
-    Metric("clicks", N_("Clicks"), Unit.COUNT, N_("Number of clicks on ads."), _CLICKS),
-    Metric("ctr", N_("CTR"), Unit.SHARE, N_("Clicks per impression."), share_of(_CLICKS, _IMPRESSIONS)),
-    Metric("cpc", N_("CPC"), Unit.MICROS, N_("Spend per click."), cost_per(_CLICKS)),
-    Metric("cpm", N_("CPM"), Unit.MICROS, N_("Spend per 1,000 impressions."),
-           lambda figures: cost_each(figures.counts.spend_micros * 1000, figures.counts.impressions)),
+           "spend_micros"),
+    Metric("impressions", N_("Impressions"), Unit.COUNT, N_("Number of times ads were shown."),
+           "impressions"),
+    Metric("clicks", N_("Clicks"), Unit.COUNT, N_("Number of clicks on ads."), "clicks"),
+    Metric("ctr", N_("CTR"), Unit.SHARE, N_("Clicks per impression."), "clicks", "impressions"),
+    Metric("cpc", N_("CPC"), Unit.MICROS, N_("Spend per click."), "spend_micros", "clicks"),
+    Metric("cpm", N_("CPM"), Unit.MICROS, N_("Spend per 1,000 impressions."), "spend_micros", "impressions",
+           1000),
     Metric("reach", N_("Reach"), Unit.COUNT, N_("Number of people who saw ads. Each person counts once."),
-           attrgetter("reach")),
+           "reach"),
     Metric("cost_per_1000_reached", N_("Cost per 1,000 reached"), Unit.MICROS,
-           N_("Spend per 1,000 people reached."),
-           lambda figures: cost_each(figures.counts.spend_micros * 1000, figures.reach)),
-    Metric("frequency", N_("Frequency"), Unit.RATIO, N_("Impressions per person reached."),
-           lambda figures: share(figures.counts.impressions, figures.reach)),
+           N_("Spend per 1,000 people reached."), "spend_micros", "reach", 1000),
+    Metric("frequency", N_("Frequency"), Unit.RATIO, N_("Impressions per person reached."), "impressions",
+           "reach"),
 )  # fmt: skip
 CONVERSIONS: Final = (
     Metric("conversion", N_("Conversions"), Unit.COUNT,
            N_("Leads or conversations, depending on the goal, by the day of the credited click or view."),
-           _CONVERSIONS),
+           "conversions"),
     Metric("cost_per_conversion", N_("Cost per conversion"), Unit.MICROS,
-           N_("Spend per conversion, rounded down."), cost_per(_CONVERSIONS)),
+           N_("Spend per conversion, rounded down."), "spend_micros", "conversions"),
     Metric("conversion_rate_v2", N_("Conversion rate (impressions)"), Unit.SHARE,
-           N_("Conversions per impression."), share_of(_CONVERSIONS, _IMPRESSIONS)),
+           N_("Conversions per impression."), "conversions", "impressions"),
     Metric("conversion_rate", N_("Conversion rate (clicks)"), Unit.SHARE, N_("Conversions per click."),
-           share_of(_CONVERSIONS, _CLICKS)),
-    Metric("result", N_("Results"), Unit.COUNT, N_("The same as conversion."), _CONVERSIONS),
+           "conversions", "clicks"),
+    Metric("result", N_("Results"), Unit.COUNT, N_("The same as conversion."), "conversions"),
     Metric("cost_per_result", N_("Cost per result"), Unit.MICROS, N_("The same as cost_per_conversion."),
-           cost_per(_CONVERSIONS)),
-    Metric("result_rate", N_("Result rate"), Unit.SHARE, N_("The same as conversion_rate_v2."),
-           share_of(_CONVERSIONS, _IMPRESSIONS)),
+           "spend_micros", "conversions"),
+    Metric("result_rate", N_("Result rate"), Unit.SHARE, N_("The same as conversion_rate_v2."), "conversions",
+           "impressions"),
     Metric("real_time_conversion", N_("Real-time conversions"), Unit.COUNT,
            N_("Leads or conversations, depending on the goal, by the day of the conversion."),
-           _RT_CONVERSIONS),
+           "rt_conversions"),
     Metric("real_time_cost_per_conversion", N_("Real-time cost per conversion"), Unit.MICROS,
-           N_("Spend per conversion of the same day."), cost_per(_RT_CONVERSIONS)),
+           N_("Spend per conversion of the same day."), "spend_micros", "rt_conversions"),
     Metric("real_time_conversion_rate_v2", N_("Real-time conversion rate (impressions)"), Unit.SHARE,
-           N_("Conversions of the same day per impression."), share_of(_RT_CONVERSIONS, _IMPRESSIONS)),
+           N_("Conversions of the same day per impression."), "rt_conversions", "impressions"),
     Metric("real_time_conversion_rate", N_("Real-time conversion rate (clicks)"), Unit.SHARE,
-           N_("Conversions of the same day per click."), share_of(_RT_CONVERSIONS, _CLICKS)),
+           N_("Conversions of the same day per click."), "rt_conversions", "clicks"),
     Metric("real_time_result", N_("Real-time results"), Unit.COUNT, N_("The same as real_time_conversion."),
-           _RT_CONVERSIONS),
+           "rt_conversions"),
     Metric("real_time_cost_per_result", N_("Real-time cost per result"), Unit.MICROS,
-           N_("The same as real_time_cost_per_conversion."), cost_per(_RT_CONVERSIONS)),
+           N_("The same as real_time_cost_per_conversion."), "spend_micros", "rt_conversions"),
     Metric("real_time_result_rate", N_("Real-time result rate"), Unit.SHARE,
-           N_("The same as real_time_conversion_rate_v2."), share_of(_RT_CONVERSIONS, _IMPRESSIONS)),
+           N_("The same as real_time_conversion_rate_v2."), "rt_conversions", "impressions"),
     Metric("cta_conversion", N_("Click-through conversions"), Unit.COUNT,
-           N_("Conversions credited to a click."), _BY_CLICK),
+           N_("Conversions credited to a click."), "conversions_by_click"),
     Metric("cost_per_cta_conversion", N_("Cost per click-through conversion"), Unit.MICROS,
-           N_("Spend per click-through conversion."), cost_per(_BY_CLICK)),
+           N_("Spend per click-through conversion."), "spend_micros", "conversions_by_click"),
     Metric("vta_conversion", N_("View-through conversions"), Unit.COUNT,
-           N_("Conversions credited to a view because there was no click."), _BY_VIEW),
+           N_("Conversions credited to a view because there was no click."), "conversions_by_view"),
     Metric("cost_per_vta_conversion", N_("Cost per view-through conversion"), Unit.MICROS,
-           N_("Spend per view-through conversion."), cost_per(_BY_VIEW)),
+           N_("Spend per view-through conversion."), "spend_micros", "conversions_by_view"),
 )  # fmt: skip
 MESSAGES: Final = (
     Metric("conversations", N_("Conversations"), Unit.COUNT,
-           N_("Conversations credited to an ad, by the day of the credited click or view."), _CONVERSATIONS),
+           N_("Conversations credited to an ad, by the day of the credited click or view."), "conversations"),
     Metric("cost_per_conversation", N_("Cost per conversation"), Unit.MICROS, N_("Spend per conversation."),
-           cost_per(_CONVERSATIONS)),
+           "spend_micros", "conversations"),
     Metric("conversation_rate", N_("Conversation rate"), Unit.SHARE, N_("Conversations per click."),
-           share_of(_CONVERSATIONS, _CLICKS)),
+           "conversations", "clicks"),
     Metric("real_time_conversations", N_("Real-time conversations"), Unit.COUNT,
-           N_("Conversations credited to an ad, by the day they started."),
-           attrgetter("counts.rt_conversations")),
+           N_("Conversations credited to an ad, by the day they started."), "rt_conversations"),
     Metric("messaging_total_conversation_tiktok_direct_message", N_("Direct-message conversations"),
-           Unit.COUNT,
-           N_("Conversations in direct messages or the Contatto chat page, by the day of the "
-              "credited click or view."), _direct_messages),
+           Unit.COUNT, N_("Conversations in direct messages or the Contatto chat page, by the day of the "
+                          "credited click or view."),
+           "direct_messages"),
     Metric("messaging_cost_per_conversation_tiktok_direct_message",
            N_("Cost per direct-message conversation"), Unit.MICROS,
-           N_("Spend per direct-message conversation."), cost_per(_direct_messages)),
+           N_("Spend per direct-message conversation."), "spend_micros", "direct_messages"),
     Metric("messaging_conversation_rate_tiktok_direct_message", N_("Direct-message conversation rate"),
-           Unit.SHARE, N_("Direct-message conversations per click."), share_of(_direct_messages, _CLICKS)),
+           Unit.SHARE, N_("Direct-message conversations per click."), "direct_messages", "clicks"),
     Metric("messaging_total_conversation_instant_messaging_app", N_("Messaging-app conversations"),
            Unit.COUNT,
            N_("Conversations in another messaging app, by the day of the credited click or view."),
-           _APP_CONVERSATIONS),
+           "app_conversations"),
     Metric("messaging_cost_per_conversation_instant_messaging_app", N_("Cost per messaging-app conversation"),
-           Unit.MICROS, N_("Spend per conversation in another messaging app."), cost_per(_APP_CONVERSATIONS)),
+           Unit.MICROS, N_("Spend per conversation in another messaging app."), "spend_micros",
+           "app_conversations"),
     Metric("messaging_conversation_rate_instant_messaging_app", N_("Messaging-app conversation rate"),
-           Unit.SHARE, N_("Conversations in another messaging app per click."),
-           share_of(_APP_CONVERSATIONS, _CLICKS)),
+           Unit.SHARE, N_("Conversations in another messaging app per click."), "app_conversations",
+           "clicks"),
 )  # fmt: skip
 LEADS: Final = (
     Metric("leads", N_("Leads"), Unit.COUNT,
-           N_("Leads credited to an ad, by the day of the credited click or view."), _LEADS),
-    Metric("cost_per_lead", N_("Cost per lead"), Unit.MICROS, N_("Spend per lead."), cost_per(_LEADS)),
-    Metric("lead_rate", N_("Lead rate"), Unit.SHARE, N_("Leads per conversation."),
-           share_of(_LEADS, _CONVERSATIONS)),
+           N_("Leads credited to an ad, by the day of the credited click or view."), "leads"),
+    Metric("cost_per_lead", N_("Cost per lead"), Unit.MICROS, N_("Spend per lead."), "spend_micros", "leads"),
+    Metric("lead_rate", N_("Lead rate"), Unit.SHARE, N_("Leads per conversation."), "leads", "conversations"),
     Metric("real_time_leads", N_("Real-time leads"), Unit.COUNT,
-           N_("Leads credited to an ad, by the day they were captured."), attrgetter("counts.rt_leads")),
+           N_("Leads credited to an ad, by the day they were captured."), "rt_leads"),
     Metric("onsite_form", N_("Form leads"), Unit.COUNT,
-           N_("Leads from the instant form, by the day of the credited click or view."), _FORM_LEADS),
-    Metric("onsite_form_rate", N_("Form lead rate"), Unit.SHARE, N_("Form leads per click."),
-           share_of(_FORM_LEADS, _CLICKS)),
+           N_("Leads from the instant form, by the day of the credited click or view."), "form_leads"),
+    Metric("onsite_form_rate", N_("Form lead rate"), Unit.SHARE, N_("Form leads per click."), "form_leads",
+           "clicks"),
     Metric("cost_per_onsite_form", N_("Cost per form lead"), Unit.MICROS, N_("Spend per form lead."),
-           cost_per(_FORM_LEADS)),
+           "spend_micros", "form_leads"),
     Metric("onsite_total_filtered_out_form_submission", N_("Rejected forms"), Unit.COUNT,
-           N_("Forms rejected after they were saved. Always 0, because spam is refused at once."),
-           lambda _: 0),
+           N_("Forms rejected after they were saved. Always 0, because spam is refused at once."), ""),
     Metric("chat_leads", N_("Chat leads"), Unit.COUNT, N_("Leads with contact details found in the chat."),
-           lambda figures: figures.counts.leads - figures.counts.form_leads - figures.counts.manual_leads),
-    Metric("manual_leads", N_("Manual leads"), Unit.COUNT, N_("Leads marked by a member."),
-           attrgetter("counts.manual_leads")),
+           "chat_leads"),
+    Metric("manual_leads", N_("Manual leads"), Unit.COUNT, N_("Leads marked by a member."), "manual_leads"),
     Metric("qualified_leads", N_("Qualified leads"), Unit.COUNT,
            N_("Leads that are currently qualified or converted, by the day of the credited click or view."),
-           _QUALIFIED),
+           "qualified"),
     Metric("cost_per_qualified_lead", N_("Cost per qualified lead"), Unit.MICROS,
-           N_("Spend per qualified lead."), cost_per(_QUALIFIED)),
+           N_("Spend per qualified lead."), "spend_micros", "qualified"),
     Metric("qualified_rate", N_("Qualified rate"), Unit.SHARE, N_("Share of leads that are qualified."),
-           share_of(_QUALIFIED, _LEADS)),
+           "qualified", "leads"),
     Metric("converted_leads", N_("Converted leads"), Unit.COUNT,
-           N_("Leads that are currently converted, by the day of the credited click or view."), _CONVERTED),
+           N_("Leads that are currently converted, by the day of the credited click or view."), "converted"),
     Metric("cost_per_converted_lead", N_("Cost per converted lead"), Unit.MICROS,
-           N_("Spend per converted lead."), cost_per(_CONVERTED)),
+           N_("Spend per converted lead."), "spend_micros", "converted"),
     Metric("converted_rate", N_("Converted rate"), Unit.SHARE, N_("Share of leads that are converted."),
-           share_of(_CONVERTED, _LEADS)),
+           "converted", "leads"),
 )  # fmt: skip
 
 METRICS: Final[dict[str, Metric]] = {

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import ibis
 
+from contatto.measurement.engines.parquet import columns_of
 from contatto.measurement.model import AttributionPolicy
 
 DIALECTS: Final = ("duckdb", "postgres", "pyspark", "clickhouse")
@@ -26,52 +27,43 @@ CLICK_FIRST: Final = 1 << 62
 """Above every instant, so that a click beats every view."""
 
 TOUCHES: Final = ibis.table(
-    {
-        "touch_id": "int64",
-        "business_id": "string",
-        "user_id": "string",
-        "adgroup_id": "string",
-        "click": "int64",
-        "ts": "int64",
-        "expires_ts": "int64",
-        "day": "date",
-        "cost_micros": "int64",
-    },
+    columns_of(
+        "touch_id int64, business_id string, user_id string, adgroup_id string, click int64, ts int64,"
+        " expires_ts int64, day date, cost_micros int64"
+    ),
     name="touches",
 )
 CONVERSIONS: Final = ibis.table(
-    {
-        "conversion_id": "int64",
-        "business_id": "string",
-        "user_id": "string",
-        "lead": "int64",
-        "ts": "int64",
-        "day": "date",
-    },
+    columns_of("conversion_id int64, business_id string, user_id string, lead int64, ts int64, day date"),
     name="conversions",
 )
 WINNERS: Final = ibis.table(
-    {
-        "conversion_id": "int64",
-        "touch_id": "int64",
-        "adgroup_id": "string",
-        "click": "int64",
-        "lead": "int64",
-        "day": "date",
-        "rt_day": "date",
-    },
+    columns_of(
+        "conversion_id int64, touch_id int64, adgroup_id string, click int64, lead int64, day date,"
+        " rt_day date"
+    ),
     name="winners",
 )
 """What `winners` gives: stored once, since the report and the attributions both start from it."""
 
 
 def statements() -> dict[str, Any]:
-    """Every expression by the name of its file."""
+    """Return every expression by the name of its file."""
+    # Every conversion, with its winner or with nulls.
+    won = WINNERS.select("conversion_id", "touch_id", "adgroup_id", "click")
+    joined = CONVERSIONS.select("conversion_id").distinct().left_join(won, "conversion_id")
+    # Conversations and leads of each business that no touch won.
+    conversions = CONVERSIONS.select("conversion_id", "business_id", "lead").distinct()
+    remaining = conversions.anti_join(WINNERS, "conversion_id")
+    missed = {
+        "conversations": (1 - remaining.lead).sum().cast("int64"),
+        "leads": remaining.lead.sum().cast("int64"),
+    }
     return {
         **{f"winners_{policy}": winners(policy) for policy in AttributionPolicy},
-        "attributions": attributions(),
+        "attributions": joined.select("conversion_id", "touch_id", "adgroup_id", "click"),
         "report": report(),
-        "unattributed": unattributed(),
+        "unattributed": remaining.group_by("business_id").agg(**missed),
     }
 
 
@@ -111,13 +103,6 @@ def winners(policy: AttributionPolicy) -> Any:
     )
 
 
-def attributions() -> Any:
-    """Every conversion, with its winner or with nulls."""
-    won = WINNERS.select("conversion_id", "touch_id", "adgroup_id", "click")
-    joined = CONVERSIONS.select("conversion_id").distinct().left_join(won, "conversion_id")
-    return joined.select("conversion_id", "touch_id", "adgroup_id", "click")
-
-
 def report() -> Any:
     """Count for each ad group and day; `rt_` counts fall on the day of the conversion."""
     zero = ibis.literal(0, "int64")
@@ -152,12 +137,3 @@ def report() -> Any:
     counts = ibis.union(spent, earned, in_real_time)
     sums = {name: counts[name].sum().cast("int64") for name in counts.columns[2:]}
     return counts.group_by("adgroup_id", "day").agg(**sums)
-
-
-def unattributed() -> Any:
-    """Conversations and leads of each business that no touch won."""
-    conversions = CONVERSIONS.select("conversion_id", "business_id", "lead").distinct()
-    remaining = conversions.anti_join(WINNERS, "conversion_id")
-    return remaining.group_by("business_id").agg(
-        conversations=(1 - remaining.lead).sum().cast("int64"), leads=remaining.lead.sum().cast("int64")
-    )

@@ -13,25 +13,14 @@ from typing import Any, Final
 
 import msgspec
 
-from contatto.measurement.engines.staging import (
-    RESULTS,
-    Complaint,
-    EngineFailed,
-    Id,
-    LineReader,
-    Staged,
-    holds_tables,
-    load_package,
-    load_tables,
-    sql_of,
-)
+from contatto.measurement.engines import staging
 from contatto.measurement.model import AttributionPolicy, Goal, TouchKind
 
 
-def fill_with_duckdb(staged: Staged, policy: AttributionPolicy, _connection: str = "") -> None:
-    staged.db.execute(f"CREATE TABLE winners AS {sql_of('duckdb', f'winners_{policy}')}")
-    for name in RESULTS:
-        staged.db.execute(f"CREATE TABLE {name} AS {sql_of('duckdb', name)}")
+def fill_with_duckdb(staged: staging.Staged, policy: AttributionPolicy, _connection: str = "") -> None:
+    staged.db.execute(f"CREATE TABLE winners AS {staging.sql_of('duckdb', f'winners_{policy}')}")
+    for name in staging.RESULTS:
+        staged.db.execute(f"CREATE TABLE {name} AS {staging.sql_of('duckdb', name)}")
 
 
 _TABLES: Final = {
@@ -42,10 +31,12 @@ _TABLES: Final = {
 _ROWS_PER_BATCH: Final = 10_000
 
 
-def fill_with_postgres(staged: Staged, policy: AttributionPolicy, connection: str) -> None:
+def fill_with_postgres(staged: staging.Staged, policy: AttributionPolicy, connection: str) -> None:
     """Compute in one transaction that leaves nothing behind. Raises EngineFailed."""
     if not connection:
-        raise EngineFailed("PostgreSQL needs an address: --connection postgresql://user:pass@host/database")
+        raise staging.EngineFailed(
+            "PostgreSQL needs an address: --connection postgresql://user:pass@host/database"
+        )
     psycopg = import_module("psycopg")  # the other engines start without it
     try:
         with psycopg.connect(connection.replace("+psycopg", "", 1)) as server:
@@ -57,28 +48,27 @@ def fill_with_postgres(staged: Staged, policy: AttributionPolicy, connection: st
                         for row in batch:
                             copy.write_row(row)
                 server.execute(f"ANALYZE {table}")
-            server.execute(
-                f"CREATE TEMP TABLE winners ON COMMIT DROP AS {sql_of('postgres', f'winners_{policy}')}"
-            )
+            winners = staging.sql_of("postgres", f"winners_{policy}")
+            server.execute(f"CREATE TEMP TABLE winners ON COMMIT DROP AS {winners}")
             server.execute("ANALYZE winners")
-            for name in RESULTS:
+            for name in staging.RESULTS:
                 with server.cursor(f"read_{name}") as cursor:
-                    cursor.execute(sql_of("postgres", name))
+                    cursor.execute(staging.sql_of("postgres", name))
                     names = [column.name for column in cursor.description or ()]
                     staged.keep(name, (dict(zip(names, row, strict=True)) for row in cursor))
     except psycopg.Error as error:
-        raise EngineFailed(f"PostgreSQL: {error}") from error
+        raise staging.EngineFailed(f"PostgreSQL: {error}") from error
 
 
 _SETTINGS: Final = "SET join_use_nulls = 1"
 """The definition joins as the SQL standard: a row without a partner has nulls, not empty values or zeros."""
 
 
-def fill_with_clickhouse(staged: Staged, policy: AttributionPolicy, connection: str) -> None:
+def fill_with_clickhouse(staged: staging.Staged, policy: AttributionPolicy, connection: str) -> None:
     """Compute in this process. Raises EngineFailed if chDB is missing or fails, or for an address."""
     if connection:
-        raise EngineFailed("ClickHouse runs in this process and takes no --connection")
-    chdb = load_package("chdb.session", "clickhouse")
+        raise staging.EngineFailed("ClickHouse runs in this process and takes no --connection")
+    chdb = staging.load_package("chdb.session", "clickhouse")
     folder = staged.folder / "clickhouse"
     session = chdb.Session()
     try:
@@ -87,15 +77,17 @@ def fill_with_clickhouse(staged: Staged, policy: AttributionPolicy, connection: 
             source = folder / name / "part.parquet"
             staged.export_parquet(name, source)
             session.query(f"CREATE VIEW {name} AS SELECT * FROM file('{source}', Parquet)")
-        winners = sql_of("clickhouse", f"winners_{policy}")
+        winners = staging.sql_of("clickhouse", f"winners_{policy}")
         session.query(f"CREATE TABLE winners ENGINE = MergeTree ORDER BY tuple() AS {winners}")
-        for name in RESULTS:
+        for name in staging.RESULTS:
             target = folder / name / "all.parquet"
             target.parent.mkdir()
-            session.query(f"INSERT INTO FUNCTION file('{target}', Parquet) {sql_of('clickhouse', name)}")
+            session.query(
+                f"INSERT INTO FUNCTION file('{target}', Parquet) {staging.sql_of('clickhouse', name)}"
+            )
             staged.keep_parquet(name, target.parent)
     except RuntimeError as error:
-        raise EngineFailed(f"ClickHouse: {error}") from error
+        raise staging.EngineFailed(f"ClickHouse: {error}") from error
     finally:
         session.close()
 
@@ -108,39 +100,36 @@ class EngineName(StrEnum):
     CLICKHOUSE = "clickhouse"
 
 
-type Fill = Callable[[Staged, AttributionPolicy, str], None]
+type Fill = Callable[[staging.Staged, AttributionPolicy, str], None]
 """Takes the staged events, the policy, and where the engine is to be found."""
 
 CONNECT: Final = "sc://"
 _EVENTS: Final = ("touches", "conversions")
 
 
-def fill_with_spark(staged: Staged, policy: AttributionPolicy, connection: str) -> None:
-    """Compute on a Spark master, by default all cores of this machine, or at a Spark Connect address.
+def fill_with_spark(staged: staging.Staged, policy: AttributionPolicy, connection: str) -> None:
+    """Compute on a Spark master, by default this machine, or at a Spark Connect address. Raises EngineFailed.
 
     Workers elsewhere have to see the folder of temporary files (TMPDIR) under the same path.
-
-    Raises:
-        EngineFailed: PySpark is not installed.
     """
     session, folder = open_session(connection or "local[*]"), staged.folder / "spark"
     try:
         for name in _EVENTS:
             staged.export_parquet(name, folder / name / "part.parquet")
             session.read.parquet(str(folder / name)).createOrReplaceTempView(name)
-        answer_statements(session, policy, RESULTS, str(folder))
-        for name in RESULTS:
+        answer_statements(session, policy, staging.RESULTS, str(folder))
+        for name in staging.RESULTS:
             staged.keep_parquet(name, folder / name)
     finally:
         session.stop()
 
 
-def fill_with_sail(staged: Staged, policy: AttributionPolicy, connection: str) -> None:
+def fill_with_sail(staged: staging.Staged, policy: AttributionPolicy, connection: str) -> None:
     """Compute with Sail: at an address, or in a server for this run. Raises EngineFailed."""
     if connection:
         fill_with_spark(staged, policy, connection)
         return
-    server = load_package("pysail.spark", "sail").SparkConnectServer()
+    server = staging.load_package("pysail.spark", "sail").SparkConnectServer()
     server.start(background=True)
     try:
         _, port = server.listening_address
@@ -151,7 +140,7 @@ def fill_with_sail(staged: Staged, policy: AttributionPolicy, connection: str) -
 
 def open_session(connection: str) -> Any:
     """Return a Spark session in ANSI mode, in which integers that overflow are errors."""
-    builder = load_package("pyspark.sql", "spark").SparkSession.builder.appName("contatto")
+    builder = staging.load_package("pyspark.sql", "spark").SparkSession.builder.appName("contatto")
     if connection.startswith(CONNECT):
         return builder.remote(connection).getOrCreate()
     quiet = {
@@ -171,8 +160,8 @@ def answer_statements(session: Any, policy: AttributionPolicy, results: Iterable
     The winners are written first and read again, since every other statement starts from them.
     """
     for name, statement in {
-        "winners": sql_of("pyspark", f"winners_{policy}"),
-        **{name: sql_of("pyspark", name) for name in results},
+        "winners": staging.sql_of("pyspark", f"winners_{policy}"),
+        **{name: staging.sql_of("pyspark", name) for name in results},
     }.items():
         target = f"{folder}/{name}"
         session.sql(statement).write.mode("overwrite").parquet(target)
@@ -194,14 +183,14 @@ class AttributionRow(msgspec.Struct, tag="attribution", tag_field="type", frozen
 
     conversion_id: int
     touch_id: int | None
-    adgroup_id: Id | None
+    adgroup_id: staging.Id | None
     via: TouchKind | None
 
 
 class TotalRow(msgspec.Struct, tag="total", tag_field="type", frozen=True, kw_only=True):
     """Figures of an ad group; ``conversions`` counts what its goal counts, costs are floored."""
 
-    adgroup_id: Id
+    adgroup_id: staging.Id
     spend_micros: int
     impressions: int
     clicks: int
@@ -224,7 +213,7 @@ class DayRow(TotalRow, tag="report", tag_field="type", frozen=True, kw_only=True
 class UnattributedRow(msgspec.Struct, tag="unattributed", tag_field="type", frozen=True):
     """Count of a business's conversions without a winning touch."""
 
-    business_id: Id
+    business_id: staging.Id
     conversations: int
     leads: int
 
@@ -241,7 +230,7 @@ class EventReport:
 _NONE: Final = (0,) * 7
 
 
-def list_attributions(staged: Staged) -> Iterator[AttributionRow]:
+def list_attributions(staged: staging.Staged) -> Iterator[AttributionRow]:
     """One row a conversion, a few thousand in memory at once."""
     names = {key: row.adgroup_id for key, (_, row) in staged.setup.adgroups.items()}
     cursor = staged.db.execute("SELECT conversion_id, touch_id, adgroup_id, click FROM attributions")
@@ -254,7 +243,7 @@ def list_attributions(staged: Staged) -> Iterator[AttributionRow]:
                 yield AttributionRow(conversion_id, touch_id, names[adgroup_id], via)
 
 
-def load_report(staged: Staged) -> EventReport:
+def load_report(staged: staging.Staged) -> EventReport:
     setup = staged.setup
     sums: dict[str, tuple[int, ...]] = dict.fromkeys(setup.adgroups, _NONE)
     days = []
@@ -275,7 +264,7 @@ def load_report(staged: Staged) -> EventReport:
     return EventReport(days, totals, unattributed)
 
 
-def _figures(adgroup_id: Id, goal: Goal, counts: tuple[int, ...]) -> dict[str, Any]:
+def _figures(adgroup_id: staging.Id, goal: Goal, counts: tuple[int, ...]) -> dict[str, Any]:
     """Conversions follow the goal; a cost per conversion is floored, and None where there is none."""
     spend, impressions, clicks, conversations, leads, rt_conversations, rt_leads = counts
     by_leads = goal is Goal.LEAD
@@ -339,7 +328,9 @@ def attribute(
     Warns:
         MalformedLine: for each line that is left out.
     """
-    with answered(events, _options(policy, engine, connection), _warn) as staged:
+    chosen_policy = None if policy is None else AttributionPolicy(policy)
+    options = EngineOptions(chosen_policy, EngineName(engine), connection)
+    with answered(events, options, _warn) as staged:
         yield from list_attributions(staged)
 
 
@@ -347,7 +338,9 @@ def report(
     events: Source, *, policy: str | None = None, engine: str = "duckdb", connection: str = ""
 ) -> EventReport:
     """Make the report of ad groups by day, their totals, and what no touch won. Warns of malformed lines."""
-    with answered(events, _options(policy, engine, connection), _warn) as staged:
+    chosen_policy = None if policy is None else AttributionPolicy(policy)
+    options = EngineOptions(chosen_policy, EngineName(engine), connection)
+    with answered(events, options, _warn) as staged:
         return load_report(staged)
 
 
@@ -355,18 +348,18 @@ def report(
 def answered(
     events: Source,
     options: EngineOptions,
-    complain: Complaint,
+    complain: staging.Complaint,
     advance: Callable[[int], None] = lambda _: None,
-) -> Iterator[Staged]:
+) -> Iterator[staging.Staged]:
     """Read events, run the definition over them, and hold the results open.
 
     ``complain`` gets each line that is left out, ``advance`` the number of bytes read.
     """
-    with Staged(options.memory_limit) as staged, ExitStack() as stack:
-        if isinstance(events, str | Path) and holds_tables(Path(events)):
-            setup = load_tables(staged, Path(events), complain)
+    with staging.Staged(options.memory_limit) as staged, ExitStack() as stack:
+        if isinstance(events, str | Path) and staging.holds_tables(Path(events)):
+            setup = staging.load_tables(staged, Path(events), complain)
         else:
-            reader = LineReader(complain)
+            reader = staging.LineReader(complain)
             if isinstance(events, str | Path):
                 source: BufferedIOBase | RawIOBase = stack.enter_context(Path(events).open("rb"))
             elif isinstance(events, BufferedIOBase | RawIOBase):
@@ -380,12 +373,6 @@ def answered(
         staged.finish(setup, complain)
         ENGINES[options.engine](staged, options.policy or setup.policy, options.connection)
         yield staged
-
-
-def _options(policy: str | None, engine: str, connection: str) -> EngineOptions:
-    return EngineOptions(
-        None if policy is None else AttributionPolicy(policy), EngineName(engine), connection
-    )
 
 
 def _warn(line: int, fault: str) -> None:

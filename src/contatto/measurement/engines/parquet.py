@@ -34,6 +34,11 @@ class Layout:
     order: str
 
 
+def columns_of(described: str) -> dict[str, str]:
+    """Return columns with their types, from text such as ``ts BIGINT, day DATE``."""
+    return dict(column.split() for column in described.split(", "))
+
+
 class WriteRequest(msgspec.Struct, frozen=True):
     """First message to the writing process; ``order`` sorts the rows, in SQL.
 
@@ -168,7 +173,6 @@ def sync(path: Path) -> None:
 
 
 def digest_of(path: Path) -> str:
-    """Return the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from operator import attrgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 from typing import Any, Final
@@ -15,7 +16,7 @@ import sqlalchemy as sa
 
 from contatto.kit.db.tx import Tx, instant, metadata, row_of, text
 from contatto.kit.values import from_micros
-from contatto.measurement.engines.parquet import Layout, append_rows, create_table, digest_of, write_parquet
+from contatto.measurement.engines import parquet
 from contatto.measurement.model import Attribution, ConversionKind, SealedFile, Touch, TouchKind
 
 sealed_files = sa.Table(
@@ -39,7 +40,6 @@ ALL_DROPPED: Final = (1 << 63) - 1
 
 
 def list_sealed_files(tx: Tx, *conditions: sa.ColumnElement[bool]) -> list[SealedFile]:
-    """Return the listed files that meet all conditions."""
     query = sa.select(sealed_files).where(*conditions)
     return tx.list(SealedFile, query.order_by(sealed_files.c.day, sealed_files.c.part))
 
@@ -58,32 +58,34 @@ def record_dropped(tx: Tx, file: SealedFile, through: int, count: int) -> bool:
 
 
 CONVERSIONS: Final = "conversions/all.parquet"
-_TOUCHES: Final = Layout(
-    {
-        "touch_id": "BIGINT",
-        "business_id": "VARCHAR",
-        "user_id": "VARCHAR",
-        "adgroup_id": "VARCHAR",
-        "ad_id": "VARCHAR",
-        "ad_account_id": "VARCHAR",
-        "click": "BIGINT",
-        "ts": "BIGINT",
-        "expires_ts": "BIGINT",
-        "day": "DATE",
-        "cost_micros": "BIGINT",
-        "country": "VARCHAR",
-    },
+_TOUCHES: Final = parquet.Layout(
+    parquet.columns_of(
+        "touch_id BIGINT, business_id VARCHAR, user_id VARCHAR, adgroup_id VARCHAR, ad_id VARCHAR,"
+        " ad_account_id VARCHAR, click BIGINT, ts BIGINT, expires_ts BIGINT, day DATE, cost_micros BIGINT,"
+        " country VARCHAR"
+    ),
     "business_id, user_id, ts, touch_id",
 )
-_CONVERSIONS: Final = Layout(
-    {
-        "conversion_id": "BIGINT",
-        "business_id": "VARCHAR",
-        "user_id": "VARCHAR",
-        "lead": "BIGINT",
-        "ts": "BIGINT",
-        "day": "DATE",
-    },
+_FIELDS: Final = {
+    "touch_id": "touch_id",
+    "business_id": "business_id",
+    "user_id": "person_id",
+    "ad_id": "ad_id",
+    "adgroup_id": "ad_group_id",
+    "ad_account_id": "ad_account_id",
+    "ts": "ts",
+    "expires_ts": "expires_ts",
+    "day": "day",
+    "cost_micros": "cost_micros",
+    "country": "country",
+}
+"""Columns of a file and their fields of a touch; beside them is ``click``."""
+_VALUES_OF: Final = attrgetter(*_FIELDS.values())
+_VIEW: Final = [f"{name}::VARCHAR" if name == "day" else name for name in _FIELDS]
+_CONVERSIONS: Final = parquet.Layout(
+    parquet.columns_of(
+        "conversion_id BIGINT, business_id VARCHAR, user_id VARCHAR, lead BIGINT, ts BIGINT, day DATE"
+    ),
     "business_id, ts",
 )
 
@@ -119,28 +121,15 @@ def write_part(
         result = import_module("duckdb").execute(query, [str(path_of(file))])
         sealed_ids.update(touch_id for (touch_id,) in result.fetchall())
     rows = (
-        {
-            "touch_id": touch.touch_id,
-            "business_id": touch.business_id,
-            "user_id": touch.person_id,
-            "adgroup_id": touch.ad_group_id,
-            "ad_id": touch.ad_id,
-            "ad_account_id": touch.ad_account_id,
-            "click": int(touch.kind is TouchKind.CLICK),
-            "ts": touch.ts,
-            "expires_ts": touch.expires_ts,
-            "day": touch.day,
-            "cost_micros": touch.cost_micros,
-            "country": touch.country,
-        }
+        dict(zip(_FIELDS, _VALUES_OF(touch), strict=True)) | {"click": int(touch.kind is TouchKind.CLICK)}
         for touch in touches
         if touch.touch_id not in sealed_ids
     )
     path = folder / name
-    count = write_parquet(path, _TOUCHES, rows)
+    count = parquet.write_parquet(path, _TOUCHES, rows)
     if not count:
         return None
-    return SealedFile(name, str(folder), day, part, count, path.stat().st_size, digest_of(path))
+    return SealedFile(name, str(folder), day, part, count, path.stat().st_size, parquet.digest_of(path))
 
 
 def write_conversions(
@@ -163,13 +152,13 @@ def write_conversions(
         for conversion in conversions
         for user_id in (conversion.person_id, *viewers.get(conversion.person_id, ()))
     )
-    write_parquet(folder / CONVERSIONS, _CONVERSIONS, rows, keep_empty=True)
+    parquet.write_parquet(folder / CONVERSIONS, _CONVERSIONS, rows, keep_empty=True)
 
 
 def check_file(file: SealedFile) -> None:
     """Check a sealed file by its digest. Raises BrokenFile: it is gone, cut off, or changed."""
     check_size(file)
-    if digest_of(path_of(file)) != file.sha256:
+    if parquet.digest_of(path_of(file)) != file.sha256:
         raise BrokenFile(file, "is not what was sealed")
 
 
@@ -184,7 +173,6 @@ def check_size(file: SealedFile) -> None:
 
 
 def list_broken(files: Iterable[SealedFile]) -> list[BrokenFile]:
-    """List damaged files with their problem."""
     broken_files: list[BrokenFile] = []
     for file in files:
         try:
@@ -195,21 +183,7 @@ def list_broken(files: Iterable[SealedFile]) -> list[BrokenFile]:
 
 
 _SETTINGS: Final = {"threads": 2, "memory_limit": "512MB", "autoinstall_known_extensions": False}
-_VIEW: Final = {
-    "touch_id": "touch_id",
-    "business_id": "business_id",
-    "user_id": "person_id",
-    "ad_id": "ad_id",
-    "adgroup_id": "ad_group_id",
-    "ad_account_id": "ad_account_id",
-    "ts": "ts",
-    "expires_ts": "expires_ts",
-    "day::VARCHAR": "day",
-    "cost_micros": "cost_micros",
-    "country": "country",
-}
-"""The columns of a view, and their names in a touch."""
-_MOMENTS: Final = {"conversion_id": "BIGINT", "user_id": "VARCHAR", "ts": "BIGINT"}
+_MOMENTS: Final = parquet.columns_of("conversion_id BIGINT, user_id VARCHAR, ts BIGINT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,8 +311,8 @@ def _read(
             db.execute(f"CREATE TEMP VIEW views AS {' UNION ALL '.join(parts)}")
             if moments is not None:
                 with TemporaryDirectory(prefix="contatto-") as scratch:
-                    create_table(db, "moments", _MOMENTS, kind="TEMP TABLE")
-                    append_rows(db, "moments", _MOMENTS, moments, Path(scratch))
+                    parquet.create_table(db, "moments", _MOMENTS, kind="TEMP TABLE")
+                    parquet.append_rows(db, "moments", _MOMENTS, moments, Path(scratch))
             return list(db.execute(query, values).fetchall())
     except import_module("duckdb").Error:
         for file in files:
@@ -359,4 +333,4 @@ def _scan(files: Sequence[SealedFile]) -> str:
 
 
 def _touch(row: Sequence[Any]) -> Touch:
-    return Touch(**dict(zip(_VIEW.values(), row, strict=True)), kind=TouchKind.VIEW)
+    return Touch(**dict(zip(_FIELDS.values(), row, strict=True)), kind=TouchKind.VIEW)

@@ -11,14 +11,13 @@ from importlib import import_module
 from importlib.resources import files
 from io import BufferedIOBase, RawIOBase
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
 from contatto.kit.values import micros
-from contatto.measurement.engines.parquet import append_rows, create_table
+from contatto.measurement.engines.parquet import append_rows, columns_of, create_table
 from contatto.measurement.model import AttributionPolicy, ConversionKind, Goal, TouchKind
 
 CHUNK: Final = 4 << 20
@@ -246,54 +245,26 @@ _LONGEST_S: Final = 10**12
 """A longer window is no different from this one, and fits into 64 bits."""
 
 _RAW: Final = {
-    "raw_touches": {
-        LINE: "BIGINT",
-        "touch_id": "BIGINT",
-        "user_id": "VARCHAR",
-        "adgroup_id": "VARCHAR",
-        "kind": "VARCHAR",
-        "ts": "BIGINT",
-        "cost_micros": "BIGINT",
-    },
-    "raw_conversions": {
-        LINE: "BIGINT",
-        "conversion_id": "BIGINT",
-        "user_id": "VARCHAR",
-        "business_id": "VARCHAR",
-        "kind": "VARCHAR",
-        "ts": "BIGINT",
-    },
-    "businesses": {"business_id": "VARCHAR", "zone": "BIGINT"},
-    "spans": {
-        "adgroup_id": "VARCHAR",
-        "business_id": "VARCHAR",
-        "zone": "BIGINT",
-        "from_ts": "BIGINT",
-        "until_ts": "BIGINT",
-        "click_us": "BIGINT",
-        "view_us": "BIGINT",
-    },
-    "zone_days": {"zone_day": "BIGINT", "before_us": "BIGINT", "change_ts": "BIGINT", "after_us": "BIGINT"},
+    "raw_touches": {LINE: "BIGINT"}
+    | columns_of(
+        "touch_id BIGINT, user_id VARCHAR, adgroup_id VARCHAR, kind VARCHAR, ts BIGINT, cost_micros BIGINT"
+    ),
+    "raw_conversions": {LINE: "BIGINT"}
+    | columns_of("conversion_id BIGINT, user_id VARCHAR, business_id VARCHAR, kind VARCHAR, ts BIGINT"),
+    "businesses": columns_of("business_id VARCHAR, zone BIGINT"),
+    "spans": columns_of(
+        "adgroup_id VARCHAR, business_id VARCHAR, zone BIGINT, from_ts BIGINT, until_ts BIGINT,"
+        " click_us BIGINT, view_us BIGINT"
+    ),
+    "zone_days": columns_of("zone_day BIGINT, before_us BIGINT, change_ts BIGINT, after_us BIGINT"),
 }
 RESULTS: Final = {
-    "attributions": {
-        "conversion_id": "BIGINT",
-        "touch_id": "BIGINT",
-        "adgroup_id": "VARCHAR",
-        "click": "BIGINT",
-    },
-    "report": {
-        "adgroup_id": "VARCHAR",
-        "day": "DATE",
-        "spend_micros": "BIGINT",
-        "impressions": "BIGINT",
-        "clicks": "BIGINT",
-        "conversations": "BIGINT",
-        "leads": "BIGINT",
-        "rt_conversations": "BIGINT",
-        "rt_leads": "BIGINT",
-    },
-    "unattributed": {"business_id": "VARCHAR", "conversations": "BIGINT", "leads": "BIGINT"},
+    "attributions": columns_of("conversion_id BIGINT, touch_id BIGINT, adgroup_id VARCHAR, click BIGINT"),
+    "report": columns_of(
+        "adgroup_id VARCHAR, day DATE, spend_micros BIGINT, impressions BIGINT, clicks BIGINT,"
+        " conversations BIGINT, leads BIGINT, rt_conversations BIGINT, rt_leads BIGINT"
+    ),
+    "unattributed": columns_of("business_id VARCHAR, conversations BIGINT, leads BIGINT"),
 }
 """The tables that an engine has to fill."""
 _COLUMNS: Final = _RAW | RESULTS
@@ -344,36 +315,27 @@ def load_package(name: str, extra: str) -> Any:
         ) from missing
 
 
-class Staged:
+class Staged(ExitStack):
     """Temporary DuckDB with the events for an engine, and its results.
 
-    Args:
-        memory_limit: memory of DuckDB, such as ``1GB``, before it spills to disk; empty for its default.
+    Beyond ``memory_limit``, such as ``1GB``, it spills to disk; empty for the default.
     """
 
     def __init__(self, memory_limit: str = "") -> None:
-        self._stack = ExitStack()
-        self.folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="contatto-")))
+        super().__init__()
+        self.folder = Path(self.enter_context(tempfile.TemporaryDirectory(prefix="contatto-")))
         connect = import_module("duckdb").connect  # 27 MiB that a process which stages no events does without
         self.db: duckdb.DuckDBPyConnection = connect(str(self.folder / "events.duckdb"))
         self.db.execute(f"SET temp_directory = '{self.folder / 'spill'}'")
         self.db.execute("SET preserve_insertion_order = false; SET autoinstall_known_extensions = false")
         if memory_limit:
             self.db.execute("SET memory_limit = ?", [memory_limit])
-        self._stack.callback(self.db.close)
-        self._writer = self._stack.enter_context(ThreadPoolExecutor(1))
+        self.callback(self.db.close)
+        self._writer = self.enter_context(ThreadPoolExecutor(1))
         self._writing: Future[None] | None = None
         self.setup = Setup()
         for table, columns in _RAW.items():
             create_table(self.db, table, columns)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.__exit__(kind, error, trace)
 
     def add(self, events: Events) -> None:
         """Write one chunk of events in a thread, while the caller reads the next one."""
@@ -408,10 +370,23 @@ class Staged:
             for span in window_spans(setup.windows.get(key, []))
         ]
         self._load("spans", spans)
-        self._drop_unknown("raw_touches", "adgroup_id", "spans", complain)
-        self._drop_unknown("raw_conversions", "business_id", "businesses", complain)
-        self._drop_repeats("raw_touches", "touch_id", "user_id, adgroup_id, kind, cost_micros")
-        self._drop_repeats("raw_conversions", "conversion_id", "user_id, business_id, kind")
+        for table, column, parent, key, rest in (
+            ("raw_touches", "adgroup_id", "spans", "touch_id", "user_id, adgroup_id, kind, cost_micros"),
+            ("raw_conversions", "business_id", "businesses", "conversion_id", "user_id, business_id, kind"),
+        ):
+            unknown = f"FROM {table} WHERE {column} NOT IN (SELECT {column} FROM {parent})"
+            for line, name in self.db.execute(f'SELECT "{LINE}", {column} {unknown} ORDER BY 1').fetchall():
+                complain(line, f"{column} {name!r} has no row of its own")
+            self.db.execute(f"DELETE {unknown}")
+            # A repeated event counts once, by its earliest row, whatever the order of the lines.
+            twice = f"SELECT {key} FROM {table} GROUP BY ALL HAVING count(*) > 1"
+            if self.db.execute(f"SELECT count(*) FROM ({twice})").fetchall() == [(0,)]:
+                continue
+            self.db.execute(
+                f"DELETE FROM {table} WHERE rowid IN (SELECT place FROM (SELECT rowid AS place, row_number()"
+                f" OVER (PARTITION BY {key} ORDER BY ts, {rest}) AS turn FROM {table} WHERE {key} IN"
+                f" ({twice})) WHERE turn > 1)"
+            )
         seen_days = self.db.execute(_SEEN_DAYS).fetchall()
         days = [(zone + day, zone_day(zones[zone // _ZONE], day)) for zone, day in seen_days]
         self._load("zone_days", [{"zone_day": key, **day._asdict()} for key, day in days])
@@ -420,7 +395,6 @@ class Staged:
             self.db.execute(f"DROP TABLE {raw}")
 
     def keep(self, name: str, rows: Iterable[dict[str, Any]]) -> None:
-        """Store a result that another engine computed."""
         create_table(self.db, name, RESULTS[name])
         self._load(name, rows)
 
@@ -438,23 +412,6 @@ class Staged:
 
     def _load(self, table: str, rows: Iterable[object]) -> None:
         append_rows(self.db, table, _COLUMNS[table], rows, self.folder)
-
-    def _drop_unknown(self, table: str, column: str, parent: str, complain: Complaint) -> None:
-        unknown = f"FROM {table} WHERE {column} NOT IN (SELECT {column} FROM {parent})"
-        for line, name in self.db.execute(f'SELECT "{LINE}", {column} {unknown} ORDER BY 1').fetchall():
-            complain(line, f"{column} {name!r} has no row of its own")
-        self.db.execute(f"DELETE {unknown}")
-
-    def _drop_repeats(self, table: str, key: str, rest: str) -> None:
-        """Keep the earliest row of each id: a repeated event counts once, whatever the order of the lines."""
-        twice = f"SELECT {key} FROM {table} GROUP BY ALL HAVING count(*) > 1"
-        if self.db.execute(f"SELECT count(*) FROM ({twice})").fetchall() == [(0,)]:
-            return
-        self.db.execute(
-            f"DELETE FROM {table} WHERE rowid IN (SELECT place FROM (SELECT rowid AS place, row_number() OVER"
-            f" (PARTITION BY {key} ORDER BY ts, {rest}) AS turn FROM {table} WHERE {key} IN ({twice}))"
-            " WHERE turn > 1)"
-        )
 
 
 def window_spans(windows: list[tuple[int, Window]]) -> Iterator[dict[str, int | None]]:

@@ -40,30 +40,8 @@ from contatto.measurement.store import (
     list_links,
     list_measured_ads,
 )
-from contatto.reports import engines, store
-from contatto.reports.model import (
-    STORED,
-    DayRange,
-    Fact,
-    Grain,
-    Level,
-    ReachQuery,
-    Report,
-    ReportRow,
-    Subject,
-    TimeStep,
-    sum_counts,
-    total_of,
-)
-from contatto.reports.rules import figures
-from contatto.reports.rules.queries import (
-    DRILL_DOWNS,
-    GOAL_KINDS,
-    GROUP_LEVELS,
-    UNKNOWN_COUNTRY,
-    GroupBy,
-    OverviewQuery,
-)
+from contatto.reports import engines, model, store
+from contatto.reports.rules import figures, queries
 
 SETTLED: Final = LATE + timedelta(minutes=1)
 """Age at which events are counted: later ones mark their day, and no open transaction holds an older one."""
@@ -145,13 +123,12 @@ def note_lead(tx: Tx, event: LeadStatusChanged | LeadsMerged) -> None:
 
 
 def _recount(tx: Tx, account: tuple[str, str], marked: tuple[str, CountedEvent, list[str]]) -> Save:
-    """Count the events of a marked day again."""
     day, source, mark_ids = marked
     progress = engines.find_progress(tx, *account)
     # a day that is not counted yet needs no new count
     is_counted = progress is not None and day <= progress.day
     events = engines.EventFilter(
-        *account, DayRange(day, day), until_ts=progress.counted_until if progress else None
+        *account, span=model.DayRange(day, day), until_ts=progress.counted_until if progress else None
     )
     rows = _count_events(tx, events, source) if is_counted else None
 
@@ -165,7 +142,7 @@ def _recount(tx: Tx, account: tuple[str, str], marked: tuple[str, CountedEvent, 
             counts.delete().where(
                 counts.c.business_id == account[0],
                 counts.c.ad_account_id == account[1],
-                counts.c.grain.in_(Grain),
+                counts.c.grain.in_(model.Grain),
                 counts.c.day == day,
                 counts.c.source == source,
             )
@@ -187,16 +164,18 @@ def _count_on(tx: Tx, account: tuple[str, str], timezone: str, until: int) -> Sa
         midnight = datetime(next_day.year, next_day.month, next_day.day, tzinfo=ZoneInfo(timezone))
         reached = engines.CountingProgress(*account, micros(midnight), next_day.isoformat())
     since = progress.counted_until if progress else None
-    events = engines.EventFilter(*account, DayRange(), since_ts=since, until_ts=reached.counted_until)
-    events_of_day = replace(events, span=DayRange(day, day), days=frozenset({day}))
+    events = engines.EventFilter(
+        *account, span=model.DayRange(), since_ts=since, until_ts=reached.counted_until
+    )
+    events_of_day = replace(events, span=model.DayRange(day, day), days=frozenset({day}))
     touches = _count_events(tx, events_of_day, CountedEvent.TOUCH)
     conversions = _count_events(tx, events, CountedEvent.CONVERSION)
 
     def save(tx: Tx) -> None:
         tx.advisory_locks([_COUNTING])
         if engines.find_progress(tx, *account) == progress:
-            add_counts(tx, engines.report_counts, STORED, touches)
-            add_counts(tx, engines.report_counts, STORED, conversions)
+            add_counts(tx, engines.report_counts, model.STORED, touches)
+            add_counts(tx, engines.report_counts, model.STORED, conversions)
             tx.save(engines.report_progress, row_of(reached), changes=("counted_until", "day"))
 
     return save
@@ -204,27 +183,27 @@ def _count_on(tx: Tx, account: tuple[str, str], timezone: str, until: int) -> Sa
 
 def _count_events(tx: Tx, events: engines.EventFilter, source: CountedEvent) -> list[dict[str, Any]]:
     """Add up events by ad, country and hour into rows of ``report_counts`` of all grains."""
-    facts = engines.list_raw_facts(tx, events, source, TimeStep.HOUR)
+    facts = engines.list_raw_facts(tx, events, source, model.TimeStep.HOUR)
     ads = list_measured_ads(tx, events.business_id, {fact.ad_id for fact in facts}) if facts else {}
     groups = {ad.ad_id: ad.ad_group_id for ad in ads.values()}
-    by_hour = sum_counts(((fact.ad_id, fact.country, fact.day), fact.counts) for fact in facts)
-    sums = sum_counts(
+    by_hour = model.sum_counts(((fact.ad_id, fact.country, fact.day), fact.counts) for fact in facts)
+    sums = model.sum_counts(
         (place, counts)
         for (ad_id, country, day_and_hour), counts in by_hour.items()
         for day, hour in (day_and_hour.split(),)
         for place in (
-            (Grain.AD_DAY, day, "", ad_id, ""),
-            (Grain.AD_COUNTRY_DAY, day, "", ad_id, country),
-            (Grain.GROUP_COUNTRY_DAY, day, "", groups[ad_id], country),
-            (Grain.GROUP_HOUR, day, hour, groups[ad_id], ""),
-            (Grain.ACCOUNT_HOUR, day, hour, events.ad_account_id, ""),
+            (model.Grain.AD_DAY, day, "", ad_id, ""),
+            (model.Grain.AD_COUNTRY_DAY, day, "", ad_id, country),
+            (model.Grain.GROUP_COUNTRY_DAY, day, "", groups[ad_id], country),
+            (model.Grain.GROUP_HOUR, day, hour, groups[ad_id], ""),
+            (model.Grain.ACCOUNT_HOUR, day, hour, events.ad_account_id, ""),
         )
     )
     account = {"business_id": events.business_id, "ad_account_id": events.ad_account_id, "source": source}
     rows: list[dict[str, Any]] = []
     for (grain, day, hour, place_id, country), counts in sums.items():
         key = {"grain": grain, "day": day, "hour": hour, "place_id": place_id, "country": country}
-        rows.append(account | key | {name: getattr(counts, name) for name in STORED})
+        rows.append(account | key | {name: getattr(counts, name) for name in model.STORED})
     return rows
 
 
@@ -251,23 +230,23 @@ class AdTree:
         groups = {key: group for key, group in self.ad_groups.items() if group.campaign_id in campaigns}
         return AdTree(campaigns, groups, [ad for ad in self.ads if ad.campaign_id in campaigns], self.in_app)
 
-    def owners(self, level: Level) -> dict[str, str]:
+    def owners(self, level: model.Level) -> dict[str, str]:
         """Return the subject's key by ad id."""
         owners: dict[str, str] = {}
         for ad in self.ads:
             group = self.ad_groups[ad.ad_group_id]
             keys = {
-                Level.AD_ACCOUNT: ad.ad_account_id,
-                Level.PAGE: ad.page_id or group.page_id,
-                Level.GOAL: group.goal.value,
-                Level.CAMPAIGN: ad.campaign_id,
-                Level.AD_GROUP: ad.ad_group_id,
-                Level.AD: ad.id,
+                model.Level.AD_ACCOUNT: ad.ad_account_id,
+                model.Level.PAGE: ad.page_id or group.page_id,
+                model.Level.GOAL: group.goal.value,
+                model.Level.CAMPAIGN: ad.campaign_id,
+                model.Level.AD_GROUP: ad.ad_group_id,
+                model.Level.AD: ad.id,
             }
             owners[ad.id] = keys[level]
         return owners
 
-    def select_facts(self, facts: Iterable[Fact]) -> list[Fact]:
+    def select_facts(self, facts: Iterable[model.Fact]) -> list[model.Fact]:
         """Return the facts of these ads, with their conversations in other messaging apps."""
         ad_ids = {ad.id for ad in self.ads}
         return [
@@ -294,23 +273,22 @@ def load_tree(tx: Tx, ad_account: AdAccount, nodes: NodeFilter = figures.ALL_NOD
     )
 
 
-def list_subjects(ad_account: AdAccount, tree: AdTree, level: Level) -> list[Subject]:
-    """Return the possible rows of a level."""
-    if level is Level.AD_ACCOUNT:
+def list_subjects(ad_account: AdAccount, tree: AdTree, level: model.Level) -> list[model.Subject]:
+    if level is model.Level.AD_ACCOUNT:
         account_goals = frozenset(group.goal for group in tree.ad_groups.values())
-        return [Subject(ad_account.id, level, ad_account.name, account_goals)]
-    if level in (Level.PAGE, Level.GOAL):
+        return [model.Subject(ad_account.id, level, ad_account.name, account_goals)]
+    if level in (model.Level.PAGE, model.Level.GOAL):
         goals: defaultdict[str, set[Goal]] = defaultdict(set)
         owners = tree.owners(level)
         for ad in tree.ads:
             goals[owners[ad.id]].add(tree.ad_groups[ad.ad_group_id].goal)
-        return [Subject(key, level, key, frozenset(key_goals)) for key, key_goals in goals.items()]
-    if level is Level.CAMPAIGN:
+        return [model.Subject(key, level, key, frozenset(key_goals)) for key, key_goals in goals.items()]
+    if level is model.Level.CAMPAIGN:
         campaign_goals: defaultdict[str, frozenset[Goal]] = defaultdict(frozenset)
         for group in tree.ad_groups.values():
             campaign_goals[group.campaign_id] |= {group.goal}
         return [
-            Subject(
+            model.Subject(
                 campaign.id,
                 level,
                 campaign.name,
@@ -322,9 +300,9 @@ def list_subjects(ad_account: AdAccount, tree: AdTree, level: Level) -> list[Sub
             for campaign in tree.campaigns.values()
         ]
     subjects = {
-        group.id: Subject(
+        group.id: model.Subject(
             group.id,
-            Level.AD_GROUP,
+            model.Level.AD_GROUP,
             group.name,
             frozenset({group.goal}),
             deleted=group.status is NodeStatus.DELETED,
@@ -335,13 +313,13 @@ def list_subjects(ad_account: AdAccount, tree: AdTree, level: Level) -> list[Sub
         )
         for group in tree.ad_groups.values()
     }
-    if level is Level.AD_GROUP:
+    if level is model.Level.AD_GROUP:
         return list(subjects.values())
     return [
         replace(
             subjects[ad.ad_group_id],
             key=ad.id,
-            level=Level.AD,
+            level=model.Level.AD,
             name=ad.name,
             deleted=ad.status is NodeStatus.DELETED,
             ad_number=ad.number,
@@ -350,7 +328,7 @@ def list_subjects(ad_account: AdAccount, tree: AdTree, level: Level) -> list[Sub
     ]
 
 
-def make_report(tx: Tx, ad_account: AdAccount, spec: figures.ReportSpec) -> Report:
+def make_report(tx: Tx, ad_account: AdAccount, spec: figures.ReportSpec) -> model.Report:
     """Build the report of an ad account; days are those of its zone."""
     tree = load_tree(tx, ad_account, spec.nodes)
     subjects, owners = list_subjects(ad_account, tree, spec.level), tree.owners(spec.level)
@@ -359,11 +337,11 @@ def make_report(tx: Tx, ad_account: AdAccount, spec: figures.ReportSpec) -> Repo
         facts = engines.list_placed_facts(tx, *account, spec.span)
         group_owners = {ad.ad_group_id: owners[ad.id] for ad in tree.ads}
         return figures.build_report(subjects, facts, group_owners, spec.step, by_placement=True)
-    if spec.step is TimeStep.HOUR:
+    if spec.step is model.TimeStep.HOUR:
         facts = engines.list_live_facts(tx, *account, spec.span, spec.step)
     else:
         broken = engines.list_unreadable(
-            tx, engines.EventFilter(*account, spec.span), list_changed_days(tx, *account)
+            tx, engines.EventFilter(*account, span=spec.span), list_changed_days(tx, *account)
         )
         if broken:
             raise broken[0]
@@ -373,39 +351,40 @@ def make_report(tx: Tx, ad_account: AdAccount, spec: figures.ReportSpec) -> Repo
     if not spec.with_reach:
         return report
     ad_ids = None if spec.nodes == figures.ALL_NODES else frozenset(ad.id for ad in tree.ads)
-    query = ReachQuery(spec.level, spec.step, spec.by_country, ad_ids)
+    query = model.ReachQuery(spec.level, spec.step, spec.by_country, ad_ids)
     return with_reach(tx, ad_account, report, spec.span, query)
 
 
-def with_reach(tx: Tx, ad_account: AdAccount, report: Report, span: DayRange, query: ReachQuery) -> Report:
+def with_reach(
+    tx: Tx, ad_account: AdAccount, report: model.Report, span: model.DayRange, query: model.ReachQuery
+) -> model.Report:
     """Add to each row of a report, and to its total, the number of persons who saw the ads."""
-    reach = engines.list_reach(tx, ad_account.business_id, ad_account.id, span, query)
-    rows: list[ReportRow] = []
+    reach, total_reach = engines.list_reach(tx, ad_account.business_id, ad_account.id, span, query)
+    rows: list[model.ReportRow] = []
     for row in report.rows:
-        count = reach.rows.get((row.subject.key, row.day or "", row.country), 0)
+        count = reach.get((row.subject.key, row.day or "", row.country), 0)
         rows.append(replace(row, figures=replace(row.figures, reach=count)))
-    return Report(tuple(rows), replace(report.total, reach=reach.total))
+    return model.Report(tuple(rows), replace(report.total, reach=total_reach))
 
 
-def answer_report(tx: Tx, ad_account: AdAccount, body: figures.ReportBody) -> Report:
+def answer_report(tx: Tx, ad_account: AdAccount, body: figures.ReportBody) -> model.Report:
     """Build the report of a request; the total has no reach if a filter leaves out rows. Raises INVALID."""
     report = make_report(tx, ad_account, figures.read_spec(body))
-    rows = figures.filter_rows(report.rows, figures.conditions_of(body))
-    total = report.total if len(rows) == len(report.rows) else total_of(row.figures for row in rows)
-    return Report(tuple(figures.sort_rows(rows, body)), total)
+    rows = figures.filter_rows(report.rows, body.filtering)
+    total = report.total if len(rows) == len(report.rows) else model.total_of(row.figures for row in rows)
+    return model.Report(tuple(figures.sort_rows(rows, body)), total)
 
 
 def queue_report(tx: Tx, ad_account: AdAccount, body: figures.ReportBody, file_name: str) -> ExportJob:
     """Queue a report file for the worker. Raises INVALID."""
     figures.read_spec(body)
-    figures.filter_rows([], figures.conditions_of(body))
+    figures.filter_rows([], body.filtering)
     name = file_name.strip() or "report"
     business_id, request = ad_account.business_id, body.model_dump_json()
     return queue_export(tx, ExportKind.REPORT, business_id, ad_account.id, request, name)
 
 
 def render_report(tx: Tx, job: ExportJob) -> tuple[bytes, str]:
-    """Read the report of a file; return its content and file type."""
     body = figures.ReportBody.model_validate_json(job.request)
     account = accounts.find_ad_account(tx, BusinessId(job.business_id), id=job.ad_account_id)
     if account is None:
@@ -425,16 +404,16 @@ REPORT_FILES: Final = ExportFormat(render_report, link=timedelta(days=30), keep=
 
 
 def find_drill_down(
-    tx: Tx, account: AdAccount, query: OverviewQuery, span: DayRange, metric: str, key: str
+    tx: Tx, account: AdAccount, query: queries.OverviewQuery, span: model.DayRange, metric: str, key: str
 ) -> store.ConversionFilter:
     """Return the filter of the conversions in a cell. Raises INVALID if it has none, or adds up two goals."""
-    drill_down = DRILL_DOWNS.get(metric)
+    drill_down = queries.DRILL_DOWNS.get(metric)
     if drill_down is None:
         raise Refused(
             errors.INVALID, "metric: This metric does not count conversions. Choose leads or conversations."
         )
     tree = load_tree(tx, account).select_campaign(query.campaign)
-    tree_ads, level = tree.ads, GROUP_LEVELS.get(query.group_by)
+    tree_ads, level = tree.ads, queries.GROUP_LEVELS.get(query.group_by)
     if level is not None and key:
         owners = tree.owners(level)
         tree_ads = [ad for ad in tree_ads if owners[ad.id] == key]
@@ -444,13 +423,15 @@ def find_drill_down(
             errors.INVALID,
             "metric: Conversions of two goals cannot be added up. Choose leads or conversations.",
         )
-    goal_kind = GOAL_KINDS[goals.pop()] if goals else ConversionKind.LEAD
+    goal_kind = queries.GOAL_KINDS[goals.pop()] if goals else ConversionKind.LEAD
     return store.ConversionFilter(
         account.id,
-        DayRange(key, key) if query.group_by is GroupBy.DAY and key else span,
+        model.DayRange(key, key) if query.group_by is queries.GroupBy.DAY and key else span,
         frozenset(ad.id for ad in tree_ads),
         replace(drill_down, kind=drill_down.kind or goal_kind),
-        key.removeprefix(UNKNOWN_COUNTRY) if query.group_by is GroupBy.COUNTRY and key else None,
+        key.removeprefix(queries.UNKNOWN_COUNTRY)
+        if query.group_by is queries.GroupBy.COUNTRY and key
+        else None,
     )
 
 
@@ -459,8 +440,6 @@ MOST_TOUCHES: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class ConversionTrace:
-    """Conversion with the judged touches of its person, their ads, and damaged files."""
-
     conversion: Attribution
     lead: Lead | None
     touches: list[tuple[Touch, figures.TouchVerdict]]
@@ -469,7 +448,6 @@ class ConversionTrace:
 
 
 def trace_conversion(tx: Tx, business_id: str, conversion_id: int) -> ConversionTrace:
-    """Explain the credit of a conversion."""
     query = sa.select(conversions).where(conversions.c.business_id == business_id)
     query = query.where(conversions.c.conversion_id == conversion_id)
     attribution = check_found(tx.find(Attribution, query), "Conversion not found.")
@@ -489,37 +467,30 @@ def compare_windows(
     tx: Tx, account: AdAccount, between: tuple[int, int], windows: figures.WhatIfWindows
 ) -> tuple[figures.WhatIf, list[sealing.BrokenFile]]:
     """Compare stored winners in a span of microseconds with those of other windows; list damaged files."""
-    account_key = (account.business_id, account.id)
+    business_id, view_days = account.business_id, windows.view_days
     keep_views(tx)
     first, last = (from_micros(edge) for edge in between)
-    view_days = windows.view_days
-    files = (
-        list_cold_files_between(tx, account.business_id, first - timedelta(days=view_days), last)
-        if view_days
-        else []
+    since = first - timedelta(days=view_days)
+    files = list_cold_files_between(tx, business_id, since, last) if view_days else []
+    rivals: Iterable[figures.RivalTouches] = store.list_rival_touches(
+        tx, business_id, account.id, between, windows
     )
-    rivals: Iterable[figures.RivalTouches] = store.list_rival_touches(tx, *account_key, between, windows)
-    if not files:
-        return figures.compare_winners(
-            (rival.apply_policy(windows.policy) for rival in rivals), MOST_LISTED
-        ), []
-    rivals = list(rivals)
-    links = list_links(tx, account.business_id)
-    moments = [
-        sealing.Moment(rival.conversion_id, user_id, rival.ts)
-        for rival in rivals
-        for user_id in (rival.person_id, *links.get(rival.person_id, ()))
-    ]
-    views, broken = sealing.load_whole(
-        files,
-        lambda batch: sealing.find_latest_views(
-            batch, account.business_id, moments, view_days * store.DAY_US
-        ),
-    )
-    with_views = (rival.with_view(views.get(rival.conversion_id)) for rival in rivals)
-    return figures.compare_winners(
-        (rival.apply_policy(windows.policy) for rival in with_views), MOST_LISTED
-    ), broken
+    views: dict[int, Touch] = {}
+    broken: list[sealing.BrokenFile] = []
+    if files:
+        rivals = list(rivals)
+        links = list_links(tx, business_id)
+        moments = [
+            sealing.Moment(rival.conversion_id, user_id, rival.ts)
+            for rival in rivals
+            for user_id in (rival.person_id, *links.get(rival.person_id, ()))
+        ]
+        views, broken = sealing.load_whole(
+            files,
+            lambda batch: sealing.find_latest_views(batch, business_id, moments, view_days * store.DAY_US),
+        )
+    winners = (rival.apply_policy(windows.policy, views.get(rival.conversion_id)) for rival in rivals)
+    return figures.compare_winners(winners, MOST_LISTED), broken
 
 
 def list_gaps(tx: Tx, account: AdAccount, first: date, last: date) -> list[tuple[sealing.BrokenFile, bool]]:

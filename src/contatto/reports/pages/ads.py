@@ -30,13 +30,7 @@ from contatto.kit.table_export import csv_lines
 from contatto.kit.values import read_number
 from contatto.measurement.rules import TRACKING_KEY
 from contatto.operators.store import list_placement_names
-from contatto.reports.actions.overview import (
-    CurrencyPart,
-    list_unmatched_ads,
-    load_branches,
-    load_placed,
-    load_sources,
-)
+from contatto.reports.actions import overview
 from contatto.reports.model import METRICS, Figures, Level, total_of
 from contatto.reports.rules import queries
 from contatto.reports.rules.figures import FOLLOW_GOAL, value_text
@@ -80,7 +74,7 @@ async def show_ads_tree(request: Request, caller: PageCaller, page: str = "1") -
             if query.advertiser in (0, account.number):
                 today = tx.now.astimezone(ZoneInfo(account.timezone)).date()
                 span = queries.span_of(*queries.period_days(query.days, today))
-                account_branches = load_branches(tx, account, span)
+                account_branches = overview.load_branches(tx, account, span)
                 is_empty = is_empty and not account_branches
                 branches += queries.sort_branches(queries.filter_branches(account_branches, query), query)
         drafts = list_open_drafts(tx, (caller.business_id, caller.subject_id)) if can_edit else []
@@ -189,9 +183,9 @@ async def show_sources(request: Request, caller: PageCaller) -> HTMLResponse:
         query = _read_source_query(tx, caller, parameters)
         return {
             "query": query,
-            "parts": load_sources(tx, caller.business_id, query),
-            "unmatched": list_unmatched_ads(tx, caller.business_id, query),
-            "placed": load_placed(tx, caller.business_id, query),
+            "parts": overview.load_sources(tx, caller.business_id, query),
+            "unmatched": overview.list_unmatched_ads(tx, caller.business_id, query),
+            "placed": overview.load_placed(tx, caller.business_id, query),
             "has_accounts": bool(list_outside_accounts(tx, caller.business_id)),
         }
 
@@ -213,9 +207,9 @@ async def download_sources(request: Request, caller: PageCaller) -> StreamingRes
     """Download the rows of the page as a CSV file; each names its currency."""
     parameters = dict(request.query_params)
 
-    def load(tx: Tx) -> tuple[queries.AdSourceQuery, tuple[CurrencyPart, ...]]:
+    def load(tx: Tx) -> tuple[queries.AdSourceQuery, tuple[overview.CurrencyPart, ...]]:
         query = _read_source_query(tx, caller, parameters)
-        return query, load_sources(tx, caller.business_id, query)
+        return query, overview.load_sources(tx, caller.business_id, query)
 
     query, parts = await context_of(request).db.read_long(load)
     translate = translator_of(request).gettext

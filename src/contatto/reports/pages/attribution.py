@@ -42,7 +42,7 @@ async def show_conversions(
     def load(tx: Tx) -> dict[str, Any]:
         overview_request = load_overview_request(tx, caller, query)
         account, page_query = overview_request.account, overview_request.query
-        span = span_of(*overview_request.days)
+        span = span_of(overview_request.first, overview_request.last)
         conversion_filter = actions.find_drill_down(tx, account, page_query, span, metric, key)
         conversions, total = store.list_conversions(
             tx, caller.business_id, conversion_filter, PAGE_SIZE, (page - 1) * PAGE_SIZE
@@ -150,11 +150,10 @@ async def show_what_if(
             }
             rows.append(((key is None, group.number if group else 0), row))
         names = {key: group.name for key, group in ad_groups.items()}
-        first, last = overview_request.days
         return {
             "query": page_query,
-            "first": first,
-            "last": last,
+            "first": overview_request.first,
+            "last": overview_request.last,
             "windows": windows,
             "click_days": CLICK_DAYS,
             "view_days": VIEW_DAYS,
@@ -195,11 +194,10 @@ async def show_responses(request: Request, caller: PageCaller) -> HTMLResponse:
             {member.display_name for member in members},
             MOST_REPLIES,
         )
-        first, last = overview_request.days
         return {
             "query": overview_request.query,
-            "first": first,
-            "last": last,
+            "first": overview_request.first,
+            "last": overview_request.last,
             **summarize_replies(replies, overview_request.account.timezone, MOST_REPLY_DAYS),
         }
 

@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -37,57 +37,35 @@ from contatto.reports.actions.overview import (
 )
 from contatto.reports.actions.reports import list_gaps
 from contatto.reports.model import METRICS, Counts, Figures, Metric, Value
-from contatto.reports.rules.figures import (
-    FOLLOW_GOAL,
-    REACH_METRICS,
-    bars,
-    by_weekday,
-    draw_line,
-    funnel,
-    label_every,
-    nice_top,
-    shade,
-    sort_by_metric,
-    value_text,
-)
-from contatto.reports.rules.queries import (
-    DRILL_DOWNS,
-    HEATS,
-    OWN_DAY,
-    UNKNOWN_COUNTRY,
-    GroupBy,
-    OverviewQuery,
-    Period,
-    days_of,
-    previous_days,
-    read_overview_query,
-)
+from contatto.reports.rules import figures, queries
 from contatto.ui.render import translator_of
 from contatto.ui.requests import context_of, csv_file
 
 router: Final = page_routes()
 PERIODS: Final = {
-    Period.TODAY: N_("Today"),
-    Period.YESTERDAY: N_("Yesterday"),
-    Period.LAST_7: N_("Last 7 days"),
-    Period.LAST_14: N_("Last 14 days"),
-    Period.LAST_30: N_("Last 30 days"),
-    Period.LAST_90: N_("Last 90 days"),
-    Period.THIS_MONTH: N_("This month"),
-    Period.LAST_MONTH: N_("Last month"),
-    Period.CUSTOM: N_("Custom days"),
+    queries.Period.TODAY: N_("Today"),
+    queries.Period.YESTERDAY: N_("Yesterday"),
+    queries.Period.LAST_7: N_("Last 7 days"),
+    queries.Period.LAST_14: N_("Last 14 days"),
+    queries.Period.LAST_30: N_("Last 30 days"),
+    queries.Period.LAST_90: N_("Last 90 days"),
+    queries.Period.THIS_MONTH: N_("This month"),
+    queries.Period.LAST_MONTH: N_("Last month"),
+    queries.Period.CUSTOM: N_("Custom days"),
 }
 GROUP_TITLES: Final = {
-    GroupBy.CAMPAIGN: N_("Campaign"),
-    GroupBy.AD_GROUP: N_("Ad group"),
-    GroupBy.AD: N_("Ad"),
-    GroupBy.GOAL: N_("Goal"),
-    GroupBy.COUNTRY: N_("Country"),
-    GroupBy.DAY: N_("Day"),
-    GroupBy.HOUR: N_("Hour"),
+    queries.GroupBy.CAMPAIGN: N_("Campaign"),
+    queries.GroupBy.AD_GROUP: N_("Ad group"),
+    queries.GroupBy.AD: N_("Ad"),
+    queries.GroupBy.GOAL: N_("Goal"),
+    queries.GroupBy.COUNTRY: N_("Country"),
+    queries.GroupBy.DAY: N_("Day"),
+    queries.GroupBy.HOUR: N_("Hour"),
 }
 GOALS: Final = {Goal.LEAD: N_("Lead"), Goal.CONVERSATION: N_("Conversation")}
-CHOICES: Final = tuple(metric for metric in METRICS.values() if metric.name not in set(OWN_DAY.values()))
+CHOICES: Final = tuple(
+    metric for metric in METRICS.values() if metric.name not in set(queries.OWN_DAY.values())
+)
 """Metrics offered as columns; the basis of the days selects their real-time variants."""
 KPIS: Final = (
     "spend", "impressions", "clicks", "ctr", "conversations", "leads", "qualified_leads", "cost_per_lead",
@@ -103,30 +81,24 @@ class OverviewRequest:
     """Query of the report page with its ad account and the date there."""
 
     account: AdAccount
-    query: OverviewQuery
+    query: queries.OverviewQuery
     today: date
-
-    @property
-    def days(self) -> tuple[date, date]:
-        return days_of(self.query, self.today)
+    first: date
+    last: date
 
     @property
     def between(self) -> tuple[datetime, datetime]:
         """The first moment of the days, and the first one after them."""
-        first, last = self.days
-        zone = ZoneInfo(self.account.timezone)
-        end = last + timedelta(days=1)
-        return (
-            datetime(first.year, first.month, first.day, tzinfo=zone),
-            datetime(end.year, end.month, end.day, tzinfo=zone),
-        )
+        midnight = time(tzinfo=ZoneInfo(self.account.timezone))
+        end = self.last + timedelta(days=1)
+        return datetime.combine(self.first, midnight), datetime.combine(end, midnight)
 
 
-def query_of(request: Request) -> OverviewQuery:
-    return read_overview_query(request.query_params.multi_items())
+def query_of(request: Request) -> queries.OverviewQuery:
+    return queries.read_overview_query(request.query_params.multi_items())
 
 
-def load_overview_request(tx: Tx, caller: Caller, query: OverviewQuery) -> OverviewRequest:
+def load_overview_request(tx: Tx, caller: Caller, query: queries.OverviewQuery) -> OverviewRequest:
     """Load the ad account of the query, or the first one. Raises NO_AD_ACCOUNT and NO_ADVERTISER."""
     if query.advertiser:
         account = load_advertiser(tx, caller, number_of(query.advertiser))
@@ -136,7 +108,8 @@ def load_overview_request(tx: Tx, caller: Caller, query: OverviewQuery) -> Overv
             raise Refused(errors.NO_AD_ACCOUNT)
         account = ad_accounts[0]
     today = tx.now.astimezone(ZoneInfo(account.timezone)).date()
-    return OverviewRequest(account, replace(query, advertiser=str(account.number)), today)
+    first, last = queries.days_of(query, today)
+    return OverviewRequest(account, replace(query, advertiser=str(account.number)), today, first, last)
 
 
 @router.get("/reports", Permission.READ_REPORTS)
@@ -168,10 +141,10 @@ async def show_report(request: Request, caller: PageCaller) -> HTMLResponse:
             "query": page_query,
             "sort_href": replace(page_query, sort="SORT").href(),
             "heat_href": replace(page_query, heat="HEAT").href(),
-            "follows_goal": FOLLOW_GOAL,
+            "follows_goal": figures.FOLLOW_GOAL,
             "first": first,
             "last": last,
-            "previous_days": previous_days(first, last),
+            "previous_days": queries.previous_days(first, last),
             "ad_accounts": [
                 (str(ad_account.number), ad_account.name)
                 for ad_account in accounts.list_ad_accounts(tx, caller.business_id)
@@ -195,7 +168,7 @@ async def show_report(request: Request, caller: PageCaller) -> HTMLResponse:
             },
             "goals": overview.by_goal,
             "days": draw_days(overview),
-            "funnel": funnel(counts),
+            "funnel": figures.funnel(counts),
             "sources": origin_shares,
             "heat": draw_hours(overview, page_query),
             "saved": [
@@ -215,7 +188,7 @@ async def show_report(request: Request, caller: PageCaller) -> HTMLResponse:
         }
 
     # Reach is counted from all views of the days, so other readers must not wait for it.
-    read = context.db.read if REACH_METRICS.isdisjoint(query.columns) else context.db.read_long
+    read = context.db.read if figures.REACH_METRICS.isdisjoint(query.columns) else context.db.read_long
     values = await read(load)
     return context.pages.render(request, "reports/report.html", {"caller": caller, **values})
 
@@ -256,14 +229,12 @@ class TableLine:
 
 @dataclass(frozen=True, slots=True)
 class ReportTable:
-    """Table of the report page, its CSV file and its spreadsheet."""
-
     columns: tuple[Metric, ...]
     lines: tuple[TableLine, ...]
     total: TableLine
 
 
-def build_table(query: OverviewQuery, overview: Overview) -> ReportTable:
+def build_table(query: queries.OverviewQuery, overview: Overview) -> ReportTable:
     """Build the table of the report page; by default the most expensive rows come first.
 
     Rows without a goal are left out unless they are days or hours.
@@ -271,26 +242,26 @@ def build_table(query: OverviewQuery, overview: Overview) -> ReportTable:
     columns = tuple(METRICS[name] for name in query.metrics)
     address = urlencode(query.pairs())
     name, is_descending = query.sort.removeprefix("-"), query.sort.startswith("-")
-    is_by_time = query.group_by in (GroupBy.DAY, GroupBy.HOUR)
+    is_by_time = query.group_by in (queries.GroupBy.DAY, queries.GroupBy.HOUR)
     rows = [row for row in overview.rows if row.figures.goals or is_by_time]
     if name == "name":
         rows.sort(key=lambda row: row.subject.name, reverse=is_descending)
     elif name or not is_by_time:
         metric = METRICS.get(name, METRICS["spend"])
-        rows = sort_by_metric(rows, metric, is_descending=not name or is_descending)
+        rows = figures.sort_by_metric(rows, metric, is_descending=not name or is_descending)
 
     lines: list[TableLine] = []
     for row in rows:
         subject, key = row.subject, key_of(row, query.group_by)
-        has_name = query.group_by in (GroupBy.CAMPAIGN, GroupBy.AD_GROUP, GroupBy.AD)
+        has_name = query.group_by in (queries.GroupBy.CAMPAIGN, queries.GroupBy.AD_GROUP, queries.GroupBy.AD)
         inside_href = ""
-        if query.group_by is GroupBy.CAMPAIGN:
+        if query.group_by is queries.GroupBy.CAMPAIGN:
             campaign = str(subject.campaign_number)
-            inside_href = replace(query, group_by=GroupBy.AD_GROUP, campaign=campaign, sort="").href()
+            inside_href = replace(query, group_by=queries.GroupBy.AD_GROUP, campaign=campaign, sort="").href()
         lines.append(
             TableLine(
                 key,
-                subject.name if has_name else key.removeprefix(UNKNOWN_COUNTRY),
+                subject.name if has_name else key.removeprefix(queries.UNKNOWN_COUNTRY),
                 subject.parent,
                 row.figures.goal,
                 row.figures.mixed_goals,
@@ -305,17 +276,17 @@ def build_table(query: OverviewQuery, overview: Overview) -> ReportTable:
 
 
 def _table_cells(
-    query: OverviewQuery, address: str, key: str, figures: Figures, previous: Figures | None
+    query: queries.OverviewQuery, address: str, key: str, row_figures: Figures, previous: Figures | None
 ) -> tuple[TableCell, ...]:
     cells: list[TableCell] = []
     for name in query.metrics:
-        metric, drill_down, href = METRICS[name], DRILL_DOWNS.get(name), ""
-        is_hour = bool(key) and query.group_by is GroupBy.HOUR
-        has_rows = drill_down and not is_hour and (drill_down.kind or not figures.mixed_goals)
-        if has_rows and metric.value(figures):
+        metric, drill_down, href = METRICS[name], queries.DRILL_DOWNS.get(name), ""
+        is_hour = bool(key) and query.group_by is queries.GroupBy.HOUR
+        has_rows = drill_down and not is_hour and (drill_down.kind or not row_figures.mixed_goals)
+        if has_rows and metric.value(row_figures):
             href = f"/reports/conversions?{address}&metric={name}&{urlencode([('key', key)])}"
         previous_value = metric.value(previous) if previous else None
-        cells.append(TableCell(metric, metric.value(figures), previous_value, href))
+        cells.append(TableCell(metric, metric.value(row_figures), previous_value, href))
     return tuple(cells)
 
 
@@ -328,7 +299,6 @@ async def download_report_csv(request: Request, caller: PageCaller) -> Streaming
 
 @router.get("/reports/xlsx", Permission.READ_REPORTS)
 async def download_report_sheet(request: Request, caller: PageCaller) -> Response:
-    """Download the table as a spreadsheet."""
     name, (head, *rows) = await _load_file(request, caller)
 
     def write() -> Path:
@@ -365,9 +335,9 @@ async def _load_file(request: Request, caller: Caller) -> tuple[str, list[list[s
         row = [line.number, name, line.parent, goal, overview_request.account.currency]
         for cell in line.cells:
             values = (cell.value, cell.previous) if query.compare else (cell.value,)
-            row += [value_text(cell.metric.unit, value) for value in values]
+            row += [figures.value_text(cell.metric.unit, value) for value in values]
         lines.append(row)
-    first, last = overview_request.days
+    first, last = overview_request.first, overview_request.last
     return f"report-{query.group_by}-{first}-{last}", lines
 
 
@@ -377,22 +347,22 @@ def draw_days(overview: Overview) -> dict[str, Any]:
     ``is_minor`` hides the label of a day on narrow screens.
     """
     days = list(overview.days.items())
-    every = label_every(len(days))
+    every = figures.label_every(len(days))
     conversations = [counts.conversations for _, counts in days]
     leads = [counts.leads for _, counts in days]
     spend = [counts.spend_micros for _, counts in days]
-    top = nice_top(max(*conversations, *leads, 4))
-    spend_top = nice_top(-(-max(*spend, MICROS) // MICROS)) * MICROS
+    top = figures.nice_top(max(*conversations, *leads, 4))
+    spend_top = figures.nice_top(-(-max(*spend, MICROS) // MICROS)) * MICROS
     return {
         "days": [
             {"day": day, "counts": counts, "has_label": n % every == 0, "is_minor": n % (2 * every) != 0}
             for n, (day, counts) in enumerate(days)
         ],
         "top": top,
-        "conversations": draw_line(conversations, top),
-        "leads": draw_line(leads, top),
+        "conversations": figures.draw_line(conversations, top),
+        "leads": figures.draw_line(leads, top),
         "spend_top_micros": spend_top,
-        "spend": bars(spend, spend_top),
+        "spend": figures.bars(spend, spend_top),
     }
 
 
@@ -405,29 +375,29 @@ _HEAT_COUNTS: Final[dict[str, Callable[[Counts], int]]] = {
 }
 
 
-def draw_hours(overview: Overview, query: OverviewQuery) -> dict[str, Any]:
+def draw_hours(overview: Overview, query: queries.OverviewQuery) -> dict[str, Any]:
     """Return the counts by weekday and hour, each with its shade, and the counts to choose from."""
     count_of = _HEAT_COUNTS[query.heat]
-    rows = by_weekday({hour: count_of(counts) for hour, counts in overview.hours.items()})
+    rows = figures.by_weekday({hour: count_of(counts) for hour, counts in overview.hours.items()})
     most = max(max(row) for row in rows)
     busiest = [
         (name, HOURS[row.index(most)]) for name, row in zip(WEEKDAYS, rows, strict=True) if most in row
     ]
     return {
         "rows": [
-            (name, [(count, shade(count, most)) for count in row])
+            (name, [(count, figures.shade(count, most)) for count in row])
             for name, row in zip(WEEKDAYS, rows, strict=True)
         ],
         "hours": HOURS,
         "total": sum(map(sum, rows)),
         "busiest": busiest[0] if most else None,
-        "choices": [(name, HEAT_TITLES[name]) for name in HEATS],
+        "choices": [(name, HEAT_TITLES[name]) for name in queries.HEATS],
     }
 
 
-def read_saved_query(text: str) -> OverviewQuery:
+def read_saved_query(text: str) -> queries.OverviewQuery:
     """Read the query of a saved report or a form; omit unknown parameters."""
-    return read_overview_query(read_pairs(text, 100))
+    return queries.read_overview_query(read_pairs(text, 100))
 
 
 @router.post("/reports/saved", Permission.READ_REPORTS)

@@ -3,12 +3,11 @@
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from math import log10
-from operator import attrgetter
 from statistics import median
 from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo
@@ -23,50 +22,25 @@ from contatto.kit.errors import Refused
 from contatto.kit.values import check_year, to_units
 from contatto.measurement.model import AttributionPolicy, Conversion, ConversionKind, Touch, TouchKind
 from contatto.measurement.rules import is_eligible, last_touch
-from contatto.reports.model import (
-    CONVERSIONS,
-    METRICS,
-    Counts,
-    DayRange,
-    Fact,
-    Figures,
-    Level,
-    Metric,
-    Report,
-    ReportRow,
-    Subject,
-    TimeStep,
-    Unit,
-    Value,
-    sum_counts,
-    total_of,
-)
+from contatto.reports import model
 
 
 def build_report(
-    subjects: Sequence[Subject],
-    facts: Iterable[Fact],
+    subjects: Sequence[model.Subject],
+    facts: Iterable[model.Fact],
     owners: Mapping[str, str],
-    step: TimeStep,
+    step: model.TimeStep,
     *,
     by_country: bool = False,
     by_placement: bool = False,
-) -> Report:
-    """Group facts into the rows of subjects, with a total.
+) -> model.Report:
+    """Group facts into the rows of subjects, with a total; ``owners`` is the subject's key by ad id.
 
     Without days, countries and placements each subject that is not deleted has a row, even one of zeros.
-    With them only subjects with counts have rows.
-
-    Args:
-        subjects: the possible rows.
-        facts: counts of ads; those of ads without an owner are left out.
-        owners: the subject's key by ad id.
-        step: separate rows for each day or hour.
-        by_country: separate rows for each country.
-        by_placement: separate rows for each placement of a marketplace.
+    With them only subjects with counts have rows. Facts of ads without an owner are left out.
     """
-    by_day = step is not TimeStep.WHOLE
-    sums = sum_counts(
+    by_day = step is not model.TimeStep.WHOLE
+    sums = model.sum_counts(
         (
             (
                 owners[fact.ad_id],
@@ -80,17 +54,29 @@ def build_report(
         if fact.ad_id in owners
     )
     by_key = {subject.key: subject for subject in subjects}
-    if step is TimeStep.WHOLE and not by_country and not by_placement:
+    if step is model.TimeStep.WHOLE and not by_country and not by_placement:
         for subject in subjects:
             if not subject.deleted:
-                sums.setdefault((subject.key, "", "", ""), Counts())
+                sums.setdefault((subject.key, "", "", ""), model.Counts())
     rows = [
-        ReportRow(by_key[key], day or None, Figures(counts, by_key[key].goals), country, placement)
+        model.ReportRow(
+            by_key[key], day or None, model.Figures(counts, by_key[key].goals), country, placement
+        )
         for (key, day, country, placement), counts in sums.items()
         if key in by_key
     ]
-    rows.sort(key=attrgetter("sort_key"))
-    return Report(tuple(rows), total_of(row.figures for row in rows))
+    rows.sort(
+        key=lambda row: (
+            row.day or "",
+            row.subject.campaign_number,
+            row.subject.ad_group_number,
+            row.subject.ad_number,
+            row.subject.key if row.subject.level in (model.Level.PAGE, model.Level.GOAL) else "",
+            row.country,
+            row.placement,
+        )
+    )
+    return model.Report(tuple(rows), model.total_of(row.figures for row in rows))
 
 
 NO_VALUE: Final = "-"
@@ -99,22 +85,21 @@ ZERO_RATE: Final = "0.00"
 """The API's text of a cost or a rate whose divisor is zero."""
 REACH_METRICS: Final = frozenset({"reach", "cost_per_1000_reached", "frequency"})
 """Metrics that need distinct persons, so they cannot be added up."""
-FOLLOW_GOAL: Final = frozenset(metric.name for metric in CONVERSIONS)
+FOLLOW_GOAL: Final = frozenset(metric.name for metric in model.CONVERSIONS)
 """Metrics that count leads or conversations, depending on the goal."""
 
 
-def metric_number(metric: Metric, figures: Figures) -> Decimal | None:
+def metric_number(metric: model.Metric, figures: model.Figures) -> Decimal | None:
     """Return a metric's value in the API's unit: money in units, shares in percent."""
     value = metric.value(figures)
     if value is None:
         return None
-    if metric.unit is Unit.MICROS:
+    if metric.unit is model.Unit.MICROS:
         return to_units(int(value))
-    return Decimal(value) * 100 if metric.unit is Unit.SHARE else Decimal(value)
+    return Decimal(value) * 100 if metric.unit is model.Unit.SHARE else Decimal(value)
 
 
-def metric_text(metric: Metric, figures: Figures) -> str:
-    """Return a metric as the API writes it."""
+def metric_text(metric: model.Metric, figures: model.Figures) -> str:
     value = metric.value(figures)
     if value is None:
         mixed = figures.mixed_goals and metric.name in FOLLOW_GOAL
@@ -122,16 +107,16 @@ def metric_text(metric: Metric, figures: Figures) -> str:
     return value_text(metric.unit, value)
 
 
-def value_text(unit: Unit, value: Value) -> str:
+def value_text(unit: model.Unit, value: model.Value) -> str:
     """Return a value as a plain number for a file; empty for None."""
     if value is None:
         return ""
-    if unit is Unit.MICROS:  # exact units, with two decimals or more
+    if unit is model.Unit.MICROS:  # exact units, with two decimals or more
         whole, _, part = f"{to_units(int(value)):.6f}".partition(".")
         return f"{whole}.{part.rstrip('0').ljust(2, '0')}"
-    if unit is Unit.RATIO:
+    if unit is model.Unit.RATIO:
         return f"{Decimal(value):.2f}"
-    return f"{Decimal(value) * 100:.2f}" if unit is Unit.SHARE else str(value)
+    return f"{Decimal(value) * 100:.2f}" if unit is model.Unit.SHARE else str(value)
 
 
 WIDTH: Final = 1000
@@ -177,16 +162,13 @@ def nice_top(highest: int) -> int:
     return next(step * power for step in _STEPS if step * power >= highest)
 
 
-def points(values: Sequence[int], top: int) -> list[tuple[float, float]]:
-    """Return the points of a line: each in the middle of its slot, zero at the bottom."""
-    slot = WIDTH / max(len(values), 1)
-    return [
-        (round(slot * (n + 0.5), 1), round(HEIGHT * (1 - value / top), 1)) for n, value in enumerate(values)
-    ]
-
-
 def draw_line(values: Sequence[int], top: int) -> ChartLine:
-    places = [f"{x} {y}" for x, y in points(values, top)]
+    """Draw a line through points in the middle of their slots, zero at the bottom."""
+    slot = WIDTH / max(len(values), 1)
+    places = [
+        f"{round(slot * (n + 0.5), 1)} {round(HEIGHT * (1 - value / top), 1)}"
+        for n, value in enumerate(values)
+    ]
     return ChartLine("M" + "L".join(places), "".join(f"M{place}h.01" for place in places))
 
 
@@ -206,7 +188,7 @@ def label_every(count: int) -> int:
     return max(1, -(-count // LABELS))
 
 
-def funnel(counts: Counts) -> list[FunnelStep]:
+def funnel(counts: model.Counts) -> list[FunnelStep]:
     """Return the steps from impressions to customers; widths are logarithmic, 0 to 100."""
     steps = {
         "impressions": counts.impressions,
@@ -371,29 +353,18 @@ class RivalTouches:
     view_id: int | None
     view_group: str | None
 
-    def with_view(self, view: Touch | None) -> "RivalTouches":
-        """Replace the view if another one is later."""
-        if view is None:
-            return self
-        if self.view_ts is not None and (view.ts, view.touch_id) < (self.view_ts, self.view_id):
-            return self
-        return replace(self, view_ts=view.ts, view_id=view.touch_id, view_group=view.ad_group_id)
-
-    def apply_policy(self, policy: AttributionPolicy) -> WhatIfConversion:
-        """Choose between the two touches as ``measurement.rules.last_touch`` does."""
+    def apply_policy(self, policy: AttributionPolicy, sealed_view: Touch | None = None) -> WhatIfConversion:
+        """Choose between the touches as ``measurement.rules.last_touch`` does; a view may be in a file."""
+        view_ts, view_group = self.view_ts, self.view_group
+        if sealed_view is not None:
+            sealed_place = (sealed_view.ts, sealed_view.touch_id)
+            if view_ts is None or sealed_place >= (view_ts, self.view_id):
+                view_ts, view_group = sealed_view.ts, sealed_view.ad_group_id
         by_click = self.click_ts is not None
-        if by_click and self.view_ts is not None and policy is AttributionPolicy.LAST_TOUCH:
-            by_click = self.view_ts <= (self.click_ts or 0)
-        winner = self.click_group if by_click else self.view_group
+        if by_click and view_ts is not None and policy is AttributionPolicy.LAST_TOUCH:
+            by_click = view_ts <= (self.click_ts or 0)
+        winner = self.click_group if by_click else view_group
         return WhatIfConversion(self.conversion_id, self.kind, self.ts, self.stored, winner)
-
-
-@dataclass(frozen=True, slots=True)
-class ConversionCounts:
-    """Conversations and leads of an ad group."""
-
-    conversations: int = 0
-    leads: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -401,7 +372,7 @@ class WhatIf:
     """Stored and what-if counts of each ad group (None without one), and the latest changes."""
 
     count: int
-    counts: dict[str | None, tuple[ConversionCounts, ConversionCounts]]
+    counts: dict[str | None, tuple[model.Counts, model.Counts]]
     changed_count: int
     changed: tuple[WhatIfConversion, ...]
 
@@ -420,10 +391,13 @@ def compare_winners(conversions: Iterable[WhatIfConversion], most_listed: int) -
             changed_count += 1
             if len(changed) < most_listed:
                 changed.append(conversion)
-    counts: dict[str | None, tuple[ConversionCounts, ConversionCounts]] = {}
+    counts: dict[str | None, tuple[model.Counts, model.Counts]] = {}
     for key, _ in (*stored, *what_if):
         before, after = (
-            ConversionCounts(winners[key, ConversionKind.CONVERSATION], winners[key, ConversionKind.LEAD])
+            model.Counts(
+                conversations=winners[key, ConversionKind.CONVERSATION],
+                leads=winners[key, ConversionKind.LEAD],
+            )
             for winners in (stored, what_if)
         )
         counts[key] = (before, after)
@@ -432,21 +406,21 @@ def compare_winners(conversions: Iterable[WhatIfConversion], most_listed: int) -
 
 ALL_NODES: Final = NodeFilter(statuses=EVERY_STATUS)
 ID_LEVELS: Final = {
-    "advertiser_id": Level.AD_ACCOUNT,
-    "page_id": Level.PAGE,
-    "campaign_id": Level.CAMPAIGN,
-    "adgroup_id": Level.AD_GROUP,
-    "ad_id": Level.AD,
+    "advertiser_id": model.Level.AD_ACCOUNT,
+    "page_id": model.Level.PAGE,
+    "campaign_id": model.Level.CAMPAIGN,
+    "adgroup_id": model.Level.AD_GROUP,
+    "ad_id": model.Level.AD,
 }
 """The level of each id dimension, from coarse to fine."""
 DATA_LEVELS: Final = {
-    "AUCTION_ADVERTISER": Level.AD_ACCOUNT,
-    "AUCTION_CAMPAIGN": Level.CAMPAIGN,
-    "AUCTION_ADGROUP": Level.AD_GROUP,
-    "AUCTION_AD": Level.AD,
+    "AUCTION_ADVERTISER": model.Level.AD_ACCOUNT,
+    "AUCTION_CAMPAIGN": model.Level.CAMPAIGN,
+    "AUCTION_ADGROUP": model.Level.AD_GROUP,
+    "AUCTION_AD": model.Level.AD,
 }
-STEPS: Final = {"stat_time_day": TimeStep.DAY, "stat_time_hour": TimeStep.HOUR}
-MOST_DAYS: Final = {TimeStep.WHOLE: 365, TimeStep.DAY: 30, TimeStep.HOUR: 1}
+STEPS: Final = {"stat_time_day": model.TimeStep.DAY, "stat_time_hour": model.TimeStep.HOUR}
+MOST_DAYS: Final = {model.TimeStep.WHOLE: 365, model.TimeStep.DAY: 30, model.TimeStep.HOUR: 1}
 """The longest span in days, by time step."""
 TEXT_METRICS: Final = (
     "campaign_id", "campaign_name", "adgroup_id", "adgroup_name", "ad_name", "currency", "objective_type",
@@ -496,21 +470,21 @@ class Filter(ApiModel):
         values = self.filter_value if isinstance(self.filter_value, list) else [self.filter_value]
         return tuple(str(value) for value in values)
 
-    def predicate(self) -> Callable[[ReportRow], bool]:
-        """Return the test of a row by name or metric. Raises INVALID for an unknown field or comparison."""
+    def select(self, rows: Sequence[model.ReportRow]) -> list[model.ReportRow]:
+        """Select rows by name or metric. Raises INVALID for an unknown field or comparison."""
         name, kind, texts = self.field_name, self.filter_type, self.values()
         if not texts:
             raise Refused(errors.INVALID, f"filtering: {name} needs a filter_value.")
         if name in NAME_FILTERS:
             name_of, parts = NAME_FILTERS[name], [text.casefold() for text in texts]
             if kind == "MATCH":
-                return lambda row: any(part in name_of(row).casefold() for part in parts)
+                return [row for row in rows if any(part in name_of(row).casefold() for part in parts)]
             if kind == "IN":
-                return lambda row: name_of(row).casefold() in parts
+                return [row for row in rows if name_of(row).casefold() in parts]
             raise Refused(errors.INVALID, "filtering: A name can be filtered by MATCH or IN only.")
-        metric = METRICS.get(name)
+        metric = model.METRICS.get(name)
         if metric is None:
-            allowed = "campaign_ids, adgroup_ids, ad_ids, " + ", ".join([*NAME_FILTERS, *METRICS])
+            allowed = "campaign_ids, adgroup_ids, ad_ids, " + ", ".join([*NAME_FILTERS, *model.METRICS])
             raise Refused(errors.INVALID, f"filtering: field_name allows {allowed}.")
         compare = COMPARISONS.get(kind)
         if compare is None:
@@ -519,12 +493,8 @@ class Filter(ApiModel):
             numbers = tuple(Decimal(text) for text in texts)
         except InvalidOperation as error:
             raise Refused(errors.INVALID, f"filtering: {name} compares to numbers.") from error
-
-        def holds(row: ReportRow) -> bool:
-            number = metric_number(metric, row.figures)
-            return number is not None and compare(number, numbers)
-
-        return holds
+        values = [(metric_number(metric, row.figures), row) for row in rows]
+        return [row for number, row in values if number is not None and compare(number, numbers)]
 
 
 class ReportBody(ApiModel):
@@ -550,19 +520,15 @@ class ReportBody(ApiModel):
 
 
 class ReportQuery(PageQuery, ReportBody):
-    """Report request with the number of its page."""
-
     query_mode: Literal["REGULAR", "CHUNK"] = "REGULAR"
 
 
 @dataclass(frozen=True, slots=True)
 class ReportSpec:
-    """Specification of a report: days, rows, and the ads to include."""
-
-    span: DayRange
-    level: Level = Level.AD_GROUP
+    span: model.DayRange
+    level: model.Level = model.Level.AD_GROUP
     nodes: NodeFilter = ALL_NODES
-    step: TimeStep = TimeStep.WHOLE
+    step: model.TimeStep = model.TimeStep.WHOLE
     with_reach: bool = False
     by_country: bool = False
     by_placement: bool = False
@@ -570,33 +536,36 @@ class ReportSpec:
 
 def read_spec(query: ReportBody) -> ReportSpec:
     """Check a request, and return the report that it specifies. Raises INVALID, naming the field."""
-    unknown = [name for name in query.metrics if name not in METRICS and name not in TEXT_METRICS]
+    unknown = [name for name in query.metrics if name not in model.METRICS and name not in TEXT_METRICS]
     if unknown:
-        allowed = ", ".join([*METRICS, *TEXT_METRICS])
+        allowed = ", ".join([*model.METRICS, *TEXT_METRICS])
         raise Refused(errors.INVALID, f"metrics: {unknown[0][:64]} is unknown; allowed: {allowed}.")
-    if query.order_field and query.order_field not in (*METRICS, *query.dimensions):
+    if query.order_field and query.order_field not in (*model.METRICS, *query.dimensions):
         raise Refused(errors.INVALID, "order_field: Choose a metric or a dimension of the report.")
     steps = [STEPS[name] for name in query.dimensions if name in STEPS]
-    step = steps[-1] if steps else TimeStep.WHOLE
+    step = steps[-1] if steps else model.TimeStep.WHOLE
     id_levels = [level for name, level in ID_LEVELS.items() if name in query.dimensions]
     data_level = DATA_LEVELS[query.data_level] if query.data_level else None
-    level = id_levels[-1] if id_levels else data_level or Level.AD_ACCOUNT
+    level = id_levels[-1] if id_levels else data_level or model.Level.AD_ACCOUNT
     if len(set(steps)) > 1:
         raise Refused(errors.INVALID, "dimensions: stat_time_day and stat_time_hour cannot be combined.")
-    if data_level is not None and data_level is not level and level is not Level.PAGE:
+    if data_level is not None and data_level is not level and level is not model.Level.PAGE:
         raise Refused(errors.INVALID, f"data_level: {query.data_level} does not fit the dimensions.")
-    if "page_id" in query.dimensions and level is not Level.PAGE:
+    if "page_id" in query.dimensions and level is not model.Level.PAGE:
         raise Refused(errors.INVALID, "dimensions: page_id cannot be combined with ids of campaigns or ads.")
     by_placement = "placement" in query.dimensions
     if by_placement:
         # Refuse dimensions and metrics that are not counted by placement.
-        if level in (Level.PAGE, Level.AD) or {"country_code", "stat_time_hour"} & set(query.dimensions):
+        if level in (model.Level.PAGE, model.Level.AD) or {"country_code", "stat_time_hour"} & set(
+            query.dimensions
+        ):
             raise Refused(
                 errors.INVALID,
                 "dimensions: placement can only be combined with advertiser_id, campaign_id, adgroup_id "
                 "and stat_time_day.",
             )
-        metric_names = [*query.metrics, *(condition.field_name for condition in conditions_of(query))]
+        conditions = [condition.field_name for condition in query.filtering]
+        metric_names = [*query.metrics, *(name for name in conditions if name not in _ID_FILTERS)]
         unknown = [
             name for name in metric_names if name not in PLACEMENT_METRICS and name not in TEXT_METRICS
         ]
@@ -624,11 +593,11 @@ def read_spec(query: ReportBody) -> ReportSpec:
     )
 
 
-def _read_span(query: ReportBody, step: TimeStep) -> DayRange:
+def _read_span(query: ReportBody, step: model.TimeStep) -> model.DayRange:
     if query.query_lifetime:
-        if step is not TimeStep.WHOLE:
+        if step is not model.TimeStep.WHOLE:
             raise Refused(errors.INVALID, f"query_lifetime: it does not go together with a {step.value}.")
-        return DayRange()
+        return model.DayRange()
     if query.start_date is None or query.end_date is None:
         missing = "start_date" if query.start_date is None else "end_date"
         raise Refused(errors.INVALID, f"{missing}: give both days, or query_lifetime.")
@@ -637,15 +606,10 @@ def _read_span(query: ReportBody, step: TimeStep) -> DayRange:
     days = (query.end_date - query.start_date).days + 1
     if not 1 <= days <= MOST_DAYS[step]:
         raise Refused(errors.INVALID, f"end_date: the span may have 1 to {MOST_DAYS[step]} days here.")
-    return DayRange(query.start_date.isoformat(), query.end_date.isoformat())
+    return model.DayRange(query.start_date.isoformat(), query.end_date.isoformat())
 
 
-def conditions_of(query: ReportBody) -> list[Filter]:
-    """Return the filters by names and metrics; filters by ids are part of the specification."""
-    return [condition for condition in query.filtering if condition.field_name not in _ID_FILTERS]
-
-
-NAME_FILTERS: Final[Mapping[str, Callable[[ReportRow], str]]] = {
+NAME_FILTERS: Final[Mapping[str, Callable[[model.ReportRow], str]]] = {
     "campaign_name": lambda row: row.subject.campaign_name,
     "adgroup_name": lambda row: row.subject.ad_group_name,
     "ad_name": lambda row: row.subject.name if row.subject.ad_number else "",
@@ -663,41 +627,49 @@ COMPARISONS: Final[Mapping[str, Callable[[Decimal, Values], bool]]] = {
 }
 
 
-def filter_rows(rows: Iterable[ReportRow], conditions: Iterable[Filter]) -> list[ReportRow]:
-    """Return the rows that meet all conditions. Raises INVALID for an unknown field or comparison."""
-    tests = [condition.predicate() for condition in conditions]
-    return [row for row in rows if all(test(row) for test in tests)]
+def filter_rows(rows: Iterable[model.ReportRow], conditions: Iterable[Filter]) -> list[model.ReportRow]:
+    """Return the rows that meet all conditions by names and metrics; those by ids are part of the spec.
+
+    Raises INVALID for an unknown field or comparison.
+    """
+    selected_rows = list(rows)
+    for condition in conditions:
+        if condition.field_name not in _ID_FILTERS:
+            selected_rows = condition.select(selected_rows)
+    return selected_rows
 
 
 UNKNOWN_DIMENSION: Final = "-1"
 """The API's text of an unknown country or page."""
 
 
-def sort_rows(rows: list[ReportRow], query: ReportBody) -> list[ReportRow]:
+def sort_rows(rows: list[model.ReportRow], query: ReportBody) -> list[model.ReportRow]:
     field = query.order_field
     if field is None:
         return rows
     descending = query.order_type == "DESC"
-    metric = METRICS.get(field)
+    metric = model.METRICS.get(field)
     if metric is None:
         return sorted(rows, key=lambda row: _dimension(row, field), reverse=descending)
     return sort_by_metric(rows, metric, is_descending=descending)
 
 
-def sort_by_metric(rows: Iterable[ReportRow], metric: Metric, *, is_descending: bool) -> list[ReportRow]:
+def sort_by_metric(
+    rows: Iterable[model.ReportRow], metric: model.Metric, *, is_descending: bool
+) -> list[model.ReportRow]:
     """Sort rows by a metric; those without a value count as the lowest."""
     ranked_rows = [(metric_number(metric, row.figures), row) for row in rows]
     ranked_rows.sort(key=lambda ranked: (ranked[0] is not None, ranked[0] or 0), reverse=is_descending)
     return [row for _, row in ranked_rows]
 
 
-def _dimension(row: ReportRow, name: str) -> str:
+def _dimension(row: model.ReportRow, name: str) -> str:
     """Return a dimension as the API writes it; an hour is ``YYYY-MM-DD HH:00:00``."""
     numbers: dict[str, str | int] = {
         "campaign_id": row.subject.campaign_number,
         "adgroup_id": row.subject.ad_group_number,
         "ad_id": row.subject.ad_number,
-        "page_id": row.subject.key if row.subject.level is Level.PAGE else "",
+        "page_id": row.subject.key if row.subject.level is model.Level.PAGE else "",
         "country_code": row.country,
         "placement": row.placement,
     }
@@ -706,7 +678,9 @@ def _dimension(row: ReportRow, name: str) -> str:
     return str(numbers.get(name, "")) or UNKNOWN_DIMENSION
 
 
-def row_texts(row: ReportRow, account: AdAccount, query: ReportBody) -> tuple[dict[str, str], dict[str, str]]:
+def row_texts(
+    row: model.ReportRow, account: AdAccount, query: ReportBody
+) -> tuple[dict[str, str], dict[str, str]]:
     """Return the texts of a row by the names of its dimensions, and of its metrics."""
     dimensions: dict[str, str] = {name: _dimension(row, name) for name in query.dimensions}
     if "advertiser_id" in dimensions:
@@ -722,7 +696,9 @@ def row_texts(row: ReportRow, account: AdAccount, query: ReportBody) -> tuple[di
         "promotion_type": DIRECT_MESSAGE,
     }
     metrics = {
-        name: metric_text(METRICS[name], row.figures) if name in METRICS else texts[name] or NO_VALUE
+        name: metric_text(model.METRICS[name], row.figures)
+        if name in model.METRICS
+        else texts[name] or NO_VALUE
         for name in query.metrics
     }
     return dimensions, metrics

@@ -38,8 +38,6 @@ class Period(StrEnum):
 
 
 class GroupBy(StrEnum):
-    """Dimension of the rows of the report page."""
-
     CAMPAIGN = "campaign"
     AD_GROUP = "ad_group"
     AD = "ad"
@@ -365,7 +363,6 @@ class AdsTreeQuery:
 
 
 def read_ads_tree_query(pairs: Iterable[tuple[str, str]]) -> AdsTreeQuery:
-    """Read the query of the Ads Manager from URL parameters."""
     pairs = list(pairs)[:MOST_PAIRS]
     parameters = dict(pairs)
     states, goals, columns = (
@@ -406,10 +403,6 @@ class Branch:
     children: "tuple[Branch, ...]" = ()
 
     @property
-    def number(self) -> int:
-        return self.node.item.number
-
-    @property
     def size(self) -> int:
         return 1 + sum(branch.size for branch in self.children)
 
@@ -422,33 +415,37 @@ def build_branches(nodes: Sequence[Node], figures: Mapping[str, Figures]) -> tup
     )
 
 
-def filter_branches(branches: Sequence[Branch], query: AdsTreeQuery) -> tuple[Branch, ...]:
-    """Return the matching branches with their ancestors; a name that matches includes its descendants."""
+def filter_branches(
+    branches: Sequence[Branch],
+    query: AdsTreeQuery,
+    outer_goals: frozenset[Goal] = frozenset(),
+    *,
+    in_match: bool = False,
+) -> tuple[Branch, ...]:
+    """Return the matching branches with their ancestors; a name that matches includes its descendants.
+
+    Ads have the ``outer_goals`` of their ad group; ``in_match`` says that an ancestor's name matches.
+    """
     if not query.is_narrow:
         return tuple(branches)
-    matches = (_match_branch(branch, query, frozenset(), in_match=False) for branch in branches)
-    return tuple(branch for branch in matches if branch)
-
-
-def _match_branch(
-    branch: Branch, query: AdsTreeQuery, goals: frozenset[Goal], *, in_match: bool
-) -> Branch | None:
-    node = branch.node
-    ad_groups = (node.item for node in node.walk() if isinstance(node.item, AdGroup))
-    goals = frozenset(ad_group.goal for ad_group in ad_groups) or goals
-    in_match = (
-        in_match or query.text.casefold() in node.item.name.casefold() or query.text == str(node.item.number)
-    )
-    matches = (_match_branch(child, query, goals, in_match=in_match) for child in branch.children)
-    children = tuple(child for child in matches if child is not None)
-    has_goal = not query.goals or not goals.isdisjoint(query.goals)
-    state = RowState.PROBLEM if node.state in PROBLEMS else RowState.NOT_SHOWING
-    if is_showing(node.state):
-        state = RowState.SHOWING
-    elif node.state is Delivering.IN_REVIEW:
-        state = RowState.IN_REVIEW
-    has_state = not query.states or state in query.states
-    return replace(branch, children=children) if children or (in_match and has_goal and has_state) else None
+    matches: list[Branch] = []
+    for branch in branches:
+        node = branch.node
+        ad_groups = (node.item for node in node.walk() if isinstance(node.item, AdGroup))
+        goals = frozenset(ad_group.goal for ad_group in ad_groups) or outer_goals
+        has_text = query.text.casefold() in node.item.name.casefold() or query.text == str(node.item.number)
+        has_name = in_match or has_text
+        children = filter_branches(branch.children, query, goals, in_match=has_name)
+        has_goal = not query.goals or not goals.isdisjoint(query.goals)
+        state = RowState.PROBLEM if node.state in PROBLEMS else RowState.NOT_SHOWING
+        if is_showing(node.state):
+            state = RowState.SHOWING
+        elif node.state is Delivering.IN_REVIEW:
+            state = RowState.IN_REVIEW
+        has_state = not query.states or state in query.states
+        if children or (has_name and has_goal and has_state):
+            matches.append(replace(branch, children=children))
+    return tuple(matches)
 
 
 def sort_branches(branches: Sequence[Branch], query: AdsTreeQuery) -> list[Branch]:
@@ -484,7 +481,7 @@ def list_tree_rows(
         is_small = sum(branch.size for branch in branches) <= MOST_OPEN_ROWS
     default = is_small if query.tree is Fold.DEFAULT else query.tree is Fold.OPEN
     for branch in branches:
-        is_open = bool(branch.children) and query.folds.get(branch.number, default)
+        is_open = bool(branch.children) and query.folds.get(branch.node.item.number, default)
         yield branch, is_open
         if is_open:
             yield from list_tree_rows(branch.children, query, is_small=is_small)
