@@ -209,6 +209,12 @@ def _count_events(tx: Tx, events: engines.EventFilter, source: CountedEvent) -> 
 
 APPS: Final = frozenset({Platform.WHATSAPP, Platform.MESSENGER, Platform.INSTAGRAM})
 """Messaging apps other than the platform of the ads and our own chat page."""
+_OWNER_FIELDS: Final = {
+    model.Level.AD_ACCOUNT: "ad_account_id",
+    model.Level.CAMPAIGN: "campaign_id",
+    model.Level.AD_GROUP: "ad_group_id",
+    model.Level.AD: "id",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,19 +238,11 @@ class AdTree:
 
     def owners(self, level: model.Level) -> dict[str, str]:
         """Return the subject's key by ad id."""
-        owners: dict[str, str] = {}
-        for ad in self.ads:
-            group = self.ad_groups[ad.ad_group_id]
-            keys = {
-                model.Level.AD_ACCOUNT: ad.ad_account_id,
-                model.Level.PAGE: ad.page_id or group.page_id,
-                model.Level.GOAL: group.goal.value,
-                model.Level.CAMPAIGN: ad.campaign_id,
-                model.Level.AD_GROUP: ad.ad_group_id,
-                model.Level.AD: ad.id,
-            }
-            owners[ad.id] = keys[level]
-        return owners
+        if level is model.Level.GOAL:
+            return {ad.id: self.ad_groups[ad.ad_group_id].goal.value for ad in self.ads}
+        if level is model.Level.PAGE:
+            return {ad.id: ad.page_id or self.ad_groups[ad.ad_group_id].page_id for ad in self.ads}
+        return {ad.id: getattr(ad, _OWNER_FIELDS[level]) for ad in self.ads}
 
     def select_facts(self, facts: Iterable[model.Fact]) -> list[model.Fact]:
         """Return the facts of these ads, with their conversations in other messaging apps."""
@@ -283,41 +281,41 @@ def list_subjects(ad_account: AdAccount, tree: AdTree, level: model.Level) -> li
         for ad in tree.ads:
             goals[owners[ad.id]].add(tree.ad_groups[ad.ad_group_id].goal)
         return [model.Subject(key, level, key, frozenset(key_goals)) for key, key_goals in goals.items()]
+    campaign_goals: defaultdict[str, frozenset[Goal]] = defaultdict(frozenset)
+    for group in tree.ad_groups.values():
+        campaign_goals[group.campaign_id] |= {group.goal}
+    campaigns = {
+        campaign.id: model.Subject(
+            campaign.id,
+            model.Level.CAMPAIGN,
+            campaign.name,
+            campaign_goals[campaign.id],
+            deleted=campaign.status is NodeStatus.DELETED,
+            campaign_number=campaign.number,
+            campaign_name=campaign.name,
+        )
+        for campaign in tree.campaigns.values()
+    }
     if level is model.Level.CAMPAIGN:
-        campaign_goals: defaultdict[str, frozenset[Goal]] = defaultdict(frozenset)
-        for group in tree.ad_groups.values():
-            campaign_goals[group.campaign_id] |= {group.goal}
-        return [
-            model.Subject(
-                campaign.id,
-                level,
-                campaign.name,
-                campaign_goals[campaign.id],
-                deleted=campaign.status is NodeStatus.DELETED,
-                campaign_number=campaign.number,
-                campaign_name=campaign.name,
-            )
-            for campaign in tree.campaigns.values()
-        ]
-    subjects = {
-        group.id: model.Subject(
-            group.id,
-            model.Level.AD_GROUP,
-            group.name,
-            frozenset({group.goal}),
+        return list(campaigns.values())
+    groups = {
+        group.id: replace(
+            campaigns[group.campaign_id],
+            key=group.id,
+            level=model.Level.AD_GROUP,
+            name=group.name,
+            goals=frozenset({group.goal}),
             deleted=group.status is NodeStatus.DELETED,
-            campaign_number=tree.campaigns[group.campaign_id].number,
-            campaign_name=tree.campaigns[group.campaign_id].name,
             ad_group_number=group.number,
             ad_group_name=group.name,
         )
         for group in tree.ad_groups.values()
     }
     if level is model.Level.AD_GROUP:
-        return list(subjects.values())
+        return list(groups.values())
     return [
         replace(
-            subjects[ad.ad_group_id],
+            groups[ad.ad_group_id],
             key=ad.id,
             level=model.Level.AD,
             name=ad.name,
@@ -372,7 +370,12 @@ def answer_report(tx: Tx, ad_account: AdAccount, body: figures.ReportBody) -> mo
     report = make_report(tx, ad_account, figures.read_spec(body))
     rows = figures.filter_rows(report.rows, body.filtering)
     total = report.total if len(rows) == len(report.rows) else model.total_of(row.figures for row in rows)
-    return model.Report(tuple(figures.sort_rows(rows, body)), total)
+    name, is_descending = body.order_field, body.order_type == "DESC"
+    if name in model.METRICS:
+        rows = figures.sort_by_metric(rows, model.METRICS[name], is_descending=is_descending)
+    elif name:
+        rows.sort(key=lambda row: figures.dimension_text(row, name), reverse=is_descending)
+    return model.Report(tuple(rows), total)
 
 
 def queue_report(tx: Tx, ad_account: AdAccount, body: figures.ReportBody, file_name: str) -> ExportJob:

@@ -643,17 +643,6 @@ UNKNOWN_DIMENSION: Final = "-1"
 """The API's text of an unknown country or page."""
 
 
-def sort_rows(rows: list[model.ReportRow], query: ReportBody) -> list[model.ReportRow]:
-    field = query.order_field
-    if field is None:
-        return rows
-    descending = query.order_type == "DESC"
-    metric = model.METRICS.get(field)
-    if metric is None:
-        return sorted(rows, key=lambda row: _dimension(row, field), reverse=descending)
-    return sort_by_metric(rows, metric, is_descending=descending)
-
-
 def sort_by_metric(
     rows: Iterable[model.ReportRow], metric: model.Metric, *, is_descending: bool
 ) -> list[model.ReportRow]:
@@ -663,7 +652,7 @@ def sort_by_metric(
     return [row for _, row in ranked_rows]
 
 
-def _dimension(row: model.ReportRow, name: str) -> str:
+def dimension_text(row: model.ReportRow, name: str) -> str:
     """Return a dimension as the API writes it; an hour is ``YYYY-MM-DD HH:00:00``."""
     numbers: dict[str, str | int] = {
         "campaign_id": row.subject.campaign_number,
@@ -682,13 +671,13 @@ def row_texts(
     row: model.ReportRow, account: AdAccount, query: ReportBody
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Return the texts of a row by the names of its dimensions, and of its metrics."""
-    dimensions: dict[str, str] = {name: _dimension(row, name) for name in query.dimensions}
+    dimensions: dict[str, str] = {name: dimension_text(row, name) for name in query.dimensions}
     if "advertiser_id" in dimensions:
         dimensions["advertiser_id"] = str(account.number)
     texts = {
-        "campaign_id": _dimension(row, "campaign_id"),
+        "campaign_id": dimension_text(row, "campaign_id"),
         "campaign_name": row.subject.campaign_name,
-        "adgroup_id": _dimension(row, "adgroup_id"),
+        "adgroup_id": dimension_text(row, "adgroup_id"),
         "adgroup_name": row.subject.ad_group_name,
         "ad_name": row.subject.name if row.subject.ad_number else "",
         "currency": account.currency,
