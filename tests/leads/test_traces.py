@@ -9,8 +9,8 @@ from sqlalchemy import select
 from contatto.accounts.model import BusinessId, Role
 from contatto.audit import audit_entries, list_acts_on
 from contatto.forms.model import ConsentReceipt
-from contatto.forms.store import append_receipts, form_answers, list_receipts_of_lead
-from contatto.kit.db.tx import Tx
+from contatto.forms.store import consent_receipts, form_answers, list_receipts_of_lead
+from contatto.kit.db.tx import Tx, row_of
 from tests import make
 from tests.forms.edges import offer, send
 from tests.journeys.running import House, csrf_of, running_house, until
@@ -33,13 +33,11 @@ def test_each_consent_stands_in_the_timeline_with_the_text_that_was_shown(house:
         answer_id = tx.scalar(select(form_answers.c.id))
         for number, given in enumerate((True, False)):
             text = f"May we call you {number}? {'x' * 300}"
-            append_receipts(
-                tx,
-                [ConsentReceipt(
-                    f"r{number}", house.business_id, answer_id, "p", f"c{number}", given, text, "h", "", "en",
-                    tx.now,
-                )],
+            receipt = ConsentReceipt(
+                f"r{number}", house.business_id, answer_id, "p", f"c{number}", given, text, "h", "", "en",
+                tx.now,
             )  # fmt: skip
+            tx.insert(consent_receipts, row_of(receipt))
 
     house.context.db.write_now(ask)
     page = house.client.get(f"/leads/{lead_id}").text

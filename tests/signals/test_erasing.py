@@ -3,10 +3,10 @@
 from sqlalchemy import select
 
 from contatto.forms.model import ConsentReceipt, FormAnswer, FormVerdict
-from contatto.forms.store import append_answers, append_receipts
+from contatto.forms.store import append_answers, consent_receipts
 from contatto.integrations.model import ErasureState
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import Tx, row_of
 from contatto.kit.ids import new_id
 from contatto.kit.outbound.queue import jobs
 from contatto.leads.actions.annotations import erase_leads
@@ -32,7 +32,7 @@ def say(tx: Tx, side: Side, lead: Lead, *, is_given: bool) -> None:
     text = "May we tell the platform?"
     receipt = ConsentReceipt(new_id(), side.business_id, answer_id, lead.person_id, "c1", is_given, text,
                              "hash", "", "en", tx.now)  # fmt: skip
-    append_receipts(tx, [receipt])
+    tx.insert(consent_receipts, row_of(receipt))
     schedule_signals(tx, side.business_id, lead.id)
 
 

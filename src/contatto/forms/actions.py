@@ -1,7 +1,9 @@
 """Actions on forms: drafts, versions, submissions, files of leads, and pictures."""
 
 import hashlib
+import io
 import json
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -9,8 +11,6 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from contatto.accounts.model import AdAccount
-from contatto.capture.rules import detect_contacts
 from contatto.capture.store import list_switches
 from contatto.channels.store import find_account
 from contatto.forms import store
@@ -27,7 +27,6 @@ from contatto.forms.model import (
     QuestionKind,
     Respondent,
     Submission,
-    TestLeadMade,
 )
 from contatto.forms.rules import views
 from contatto.forms.rules.answers import (
@@ -42,15 +41,17 @@ from contatto.forms.rules.drafts import list_problems, start_content
 from contatto.forms.rules.views import LeadEntry
 from contatto.forms.store import consent_receipts, form_answers, form_bookings
 from contatto.kit import errors
+from contatto.kit.db.statements import insert_all
 from contatto.kit.db.tx import Tx, row_of, rows_of
 from contatto.kit.errors import Refused, check_found
-from contatto.kit.exports import ExportFormat, ExportJob, ExportKind, queue_export
+from contatto.kit.exports import ExportFormat, ExportJob
 from contatto.kit.i18n import LazyText
 from contatto.kit.ids import named_id, new_id, new_number
 from contatto.kit.languages import LANGUAGES
-from contatto.kit.outbox import emit, emit_all
+from contatto.kit.outbox import emit_all
+from contatto.kit.table_export import csv_lines
 from contatto.kit.values import read_number
-from contatto.leads.actions.records import mark_as_lead, upsert_leads
+from contatto.leads.actions.records import upsert_leads
 from contatto.leads.model import ErasedPeople, Lead, Origin, Signal
 from contatto.leads.rules.records import LeadFilter
 from contatto.leads.store.listing import (
@@ -200,37 +201,6 @@ def find_published(tx: Tx, business_id: str, page_id: str) -> FormVersion | None
     return None if number is None else store.find_version(tx, business_id, number)
 
 
-def create_test_lead(tx: Tx, business_id: str, version: FormVersion | None) -> Lead:
-    """Create the test lead of a form, or of the chat with None; an existing one stays as it is.
-
-    Lists, subscriptions and CRMs get it like any lead, marked as a test; reports do not count it.
-    """
-    test_lead = find_test_lead(tx, business_id, version)
-    if test_lead is not None:
-        return test_lead
-    number = version.number if version else 0
-    if version:
-        contacts = list(contacts_of(views.sample_answers(version.content, number)))
-    else:
-        contacts = detect_contacts(f"{views.sample_email(number)} {views.sample_phone(number)}", "US")
-    signal = Signal(
-        business_id=business_id,
-        person_id=named_id(business_id, f"test:{number}"),
-        channel_account_id="",
-        conversation_id="",
-        origin=Origin.FORM if version else Origin.CHAT,
-        source_id=f"test:{number}",
-        at=tx.now,
-        contacts=tuple(contacts),
-        stated_name=views.TEST_NAME,
-        profile_name="",
-        is_test=True,
-    )
-    lead = upsert_leads(tx, [signal])[0] or mark_as_lead(tx, signal)
-    emit(tx, business_id, TestLeadMade(business_id, lead.id, number))
-    return lead
-
-
 def find_test_lead(tx: Tx, business_id: str, version: FormVersion | None) -> Lead | None:
     person_id = named_id(business_id, f"test:{version.number if version else 0}")
     return find_lead_of_person(tx, business_id, person_id)
@@ -273,10 +243,11 @@ class FilledForm:
 
 @dataclass(frozen=True, slots=True)
 class FreshAnswer:
-    """New answer that is not saved yet, with its submission."""
+    """New answer that is not saved yet, with its submission and the appointments that it books."""
 
     answer: FormAnswer
     filled: FilledForm
+    bookings: list[Booking]
 
 
 type KeptAnswer = tuple[FormAnswer, Lead | None]
@@ -333,22 +304,17 @@ def look_through_forms(tx: Tx, business_id: str, filled: Sequence[FilledForm]) -
             answers=checked.answers if is_taken else (),
             at=tx.now,
         )
-        fresh = FreshAnswer(answer, form)
-        bookings[form_id] = (*form_bookings, *_bookings_of(fresh))
-        answers[form.answer_id] = fresh
-        results.append(fresh)
+        own_bookings: list[Booking] = []
+        for question, hours in list_hours(version.content).items():
+            for field in answer.answers:
+                if field.key == question:
+                    starts_at = datetime.fromisoformat(field.value).astimezone(UTC)
+                    ends_at = starts_at + timedelta(minutes=hours.slot_minutes)
+                    own_bookings.append(Booking(form_id, answer.person_id, answer.id, starts_at, ends_at))
+        bookings[form_id] = (*form_bookings, *own_bookings)
+        answers[form.answer_id] = FreshAnswer(answer, form, own_bookings)
+        results.append(answers[form.answer_id])
     return results
-
-
-def _bookings_of(fresh: FreshAnswer) -> list[Booking]:
-    answer, hours = fresh.answer, list_hours(fresh.filled.version.content)
-    bookings: list[Booking] = []
-    for field in answer.answers:
-        if field.kind is QuestionKind.APPOINTMENT:
-            starts_at = datetime.fromisoformat(field.value).astimezone(UTC)
-            ends_at = starts_at + timedelta(minutes=hours[field.key].slot_minutes)
-            bookings.append(Booking(answer.form_id, answer.person_id, answer.id, starts_at, ends_at))
-    return bookings
 
 
 def keep_answers(tx: Tx, fresh: Sequence[FreshAnswer]) -> list[KeptAnswer]:
@@ -402,9 +368,9 @@ def keep_answers(tx: Tx, fresh: Sequence[FreshAnswer]) -> list[KeptAnswer]:
         lead = lead_of.get(answer_id)
         saved_answers[answer_id] = replace(new_answer.answer, lead_id=lead.id if lead else ""), lead
     store.append_answers(tx, [answer for answer, _ in saved_answers.values()])
-    store.append_receipts(tx, receipts)
+    insert_all(tx, consent_receipts, [row_of(receipt) for receipt in receipts])
     for new_answer in accepted:
-        store.save_bookings(tx, new_answer.answer.business_id, _bookings_of(new_answer))
+        store.save_bookings(tx, new_answer.answer.business_id, new_answer.bookings)
     submitted = [saved_answers[new_answer.answer.id][0] for new_answer in accepted]
     events = [
         FormSubmitted(answer.business_id, answer.form_id, answer.id, answer.conversation_id, answer.lead_id)
@@ -414,27 +380,41 @@ def keep_answers(tx: Tx, fresh: Sequence[FreshAnswer]) -> list[KeptAnswer]:
     return [saved_answers[new_answer.answer.id] for new_answer in fresh]
 
 
-def queue_lead_file(tx: Tx, account: AdAccount, page_number: int = 0, ad_number: int = 0) -> ExportJob:
-    """Have the leads of a form or of an ad made into a file in the background."""
-    request = json.dumps({"page_number": page_number, "ad_number": ad_number})
-    file_name = f"leads-{page_number or ad_number}"
-    return queue_export(tx, ExportKind.LEADS, account.business_id, account.id, request, file_name)
-
-
 def render_leads(tx: Tx, job: ExportJob) -> tuple[bytes, str]:
-    """Read the leads of a file; return its content and file type."""
-    request = json.loads(job.request)
-    ad_number = request["ad_number"]
-    if ad_number:
-        ad = find_measured_ad_by_number(tx, job.business_id, ad_number)
-        version = find_published(tx, job.business_id, ad.page_id) if ad else None
-        entries = list_ad_entries(tx, job.business_id, ad_number, version)
-        return views.pack_file(views.lead_table(version, entries, with_chat=True))
-    version = check_found(store.find_version(tx, job.business_id, request["page_number"]))
-    entries = list_form_entries(tx, version, job.ad_account_id)
-    return views.pack_file(views.lead_table(version, entries, with_chat=False))
+    """Read the leads of a file; return its content and its type: csv, or a zip of a larger one."""
+    request, business_id = json.loads(job.request), job.business_id
+    ad_number, entries = request["ad_number"], list[LeadEntry]()
+    if not ad_number:
+        version = check_found(store.find_version(tx, business_id, request["page_number"]))
+        entries = list_form_entries(tx, version, job.ad_account_id)
+    else:  # the leads that the ad earned, of the chat and of its form, latest first
+        measured_ad = find_measured_ad_by_number(tx, business_id, ad_number)
+        version = find_published(tx, business_id, measured_ad.page_id) if measured_ad else None
+        ad_filter = LeadFilter(ads=(ad_number,))
+        page = list_leads_after(tx, business_id, ad_filter, None)
+        while page:
+            ids: set[str] = {lead.id for lead in page}
+            earned = list_credits(tx, business_id, ids)
+            points = list_outgoing_points(tx, business_id, ids)
+            wrong = list_wrong_values(tx, business_id, ids)
+            sent = store.list_answers_of_leads(tx, business_id, ids)
+            for lead in page:
+                own = [answer for answer in sent[lead.id] if version and answer.version_id == version.id]
+                ad = earned[lead.id][1] if lead.id in earned else None
+                form = (version, views.without_wrong(own[0].answers, wrong[lead.id])) if own else (None, ())
+                entries.append(LeadEntry(lead, ad, points[lead.id], *form))
+            page = list_leads_after(tx, business_id, ad_filter, page[-1])
+    content = b"".join(csv_lines(views.lead_table(version, entries, with_chat=bool(ad_number))))
+    if len(content) <= CSV_LIMIT:
+        return content, "csv"
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(zipfile.ZipInfo("leads.csv", (1980, 1, 1, 0, 0, 0)), content, zipfile.ZIP_DEFLATED)
+    return packed.getvalue(), "zip"
 
 
+CSV_LIMIT: Final = 10 * 1024 * 1024
+"""Most bytes of a CSV file; a larger one is zipped."""
 LEAD_FILES: Final = ExportFormat(render_leads, link=timedelta(minutes=10), keep=timedelta(days=1))
 
 
@@ -462,23 +442,3 @@ def list_form_entries(
         if most is not None and len(entries) >= most:
             break
     return list(entries.values())
-
-
-def list_ad_entries(tx: Tx, business_id: str, ad_number: int, version: FormVersion | None) -> list[LeadEntry]:
-    """Return the leads that an ad earned, of the chat and of its form, latest first."""
-    entries: list[LeadEntry] = []
-    ad_filter = LeadFilter(ads=(ad_number,))
-    page = list_leads_after(tx, business_id, ad_filter, None)
-    while page:
-        ids: set[str] = {lead.id for lead in page}
-        earned = list_credits(tx, business_id, ids)
-        points = list_outgoing_points(tx, business_id, ids)
-        wrong = list_wrong_values(tx, business_id, ids)
-        sent = store.list_answers_of_leads(tx, business_id, ids)
-        for lead in page:
-            own = [answer for answer in sent[lead.id] if version and answer.version_id == version.id]
-            ad = earned[lead.id][1] if lead.id in earned else None
-            form = (version, views.without_wrong(own[0].answers, wrong[lead.id])) if own else (None, ())
-            entries.append(LeadEntry(lead, ad, points[lead.id], *form))
-        page = list_leads_after(tx, business_id, ad_filter, page[-1])
-    return entries

@@ -1,5 +1,6 @@
 """Forms, test leads, leads and files of leads in the API v1.3."""
 
+import json
 from datetime import datetime
 from typing import Annotated, Final, Literal
 
@@ -11,16 +12,24 @@ from starlette.responses import Response
 
 from contatto.accounts.auth import ApiCaller, api_routes, load_advertiser
 from contatto.accounts.model import AdAccount, Caller, Permission, ReadAudit
+from contatto.capture.rules import detect_contacts
 from contatto.forms import store
 from contatto.forms.actions import (
     LEAD_FILES,
-    create_test_lead,
     find_test_lead,
     list_form_entries,
-    queue_lead_file,
 )
-from contatto.forms.model import FormVersion, QuestionAnswer
-from contatto.forms.rules.views import answer_data, field_labels, sample_answers, without_wrong
+from contatto.forms.model import FormVersion, QuestionAnswer, TestLeadMade
+from contatto.forms.rules.answers import contacts_of
+from contatto.forms.rules.views import (
+    TEST_NAME,
+    answer_data,
+    field_labels,
+    sample_answers,
+    sample_email,
+    sample_phone,
+    without_wrong,
+)
 from contatto.forms.store import list_answers_of_leads
 from contatto.kit import errors
 from contatto.kit.api_types import (
@@ -43,9 +52,18 @@ from contatto.kit.api_types import (
 )
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused, check_found
-from contatto.kit.exports import ExportJob, ExportKind, ExportState, find_export, find_export_content
-from contatto.leads.actions.records import remove_test_lead
-from contatto.leads.model import Lead, LeadSource
+from contatto.kit.exports import (
+    ExportJob,
+    ExportKind,
+    ExportState,
+    find_export,
+    find_export_content,
+    queue_export,
+)
+from contatto.kit.ids import named_id
+from contatto.kit.outbox import emit
+from contatto.leads.actions.records import mark_as_lead, upsert_leads
+from contatto.leads.model import Lead, LeadRemoved, LeadSource, Origin, Signal
 from contatto.leads.rules.records import (
     CHAT_FIELDS,
     LeadFilter,
@@ -62,7 +80,7 @@ from contatto.leads.store.listing import (
     list_outgoing_points,
     list_wrong_values,
 )
-from contatto.leads.store.records import find_lead_by_number
+from contatto.leads.store.records import delete_lead, find_lead_by_number
 from contatto.measurement.store import find_measured_ad_by_number
 from contatto.ui.requests import context_of
 
@@ -264,8 +282,33 @@ def create_mock_lead(tx: Tx, caller: Caller, body: OfSource) -> LeadInfo:
     report counts it. Extension: ``lead_source`` DIRECT_MESSAGE creates the test lead of the chat.
     """
     load_advertiser(tx, caller, body.advertiser_id)
-    version = load_source(tx, caller.business_id, body)
-    return _show_lead(tx, create_test_lead(tx, caller.business_id, version), version)
+    business_id = caller.business_id
+    version = load_source(tx, business_id, body)
+    test_lead = find_test_lead(tx, business_id, version)
+    if test_lead is not None:
+        return _show_lead(tx, test_lead, version)
+    number = version.number if version else 0
+    if version:
+        contacts = contacts_of(sample_answers(version.content, number))
+    else:
+        details = f"{sample_email(number)} {sample_phone(number)}"
+        contacts = tuple(detect_contacts(details, "US"))
+    signal = Signal(
+        business_id=business_id,
+        person_id=named_id(business_id, f"test:{number}"),
+        channel_account_id="",
+        conversation_id="",
+        origin=Origin.FORM if version else Origin.CHAT,
+        source_id=f"test:{number}",
+        at=tx.now,
+        contacts=contacts,
+        stated_name=TEST_NAME,
+        profile_name="",
+        is_test=True,
+    )
+    lead = upsert_leads(tx, [signal])[0] or mark_as_lead(tx, signal)
+    emit(tx, business_id, TestLeadMade(business_id, lead.id, number))
+    return _show_lead(tx, lead, version)
 
 
 @test_lead_router.transact("/get/", Permission.READ_LEADS, ReadAudit.EACH)
@@ -284,8 +327,12 @@ def get_mock_lead(tx: Tx, caller: Caller, query: OfSource) -> LeadInfo:
 def delete_mock_lead(tx: Tx, caller: Caller, body: TestLead) -> DeletedLead:
     """Delete a test lead; real leads are refused."""
     load_advertiser(tx, caller, body.advertiser_id)
-    lead = find_lead_by_number(tx, caller.business_id, body.lead_id)
-    remove_test_lead(tx, check_found(lead, "lead_id: there is no such lead."))
+    match = find_lead_by_number(tx, caller.business_id, body.lead_id)
+    lead = check_found(match, "lead_id: there is no such lead.")
+    if not lead.is_test:
+        raise Refused(errors.NOT_FOUND, "lead_id: this is not a test lead.")
+    delete_lead(tx, lead.business_id, lead.id)
+    emit(tx, lead.business_id, LeadRemoved(lead.business_id, lead.id, lead.conversation_id))
     return DeletedLead(str(body.lead_id))
 
 
@@ -350,12 +397,15 @@ async def make_lead_task(request: Request, caller: ApiCaller, body: LeadTaskBody
         if (body.page_id is None) == (body.ad_id is None):
             raise Refused(errors.INVALID, "page_id: send page_id or ad_id, one of them; or task_id to ask.")
         if body.page_id is not None:
-            version = load_page(tx, account.business_id, body.page_id)
-            return queue_lead_file(tx, account, page_number=version.number)
-        ad = find_measured_ad_by_number(tx, account.business_id, body.ad_id or 0)
-        if ad is None or ad.ad_account_id != account.id:
-            raise Refused(errors.NOT_FOUND, "ad_id: there is no such ad in this ad account.")
-        return queue_lead_file(tx, account, ad_number=ad.ad_number)
+            load_page(tx, account.business_id, body.page_id)
+        else:
+            ad = find_measured_ad_by_number(tx, account.business_id, body.ad_id or 0)
+            if ad is None or ad.ad_account_id != account.id:
+                raise Refused(errors.NOT_FOUND, "ad_id: there is no such ad in this ad account.")
+        source = {"page_number": body.page_id or 0, "ad_number": body.ad_id or 0}
+        file_name = f"leads-{body.page_id or body.ad_id}"
+        request_text = json.dumps(source)
+        return queue_export(tx, ExportKind.LEADS, account.business_id, account.id, request_text, file_name)
 
     db = context_of(request).db
     task = await (db.write(work) if body.task_id is None else db.read(work))

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Annotated, Any, Final
 
 import msgspec
+from babel import Locale
 from fastapi import Form, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 
@@ -44,14 +45,13 @@ from contatto.forms.rules.answers import (
     check_submission,
     clean,
     count_score,
-    day_names,
     label_of,
     list_zones,
     option_text,
     text_of,
 )
 from contatto.forms.rules.drafts import PICTURE_ID, change_content, edit_content, list_problems, place_hours
-from contatto.forms.rules.views import REGIONS, picture_path, sample_details, show_sheet, without_wrong
+from contatto.forms.rules.views import REGIONS, picture_path, sample_text, show_sheet, without_wrong
 from contatto.forms.store import form_pictures, list_default_forms
 from contatto.kit import errors
 from contatto.kit.api_types import json_answer, read_body
@@ -139,6 +139,7 @@ def _question(content: Content, question: FormQuestion, place: int, words: Trans
     jumps = [("", words.gettext("Continue")), *later, (END, skip), (REFUSE, refuse)]
     name, hours = words.gettext(kind_name(question.kind)), question.hours
     length = "length" if question.kind in TEXTS else ""
+    day_names = Locale.parse(words.lang, sep="-").days["stand-alone"]["wide"]
     return asdict(question) | {
         "kind_name": name,
         "title": label_of(content, question, first) or name,
@@ -156,7 +157,7 @@ def _question(content: Content, question: FormQuestion, place: int, words: Trans
         and asdict(hours)
         | {
             "zones": list_zones(),
-            "days": [(day, day_name, day in hours.days) for day, day_name in day_names(words.lang)],
+            "days": [(day, str(day_names[day - 1]), day in hours.days) for day in range(1, 8)],
             "slots": SLOT_LENGTHS,
             "aheads": DAYS_AHEAD,
         },
@@ -225,14 +226,11 @@ def _render_new(
 @router.post("/forms", Permission.WRITE_ADS)
 async def post_form(request: Request, caller: FormCaller, name: Text = "", language: Text = "en") -> Response:
     """Make a form and go on to the builder."""
-
-    def work(tx: Tx) -> InstantForm:
-        accounts = list_accounts(tx, caller.business_id)
-        country = accounts[0].registration_country if accounts else ""
-        return actions.create_form(tx, caller.business_id, name, language, country)
-
+    db, business_id = context_of(request).db, caller.business_id
+    accounts = await db.read(lambda tx: list_accounts(tx, business_id))
+    country = accounts[0].registration_country if accounts else ""
     try:
-        form = await context_of(request).db.write(work)
+        form = await db.write(lambda tx: actions.create_form(tx, business_id, name, language, country))
     except Refused as refused:
         field, says = split_fault(refused.expect(errors.INVALID), translator_of(request))
         wrong = {field: says}
@@ -298,7 +296,8 @@ class AnswerFacts:
 
 
 def _list_answer_facts(tx: Tx, business_id: str, answers: list[FormAnswer]) -> list[AnswerFacts]:
-    versions = store.list_versions_by_id(tx, business_id, {answer.version_id for answer in answers})
+    versions = store.list_versions(tx, business_id, id={answer.version_id for answer in answers})
+    versions_by_id = {version.id: version for version in versions}
     receipts = store.list_receipts(tx, business_id, {answer.id for answer in answers})
     ads = list_measured_ads(tx, business_id, {answer.ad_id for answer in answers if answer.ad_id})
     leads = list_leads_by_id(tx, business_id, {answer.lead_id for answer in answers if answer.lead_id})
@@ -306,7 +305,7 @@ def _list_answer_facts(tx: Tx, business_id: str, answers: list[FormAnswer]) -> l
         AnswerFacts(
             answer,
             LANGUAGES.get(answer.language, answer.language),
-            versions[answer.version_id],
+            versions_by_id[answer.version_id],
             receipts.get(answer.id, []),
             leads.get(answer.lead_id),
             ads.get(answer.ad_id or ""),
@@ -330,22 +329,24 @@ async def show_lead_answers(request: Request, caller: PageCaller, lead_id: str) 
 @router.get("/forms/{form_id}/answers.csv", Permission.EXPORT_LEADS, ReadAudit.EACH)
 async def download_answers(request: Request, caller: PageCaller, form_id: str) -> StreamingResponse:
     """Stream all answers of a form as CSV, one page at a time to save memory."""
-    context = context_of(request)
+    context, business_id = context_of(request), caller.business_id
+    form, versions, counts = await context.db.read(
+        lambda tx: (
+            actions.load_form(tx, business_id, form_id),
+            store.list_versions(tx, business_id, form_id=form_id),
+            store.count_answers(tx, business_id),
+        )
+    )
+    # every question and consent of all versions, with its latest label
     columns: dict[str, str] = {}
-
-    def load(tx: Tx) -> int:
-        """Collect every question and consent of all versions with its latest label; count the answers."""
-        actions.load_form(tx, caller.business_id, form_id)
-        for version in store.list_versions(tx, caller.business_id, form_id):
-            texts = version.content.words.get(version.content.languages[0], {})
-            for question in version.content.questions:
-                columns.setdefault(question.key, texts.get(f"{question.key}.label") or question.key)
-            for consent in version.content.consents:
-                columns.setdefault(consent.key, f"Consent: {texts.get(f'{consent.key}.text', consent.key)}")
-        return store.count_answers(tx, caller.business_id).get(form_id, {}).get(FormVerdict.TAKEN, 0)
-
-    contact_reads_of(request).count("answer_id", await context.db.read(load))
-    read_page = partial(_read_page, caller.business_id, form_id, columns)
+    for version in versions:
+        texts = version.content.words.get(version.content.languages[0], {})
+        for question in version.content.questions:
+            columns.setdefault(question.key, texts.get(f"{question.key}.label") or question.key)
+        for consent in version.content.consents:
+            columns.setdefault(consent.key, f"Consent: {texts.get(f'{consent.key}.text', consent.key)}")
+    contact_reads_of(request).count("answer_id", counts.get(form.id, {}).get(FormVerdict.TAKEN, 0))
+    read_page = partial(_read_page, business_id, form.id, columns)
     return csv_file("answers.csv", stream_csv(context.db, (*CSV_HEAD, *columns.values()), read_page))
 
 
@@ -420,7 +421,7 @@ async def _render(
                     "by": version.published_by,
                     "at": version.published_at,
                 }
-                for version in store.list_versions(tx, caller.business_id, form.id)
+                for version in store.list_versions(tx, caller.business_id, form_id=form.id)
             ],
         }
 
@@ -440,7 +441,9 @@ async def _render(
 
 def _sheet(form: InstantForm, language: str, at: datetime) -> dict[str, Any]:
     """Return the draft as people will see it, with sample details where the chat prefills."""
-    respondent = Prefill(details=sample_details(form.draft, form.number))
+    prefilled = [question for question in form.draft.questions if question.prefill]
+    details = {question.kind: sample_text(question, form.number) for question in prefilled}
+    respondent = Prefill(details=details)
     sheet = show_sheet(form.draft, language, form.number, "", at, respondent)
     return sheet | {"image": picture_path(form.business_id, form.draft.image)}
 

@@ -1,7 +1,7 @@
 """Tables of forms, versions, answers, consents, bookings, default forms and pictures."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -149,17 +149,11 @@ def list_versions_by_number(tx: Tx, business_id: str, numbers: Collection[int]) 
     return {version.number: version for version in versions}
 
 
-def list_versions(tx: Tx, business_id: str, form_id: str | None = None) -> list[FormVersion]:
-    """List published versions, newest first: of one form, or of all."""
-    form = {} if form_id is None else {"form_id": form_id}
-    statement = sa.select(form_versions).where(*rows_of(form_versions, business_id, **form))
+def list_versions(tx: Tx, business_id: str, **key: Any) -> list[FormVersion]:
+    """List published versions, newest first: all, or those of a ``form_id``, or of some ``id``s."""
+    statement = sa.select(form_versions).where(*rows_of(form_versions, business_id, **key))
     latest_first = statement.order_by(form_versions.c.published_at.desc(), form_versions.c.id.desc())
     return tx.list(FormVersion, latest_first)
-
-
-def list_versions_by_id(tx: Tx, business_id: str, version_ids: set[str]) -> dict[str, FormVersion]:
-    statement = sa.select(form_versions).where(*rows_of(form_versions, business_id, id=version_ids))
-    return {version.id: version for version in tx.list(FormVersion, statement)}
 
 
 def append_answers(tx: Tx, answers: Iterable[FormAnswer]) -> None:
@@ -246,10 +240,6 @@ def _open_answer(tx: Tx, row: Mapping[Any, Any]) -> FormAnswer:
         *(("lead_id", (row["lead_id"],)) if row["lead_id"] else ("answer_id", (row["id"],)))
     )
     return FormAnswer(**values, answers=answers)
-
-
-def append_receipts(tx: Tx, receipts: Sequence[ConsentReceipt]) -> None:
-    insert_all(tx, consent_receipts, [row_of(receipt) for receipt in receipts])
 
 
 _SENT: Final = Query(

@@ -14,7 +14,7 @@ from contatto.crm.actions.deliveries import read_snapshot
 from contatto.crm.connectors.webhook import PREFIX
 from contatto.forms.model import FormSubmitted, FormVersion, TestLeadMade
 from contatto.forms.rules.views import answer_data, sample_answers
-from contatto.forms.store import find_answer, find_version, list_versions_by_id
+from contatto.forms.store import find_answer, find_version, list_versions
 from contatto.integrations.model import DeliveryState
 from contatto.integrations.store import after_failure
 from contatto.kit import errors
@@ -125,7 +125,7 @@ def push_form_lead(tx: Tx, event: FormSubmitted) -> None:
     lead = _find_visible_lead(tx, event.business_id, event.lead_id)
     if answer is None or lead is None:
         return
-    version = list_versions_by_id(tx, event.business_id, {answer.version_id}).get(answer.version_id)
+    version = next(iter(list_versions(tx, event.business_id, id=answer.version_id)), None)
     if version is not None:
         wrong = list_wrong_values(tx, lead.business_id, {lead.id})[lead.id]
         _queue_lead(tx, lead, answer_data(version.content, answer.answers, wrong), version)

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
@@ -217,85 +217,70 @@ def read_text(question: FormQuestion, text: str, lang: str = SOURCE) -> Shown:
 
     Raises UnreadableAnswer: with an instruction for the person.
     """
-    most = min(TEXT_LIMIT, question.high or TEXT_LIMIT)
-    if len(text) > most and question.kind is not QuestionKind.NUMBER:
-        raise UnreadableAnswer("Use at most %(num)s characters.", most)
-    if question.kind is QuestionKind.NUMBER:
+    kind, most = question.kind, min(TEXT_LIMIT, question.high or TEXT_LIMIT)
+    if kind is QuestionKind.NUMBER:
         return _number(question, text, lang)
-    return _READERS[question.kind](question, text)
-
-
-def _plain(question: FormQuestion, text: str) -> Shown:
-    if question.kind is not QuestionKind.LONG_TEXT:
-        text = " ".join(text.split())
-    if question.low is not None and len(text) < question.low:
-        raise UnreadableAnswer("Use at least %(num)s characters.", question.low)
+    if len(text) > most:
+        raise UnreadableAnswer("Use at most %(num)s characters.", most)
+    if kind in CONTACTS:
+        return _contact(question, text)
+    if kind is QuestionKind.POSTCODE:
+        if not _POSTCODE.fullmatch(text):
+            raise UnreadableAnswer("Enter a postcode with letters and digits.")
+        text = text.upper()
+    elif kind is QuestionKind.COUNTRY:
+        if text not in phonenumbers.SUPPORTED_REGIONS:
+            raise UnreadableAnswer("Choose a country from the list.")
+    elif kind is QuestionKind.DATE:
+        try:
+            day = date.fromisoformat(text if _DAY.fullmatch(text) else "")
+        except ValueError as error:
+            raise UnreadableAnswer("Choose a day.") from error
+        if day.year not in _YEARS:
+            raise UnreadableAnswer("Choose a day in the years 1900 to 2199.")
+    else:
+        text = text if kind is QuestionKind.LONG_TEXT else " ".join(text.split())
+        if question.low is not None and len(text) < question.low:
+            raise UnreadableAnswer("Use at least %(num)s characters.", question.low)
     return text, text
 
 
-def _email(_question: FormQuestion, text: str) -> Shown:
-    captured = _as_captured(QuestionKind.EMAIL, text, text, "")
-    if captured:
-        return captured, captured
-    try:
-        value = checked_email(text)
-    except InvalidEmail as error:
-        raise UnreadableAnswer("Enter an e-mail address, such as name@example.com.") from error
-    return value, value
-
-
-def _phone(question: FormQuestion, text: str) -> Shown:
-    try:
-        number = phonenumbers.parse(text, question.country or None)
-    except phonenumbers.NumberParseException as error:
-        raise UnreadableAnswer("Enter a phone number with its country code.") from error
-    if not phonenumbers.is_valid_number(number):
-        raise UnreadableAnswer(
-            "This is not a valid phone number in that country. Check the digits and the country."
-        )
-    value = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.INTERNATIONAL), value
-
-
-def _handle(question: FormQuestion, text: str) -> Shown:
-    plain = text.strip().removeprefix("@")
-    written = text if "/" in text else f"{question.kind.value}: @{plain}"
-    value = _as_captured(question.kind, written, plain, question.country)
+def _contact(question: FormQuestion, text: str) -> Shown:
+    """Read a contact detail, as capture in chats does where it can."""
+    kind, country = question.kind, question.country
+    if kind in PHONES:
+        try:
+            number = phonenumbers.parse(text, country or None)
+        except phonenumbers.NumberParseException as error:
+            raise UnreadableAnswer("Enter a phone number with its country code.") from error
+        if not phonenumbers.is_valid_number(number):
+            raise UnreadableAnswer(
+                "This is not a valid phone number in that country. Check the digits and the country."
+            )
+        international, e164 = (
+            phonenumbers.format_number(number, style)
+            for style in (
+                phonenumbers.PhoneNumberFormat.INTERNATIONAL, phonenumbers.PhoneNumberFormat.E164
+            )
+        )  # fmt: skip
+        return international, e164
+    is_email = kind is QuestionKind.EMAIL
+    plain = text if is_email else text.strip().removeprefix("@")
+    written = text if is_email or "/" in text else f"{kind.value}: @{plain}"
+    matches = detect_contacts(written, country or "SG")
+    fitting = [match for match in matches if match.field is CONTACTS[kind]]
+    raw_texts = plain.lower(), written.lower()
+    is_whole = len(matches) == 1 and bool(fitting) and fitting[0].raw.lower() in raw_texts
+    value = fitting[0].value if is_whole or (len(fitting) == 1 and "/" in written) else None
+    if is_email:
+        try:
+            value = value or checked_email(text)
+        except InvalidEmail as error:
+            raise UnreadableAnswer("Enter an e-mail address, such as name@example.com.") from error
+        return value, value
     if value is None and not _HANDLE.fullmatch(plain):
         raise UnreadableAnswer("Enter only the name or id, without spaces.")
     return plain, value or plain.lower()
-
-
-def _as_captured(kind: QuestionKind, written: str, typed: str, country: str) -> str | None:
-    """Normalize a contact detail as capture in chats does; return None for anything else."""
-    matches = detect_contacts(written, country or "SG")
-    fitting = [match for match in matches if match.field is CONTACTS[kind]]
-    whole = len(matches) == 1 and bool(fitting) and fitting[0].raw.lower() in (typed.lower(), written.lower())
-    return fitting[0].value if whole or (len(fitting) == 1 and "/" in written) else None
-
-
-def _postcode(_question: FormQuestion, text: str) -> Shown:
-    if not _POSTCODE.fullmatch(text):
-        raise UnreadableAnswer("Enter a postcode with letters and digits.")
-    return text.upper(), text.upper()
-
-
-def _country(_question: FormQuestion, text: str) -> Shown:
-    if text not in phonenumbers.SUPPORTED_REGIONS:
-        raise UnreadableAnswer("Choose a country from the list.")
-    return text, text
-
-
-def _date(_question: FormQuestion, text: str) -> Shown:
-    try:
-        if not _DAY.fullmatch(text):
-            raise ValueError(text)
-        day = date.fromisoformat(text)
-    except ValueError as error:
-        raise UnreadableAnswer("Choose a day.") from error
-    if day.year not in _YEARS:
-        raise UnreadableAnswer("Choose a day in the years 1900 to 2199.")
-    return day.isoformat(), text
 
 
 def _number(question: FormQuestion, text: str, lang: str) -> Shown:
@@ -310,21 +295,6 @@ def _number(question: FormQuestion, text: str, lang: str) -> Shown:
     if question.high is not None and value > question.high:
         raise UnreadableAnswer("Enter a number of %(num)s or less.", question.high)
     return str(value), str(value)
-
-
-_READERS: Final[dict[QuestionKind, Callable[[FormQuestion, str], Shown]]] = {
-    **dict.fromkeys(CONTACTS, _handle),
-    QuestionKind.EMAIL: _email,
-    QuestionKind.PHONE: _phone,
-    QuestionKind.WHATSAPP: _phone,
-    QuestionKind.NAME: _plain,
-    QuestionKind.CITY: _plain,
-    QuestionKind.TEXT: _plain,
-    QuestionKind.LONG_TEXT: _plain,
-    QuestionKind.POSTCODE: _postcode,
-    QuestionKind.COUNTRY: _country,
-    QuestionKind.DATE: _date,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -420,29 +390,10 @@ SLOT_TAKEN: Final = N_("Somebody has just taken this time. Choose another one.")
 
 
 def list_slots(hours: Hours, at: datetime, bookings: Sequence[Booking] = ()) -> list[datetime]:
-    """Return the times that can still be chosen, soonest first, in the time zone of the hours.
+    """Return the times after ``at`` that can still be chosen, soonest first, in the zone of the hours.
 
-    Args:
-        hours: the opening hours.
-        at: times before it are over.
-        bookings: appointments of other persons.
+    ``bookings`` are appointments of other persons.
     """
-    free = _list_open_slots(hours, at)
-    if not bookings:
-        return free
-    length = timedelta(minutes=hours.slot_minutes)
-    ordered = sorted(bookings, key=lambda booking: booking.starts_at)
-    starts = [booking.starts_at for booking in ordered]
-    # bookings of different lengths may overlap: for each one the latest end so far counts
-    ends = list(accumulate((booking.ends_at for booking in ordered), max))
-    return [
-        slot
-        for slot in free
-        if not (before := bisect_left(starts, slot.astimezone(UTC) + length)) or ends[before - 1] <= slot
-    ]
-
-
-def _list_open_slots(hours: Hours, at: datetime) -> list[datetime]:
     opens = read_clock(hours.opens)
     if opens is None or hours.zone not in list_zones():
         return []
@@ -460,31 +411,32 @@ def _list_open_slots(hours: Hours, at: datetime) -> list[datetime]:
             real_slot = slot.astimezone(UTC).astimezone(zone)
             if slot > at and real_slot.replace(tzinfo=None) == slot.replace(tzinfo=None):
                 slots.append(slot)
-    return slots[:MOST_SLOTS]
+    slots = slots[:MOST_SLOTS]
+    if not bookings:
+        return slots
+    length = timedelta(minutes=hours.slot_minutes)
+    ordered = sorted(bookings, key=lambda booking: booking.starts_at)
+    starts = [booking.starts_at for booking in ordered]
+    # bookings of different lengths may overlap: for each one the latest end so far counts
+    ends = list(accumulate((booking.ends_at for booking in ordered), max))
+    return [
+        slot
+        for slot in slots
+        if not (before := bisect_left(starts, slot.astimezone(UTC) + length)) or ends[before - 1] <= slot
+    ]
 
 
 def show_slots(
     hours: Hours, language: str, at: datetime, bookings: Sequence[Booking] = ()
 ) -> list[tuple[str, list[tuple[str, str]]]]:
     """Return free days and times in a language: the day's name, then key and text of each slot."""
-    locale = _locale(language)
+    locale = Locale.parse(language, sep="-")
     days: dict[str, list[tuple[str, str]]] = {}
     for slot in list_slots(hours, at, bookings):
         day = str(format_date(slot, "full", locale=locale))
         text = f"{format_skeleton('MMMEd', slot, tzinfo=slot.tzinfo, locale=locale)}, {slot:%H:%M}"
         days.setdefault(day, []).append((slot.strftime(_SLOT_KEY), text))
     return list(days.items())
-
-
-def day_names(language: str) -> list[tuple[int, str]]:
-    """Return the days of the week by ISO number, Monday first."""
-    names = _locale(language).days["stand-alone"]["wide"]
-    return [(number + 1, str(names[number])) for number in range(7)]
-
-
-@cache
-def _locale(language: str) -> Locale:
-    return Locale.parse(language, sep="-")
 
 
 LEAST_S: Final = 2
@@ -606,8 +558,7 @@ def _answer(
         return None
     if question.kind is QuestionKind.APPOINTMENT:
         hours = question.hours or Hours()
-        slots = _list_open_slots(hours, at)
-        slot = next((slot for slot in slots if slot.strftime(_SLOT_KEY) == text), None)
+        slot = next((slot for slot in list_slots(hours, at) if slot.strftime(_SLOT_KEY) == text), None)
         if slot is None:
             raise UnreadableAnswer("Choose a time from the list.")
         until = slot.astimezone(UTC) + timedelta(minutes=hours.slot_minutes)

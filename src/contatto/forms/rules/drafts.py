@@ -1,8 +1,9 @@
 """Editing and publishing of drafts."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from string import ascii_lowercase
 from typing import Final
 
 from contatto.forms.model import (
@@ -102,12 +103,7 @@ def edit_content(content: Content, sent: Sent, language: str, lang: str = SOURCE
     """Return the content with the typed values; fields that were not sent stay unchanged.
 
     A hidden field such as ``q:q2:sent`` marks a posted question, since an empty checkbox sends nothing.
-
-    Args:
-        content: the current content.
-        sent: the posted fields.
-        language: language of the typed texts.
-        lang: language of the editor, to parse numbers.
+    ``language`` is that of the typed texts, ``lang`` that of the editor, to parse numbers.
 
     Raises Refused: INVALID, for an unsafe address or an invalid number.
     """
@@ -121,7 +117,6 @@ def edit_content(content: Content, sent: Sent, language: str, lang: str = SOURCE
     if language in content.languages:
         words[language] = words.get(language, {}) | typed
     image = _line(sent, "image", content.image, 64)
-    picture = image if not image or PICTURE_ID.fullmatch(image) else content.image
     return replace(
         content,
         questions=tuple(
@@ -134,7 +129,7 @@ def edit_content(content: Content, sent: Sent, language: str, lang: str = SOURCE
             else consent
             for consent in content.consents
         ),
-        image=picture,
+        image=image if not image or PICTURE_ID.fullmatch(image) else content.image,
         review="review" in sent if "review:sent" in sent else content.review,
         policy_url=_link(sent, "policy_url", content.policy_url),
         end_url=_link(sent, "end_url", content.end_url),
@@ -149,8 +144,47 @@ def change_content(content: Content, change: str) -> Content:
     An impossible change (first question up, unknown key) has no effect.
     """
     verb, _, rest = change.partition(":")
-    act = _CHANGES.get(verb)
-    return act(content, rest) if act else content
+    consents, languages = content.consents, content.languages
+    match verb:
+        case "add" if rest in list(QuestionKind):
+            return add_question(content, QuestionKind(rest))
+        case "up" | "down" | "add_option" | "remove_option" | "remove":
+            return replace(content, questions=_change_questions(content.questions, verb, rest))
+        case "add_consent" if len(consents) < MOST_CONSENTS:
+            key = f"c{max((int(consent.key[1:]) for consent in consents), default=0) + 1}"
+            texts = {f"{key}.text": "I agree to be contacted about this request."}
+            return _with_texts(replace(content, consents=(*consents, FormConsent(key))), texts)
+        case "remove_consent":
+            consents = tuple(consent for consent in consents if consent.key != rest)
+        case "add_language" if rest in LANGUAGES and rest not in languages:
+            languages = (*languages, rest)
+        case "remove_language":  # never the first one: the others fall back to it
+            languages = (languages[0], *(code for code in languages[1:] if code != rest))
+    return replace(content, consents=consents, languages=languages)
+
+
+def _change_questions(questions: tuple[FormQuestion, ...], verb: str, rest: str) -> tuple[FormQuestion, ...]:
+    """Move or remove the question of a key, or change its options."""
+    key, _, option_key = rest.partition(":")
+    order = list(questions)
+    at = next((place for place, question in enumerate(questions) if question.key == key), None)
+    if at is None:
+        return questions
+    question, options = questions[at], questions[at].options
+    if verb in ("up", "down"):
+        to = at + (1 if verb == "down" else -1)
+        if 0 <= to < len(order):
+            order[at], order[to] = order[to], order[at]
+    elif verb == "remove":
+        del order[at]
+    elif verb == "remove_option":
+        left = tuple(option for option in options if option.key != option_key)
+        order[at] = replace(question, options=left)
+    elif question.kind in CHOOSERS and len(options) < MOST_OPTIONS:
+        used = [option.key for option in options]
+        fresh = next(letter for letter in ascii_lowercase if letter not in used)
+        order[at] = replace(question, options=(*options, Option(fresh)))
+    return tuple(order)
 
 
 def add_question(content: Content, kind: QuestionKind) -> Content:
@@ -178,79 +212,6 @@ def add_question(content: Content, kind: QuestionKind) -> Content:
 def _with_texts(content: Content, texts: Mapping[str, str]) -> Content:
     first = content.languages[0]
     return replace(content, words={**content.words, first: {**content.words.get(first, {}), **texts}})
-
-
-def _without[T: (FormQuestion, FormConsent, Option)](items: tuple[T, ...], key: str) -> tuple[T, ...]:
-    return tuple(item for item in items if item.key != key)
-
-
-def _move(content: Content, key: str, step: int) -> Content:
-    keys = [question.key for question in content.questions]
-    at = keys.index(key) if key in keys else -1
-    to = at + step
-    if at < 0 or not 0 <= to < len(keys):
-        return content
-    order = list(content.questions)
-    order[at], order[to] = order[to], order[at]
-    return replace(content, questions=tuple(order))
-
-
-def _add_option(content: Content, key: str) -> Content:
-    for question in content.questions:
-        if question.key == key and question.kind in CHOOSERS and len(question.options) < MOST_OPTIONS:
-            used = [option.key for option in question.options]
-            fresh = next(letter for letter in "abcdefghijklmnopqrstuvwxyz" if letter not in used)
-            return _with_question(content, replace(question, options=(*question.options, Option(fresh))))
-    return content
-
-
-def _remove_option(content: Content, rest: str) -> Content:
-    key, _, option_key = rest.partition(":")
-    for question in content.questions:
-        if question.key == key:
-            options = _without(question.options, option_key)
-            return _with_question(content, replace(question, options=options))
-    return content
-
-
-def _with_question(content: Content, changed: FormQuestion) -> Content:
-    questions = (changed if question.key == changed.key else question for question in content.questions)
-    return replace(content, questions=tuple(questions))
-
-
-def _add_consent(content: Content, _rest: str) -> Content:
-    if len(content.consents) >= MOST_CONSENTS:
-        return content
-    key = f"c{max((int(consent.key[1:]) for consent in content.consents), default=0) + 1}"
-    texts = {f"{key}.text": "I agree to be contacted about this request."}
-    return _with_texts(replace(content, consents=(*content.consents, FormConsent(key))), texts)
-
-
-_CHANGES: Final[dict[str, Callable[[Content, str], Content]]] = {
-    "add": lambda content, kind: (
-        add_question(content, QuestionKind(kind)) if kind in list(QuestionKind) else content
-    ),
-    "remove": lambda content, key: replace(content, questions=_without(content.questions, key)),
-    "up": lambda content, key: _move(content, key, -1),
-    "down": lambda content, key: _move(content, key, 1),
-    "add_option": _add_option,
-    "remove_option": _remove_option,
-    "add_consent": _add_consent,
-    "remove_consent": lambda content, key: replace(content, consents=_without(content.consents, key)),
-    "add_language": lambda content, code: (
-        replace(content, languages=(*content.languages, code))
-        if code in LANGUAGES and code not in content.languages
-        else content
-    ),
-    # never the first one: the others fall back to it
-    "remove_language": lambda content, code: replace(
-        content,
-        languages=(
-            content.languages[0],
-            *(language for language in content.languages[1:] if language != code),
-        ),
-    ),
-}
 
 
 def _edit_question(question: FormQuestion, sent: Sent, lang: str) -> FormQuestion:

@@ -1,8 +1,6 @@
 """Forms shown to people; fields, sample answers and lead files for programs."""
 
-import io
 import json
-import zipfile
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -33,7 +31,6 @@ from contatto.forms.rules.answers import (
 )
 from contatto.kit.api_types import api_time
 from contatto.kit.languages import LANGUAGES, RIGHT_TO_LEFT
-from contatto.kit.table_export import csv_lines
 from contatto.leads.model import ContactPoint, Lead
 from contatto.leads.rules.records import CHAT_FIELDS, ad_data, chat_data, source_of
 from contatto.measurement.model import MeasuredAd
@@ -211,16 +208,9 @@ def sample_answers(content: Content, number: int) -> tuple[QuestionAnswer, ...]:
             option = question.options[0]
             shown, value = option_text(content, question, option, language), option.key
         else:
-            shown = value = _sample_text(question, number)
+            shown = value = sample_text(question, number)
         answers.append(QuestionAnswer(question.key, label, question.kind, shown, value))
     return tuple(answers)
-
-
-def sample_details(content: Content, number: int) -> dict[QuestionKind, str]:
-    """Return sample details for the prefilled questions of a preview."""
-    return {
-        question.kind: _sample_text(question, number) for question in content.questions if question.prefill
-    }
 
 
 def sample_email(number: int) -> str:
@@ -231,7 +221,7 @@ def sample_phone(number: int) -> str:
     return f"+120255501{number % 100:02}"
 
 
-def _sample_text(question: FormQuestion, number: int) -> str:
+def sample_text(question: FormQuestion, number: int) -> str:
     if question.kind is QuestionKind.EMAIL:
         return sample_email(number)
     if question.kind in PHONES:
@@ -248,8 +238,6 @@ HEAD: Final = (
     "campaign_name", "form_id", "form_name",
 )  # fmt: skip
 _OF_AD: Final = ("ad_id", "ad_name", "adgroup_id", "adgroup_name", "campaign_id", "campaign_name")
-CSV_LIMIT: Final = 10 * 1024 * 1024
-"""Most bytes of a CSV file; a larger one is zipped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,14 +270,3 @@ def lead_table(
         cells = [*(data.get(label, "") for label in labels), *(chat.get(name, "") for name in chat_columns)]
         rows.append((*own, *cells, "TRUE" if lead.is_test else "FALSE"))
     return rows
-
-
-def pack_file(rows: Iterable[Sequence[str]]) -> tuple[bytes, str]:
-    """Return the bytes of a file and its type: csv, or a zip of it when it is too large."""
-    content = b"".join(csv_lines(rows))
-    if len(content) <= CSV_LIMIT:
-        return content, "csv"
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(zipfile.ZipInfo("leads.csv", (1980, 1, 1, 0, 0, 0)), content, zipfile.ZIP_DEFLATED)
-    return packed.getvalue(), "zip"
