@@ -105,7 +105,7 @@ from contatto.measurement import actions as measurement
 from contatto.measurement.actions import ChargePort, GatheredTouches
 from contatto.operators import actions as operators_actions
 from contatto.operators.actions import purge_admission_codes, purge_sightings
-from contatto.people.actions import purge_invitations, purge_logins
+from contatto.people.actions import purge_failed_logins, purge_invitations, purge_known_logins
 from contatto.reports.actions import reports
 from contatto.signals import actions as ad_signals
 from contatto.signals.actions import (
@@ -281,8 +281,8 @@ def outbound_kinds(settings: Settings) -> dict[str, OutboundKind]:
 PURGES: Final = (
     purge_admission_codes, purge_sightings, alerts_actions.purge_alerts, jobs.purge_imports, purge_rejected,
     pushes.purge_pushes, purge_events, purge_sync, purge_drafts, purge_kept_pages, accounts.purge_sessions,
-    accounts.purge_codes, purge_logins, purge_mails, purge_invitations, purge_limits, purge_answered_requests,
-    audiences.purge_files,
+    accounts.purge_codes, purge_failed_logins, purge_known_logins, purge_mails, purge_invitations,
+    purge_limits, purge_answered_requests, audiences.purge_files,
 )  # fmt: skip
 """Deletions of expired rows, each hour."""
 

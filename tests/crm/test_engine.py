@@ -23,7 +23,6 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.outbound.model import HttpAnswer, HttpOutcome, HttpRequest
 from contatto.leads.actions.annotations import (
     change_contact_point,
-    mark_contact,
     merge_leads,
     undo_merge,
 )
@@ -389,12 +388,12 @@ def test_a_number_that_is_marked_wrong_leaves_the_crm_and_its_replacement_arrive
         points = list_contact_points(tx, lead.business_id, {lead.id})[lead.id]
         phone = next(point for point in points if point.value == PHONE.value)
         tx = later(tx, minutes=1)
-        mark_contact(tx, actor, lead.id, phone.id, phone.value, "wrong")
+        change_contact_point(tx, actor, lead.id, (phone.id, phone.value), "wrong")
         run_all(tx, crm.handle)
         assert only(crm)["Phone"] == ""
         assert only(crm)["Email"] == EMAIL.value
         tx = later(tx, minutes=1)
-        change_contact_point(tx, actor, lead.id, phone.id, phone.value, "+6598765432")
+        change_contact_point(tx, actor, lead.id, (phone.id, phone.value), "save", "+6598765432")
         run_all(tx, crm.handle)
         assert only(crm)["Phone"] == "+6598765432"
         assert record(tx, target, lead.id).state is DeliveryState.VERIFIED

@@ -26,7 +26,7 @@ from contatto.leads.actions.jobs import (
     undo_job,
 )
 from contatto.leads.model import Actor, JobKind, Lead, LeadStatus, Note
-from contatto.leads.rules.importing import guess_columns, read_entry, read_sheet, read_status
+from contatto.leads.rules.importing import guess_columns, read_entry, read_sheet
 from contatto.leads.rules.records import LeadFilter
 from contatto.leads.store import listing
 from contatto.leads.store.jobs import find_job
@@ -118,7 +118,8 @@ def test_a_column_without_a_known_head_is_known_by_what_is_in_it() -> None:
      ("غير مؤهل", "unqualified"), ("Đạt chuẩn", "qualified"), ("見込みなし", "unqualified")],
 )  # fmt: skip
 def test_a_status_is_read_in_any_of_the_languages(text: str, status: str) -> None:
-    assert read_status(text) is LeadStatus(status)
+    entry = read_entry(("phone", "status"), ("+6591234567", text), "SG")
+    assert entry.status is LeadStatus(status)
 
 
 def test_every_column_is_shown_with_what_it_holds_and_two_for_one_are_both_taken(house: House) -> None:

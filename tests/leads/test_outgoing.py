@@ -18,7 +18,7 @@ from contatto.forms.model import FormSubmitted, QuestionKind
 from contatto.forms.rules.views import lead_table
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.leads.actions.annotations import change_contact_point, mark_contact
+from contatto.leads.actions.annotations import change_contact_point
 from contatto.leads.model import Actor, LeadCaptured, LeadSource
 from contatto.leads.pages.bulk import table_rows
 from contatto.leads.rules.records import chat_data
@@ -61,7 +61,7 @@ class Case:
             for point in list_contact_points(tx, self.business_id, {self.lead.id})[self.lead.id]
             if point.value == WRONG
         )
-        mark_contact(tx, self.actor, self.lead.id, self.wrong.id, WRONG, "wrong")
+        change_contact_point(tx, self.actor, self.lead.id, (self.wrong.id, WRONG), "wrong")
 
 
 @pytest.fixture
@@ -112,7 +112,9 @@ def test_a_number_that_is_marked_wrong_leaves_by_no_way(
 
 def test_a_number_that_is_corrected_leaves_again(database: Database, case: Case) -> None:
     database.write_now(
-        lambda tx: change_contact_point(tx, case.actor, case.lead.id, case.wrong.id, WRONG, CORRECTED)
+        lambda tx: change_contact_point(
+            tx, case.actor, case.lead.id, (case.wrong.id, WRONG), "save", CORRECTED
+        )
     )
     values = database.read_now(lambda tx: read_snapshot(tx, case.lead, "").values)
     assert set(values["phone"].split(", ")) == {RIGHT, CORRECTED}

@@ -227,7 +227,8 @@ def test_what_was_counted_is_swept_away(street: Street) -> None:
     street.clock.advance(days=1)
     assert db.write_now(purge_limits) == 3
     street.clock.advance(days=FAILED_TRIES_DAYS)
-    assert db.write_now(logins.purge_logins) == 1
+    assert db.write_now(logins.purge_failed_logins) == 1
+    assert db.write_now(logins.purge_known_logins) == 0
 
 
 def test_the_queue_is_short_and_keeps_places_for_those_who_were_here(street: Street) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
+import sqlalchemy as sa
 from itsdangerous import BadSignature
 
 from contatto.accounts import actions as accounts
@@ -42,17 +43,15 @@ KNOWN_DAYS: Final = 365
 class LoginAttempt:
     """Counted log-in attempt, before its password is checked.
 
-    ``device`` is the token of a browser that signed in here before, else empty. ``candidates`` are the
-    members with this e-mail; the password decides between them. ``knows_device`` and ``knows_network``:
-    one of them signed in from there before.
+    ``candidates`` are the members with this e-mail; the password decides between them. ``origin_mark`` is the
+    fingerprint of the browser or network, and ``limits`` are those that count the attempt, with their keys.
     """
 
     email: str
     network: str
-    device: str
     candidates: tuple[Member, ...]
-    knows_device: bool
-    knows_network: bool
+    origin_mark: str
+    limits: tuple[tuple[SharedLimit, str], ...]
 
 
 _OF_DEVICE: Final = SharedLimit("login of device", TRIES, WINDOW)
@@ -64,31 +63,30 @@ _OF_EMAIL: Final = SharedLimit("login of e-mail", TRIES_OF_EMAIL, DAY)
 def count_login(tx: Tx, email: str, network: str, device: str) -> LoginAttempt:
     """Count a log-in attempt before its password is checked; a correct password refunds it.
 
-    A browser that the member used before has its own limit, which strangers cannot use up. On a network
-    that the member used before, the limit per e-mail does not apply.
+    ``device`` is the token of a browser that signed in here before, else empty. A browser that the member
+    used before has its own limit, which strangers cannot use up. On a network that the member used before,
+    the limit per e-mail does not apply.
 
     Raises TOO_MANY, with the seconds to wait; such an attempt saves nothing.
     """
     candidates = tuple(accounts_store.list_members_by_email(tx, email))
     knows_device, knows_network = _knows(tx, candidates, network, device)
-    attempt = LoginAttempt(email, network, device, candidates, knows_device, knows_network)
-    for limit, key in _limits(attempt):
+    # always in one order, to prevent deadlocks
+    limits = [(_OF_NETWORK_AND_EMAIL, f"{network} {email}"), (_OF_NETWORK, network)]
+    if knows_device:
+        limits = [(_OF_DEVICE, f"{device} {email}")]
+    elif not knows_network:
+        limits.append((_OF_EMAIL, email))
+    origin = ("device", device) if knows_device else ("network", network)
+    attempt = LoginAttempt(email, network, candidates, _mark(tx, *origin), tuple(limits))
+    for limit, key in limits:
         limit.take(tx, key)
-    marks = {"email_mark": _mark(tx, "e-mail", email), "mark": _origin_mark(tx, attempt)}
+    marks = {"email_mark": _mark(tx, "e-mail", email), "mark": attempt.origin_mark}
     row = marks | {"count": 1, "since": tx.now, "last_at": tx.now}
     changes = {"count": failed_logins.c.count + 1, "last_at": tx.now}
     insert = tx.upsert(failed_logins).values(row)
     tx.execute(insert.on_conflict_do_update(index_elements=list(marks), set_=changes))
     return attempt
-
-
-def _limits(attempt: LoginAttempt) -> list[tuple[SharedLimit, str]]:
-    """Return the limits of an attempt, always in one order to prevent deadlocks."""
-    if attempt.knows_device:
-        return [(_OF_DEVICE, f"{attempt.device} {attempt.email}")]
-    network_and_email = f"{attempt.network} {attempt.email}"
-    limits = [(_OF_NETWORK_AND_EMAIL, network_and_email), (_OF_NETWORK, attempt.network)]
-    return limits if attempt.knows_network else [*limits, (_OF_EMAIL, attempt.email)]
 
 
 def _knows(tx: Tx, members: Collection[Member], network: str, device: str) -> tuple[bool, bool]:
@@ -100,7 +98,8 @@ def _knows(tx: Tx, members: Collection[Member], network: str, device: str) -> tu
     for member in members or (None,):
         of_device, of_network = _known_marks(tx, member, network, device)
         user_id = member.user_id if member else ""
-        known_marks = store.list_known_marks(tx, user_id, (of_device, of_network))
+        is_own = known_logins.c.user_id == user_id, known_logins.c.mark.in_((of_device, of_network))
+        known_marks = set(tx.execute(sa.select(known_logins.c.mark).where(*is_own)).scalars())
         knows_device |= bool(device) and of_device in known_marks
         knows_network |= of_network in known_marks
     return knows_device, knows_network
@@ -110,11 +109,6 @@ def _known_marks(tx: Tx, member: Member | None, network: str, device: str) -> tu
     """Return the fingerprints of a browser and a network; a new password invalidates them."""
     secret = member.password_hash if member else ""
     return _mark(tx, "device", secret, device), _mark(tx, "network", secret, network)
-
-
-def _origin_mark(tx: Tx, attempt: LoginAttempt) -> str:
-    kind = ("device", attempt.device) if attempt.knows_device else ("network", attempt.network)
-    return _mark(tx, *kind)
 
 
 def _mark(tx: Tx, *parts: str) -> str:
@@ -132,10 +126,9 @@ def start_session(
     """
     give_login_back(tx, attempt)
     # Report the attempts that came from elsewhere, and delete all.
-    email_mark, own_mark = _mark(tx, "e-mail", attempt.email), _origin_mark(tx, attempt)
-    of_email = failed_logins.delete().where(failed_logins.c.email_mark == email_mark)
+    of_email = failed_logins.delete().where(failed_logins.c.email_mark == _mark(tx, "e-mail", attempt.email))
     deleted = tx.execute(of_email.returning(failed_logins)).mappings().all()
-    tries = [entry for entry in deleted if entry["mark"] != own_mark]
+    tries = [entry for entry in deleted if entry["mark"] != attempt.origin_mark]
     failed = None
     if tries:
         failed = FailedTries(sum(entry["count"] for entry in tries), min(entry["since"] for entry in tries))
@@ -151,18 +144,12 @@ def start_session(
 
 def give_login_back(tx: Tx, attempt: LoginAttempt) -> None:
     """Refund an attempt with a correct password to its limits."""
-    for limit, key in _limits(attempt):
+    for limit, key in attempt.limits:
         limit.give_back(tx, key)
 
 
-_purge_failed_tries: Final = purging(store.failed_logins.c.last_at, timedelta(days=FAILED_TRIES_DAYS))
-_purge_known_marks: Final = purging(store.known_logins.c.last_at, timedelta(days=KNOWN_DAYS))
-
-
-def purge_logins(tx: Tx) -> int:
-    """Delete expired attempts and fingerprints; return the number of rows."""
-    return _purge_failed_tries(tx) + _purge_known_marks(tx)
-
+purge_failed_logins: Final = purging(failed_logins.c.last_at, timedelta(days=FAILED_TRIES_DAYS))
+purge_known_logins: Final = purging(known_logins.c.last_at, timedelta(days=KNOWN_DAYS))
 
 _INVITED: Final = SharedLimit("invitations", 100, DAY)
 _MAILS_OF_INVITATION: Final = SharedLimit("mails of an invitation", 10, DAY)
@@ -222,16 +209,12 @@ def invitation_path(tx: Tx, invitation: Invitation, confirms: str = "") -> str:
     return f"/invitations/{tx.vault.signer(rules.INVITATION_KEY).sign(payload).decode()}"
 
 
-def withdraw_invitation(tx: Tx, business_id: BusinessId, invitation_id: str) -> None:
-    """Withdraw an invitation, which ends its link. Raises NOT_FOUND."""
-    if not tx.delete(store.invitations, business_id, id=invitation_id):
-        raise Refused(errors.NOT_FOUND)
-
-
 def open_invitation(tx: Tx, token: str) -> OpenedInvitation:
     """Return the invitation of a link, as long as the inviter may still give its role. Raises LINK_OVER."""
     invitation_id, _, confirmed = _open_link(tx, rules.INVITATION_KEY, token).partition(".")
-    invitation = store.find_any_invitation(tx, invitation_id)
+    rows = store.invitations.c
+    live = sa.select(store.invitations).where(rows.id == invitation_id, rows.expires_at > tx.now)
+    invitation = tx.find(Invitation, live)
     business = accounts_store.find_business(tx, invitation.business_id) if invitation else None
     if invitation is None or business is None:
         raise Refused(errors.LINK_OVER)

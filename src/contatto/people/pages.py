@@ -33,7 +33,7 @@ from contatto.kit import errors
 from contatto.kit.concurrency import HashPool
 from contatto.kit.db.database import act_for
 from contatto.kit.db.tx import Tx
-from contatto.kit.errors import Refused
+from contatto.kit.errors import Refused, check_found
 from contatto.kit.form_fields import split_fault
 from contatto.kit.ids import hash_secret, new_secret
 from contatto.kit.languages import translator_for
@@ -176,9 +176,9 @@ async def post_invitation(
 
 @router.post("/settings/invitations/{invitation_id}/withdraw", Permission.ADMINISTER)
 async def post_withdrawal(request: Request, caller: FormCaller, invitation_id: str) -> RedirectResponse:
-    await context_of(request).db.write(
-        lambda tx: actions.withdraw_invitation(tx, caller.business_id, invitation_id)
-    )
+    """Withdraw an invitation, which ends its link."""
+    key = {"business_id": caller.business_id, "id": invitation_id}
+    await context_of(request).db.write(lambda tx: check_found(tx.delete(store.invitations, **key) or None))
     return RedirectResponse(f"{MEMBERS_PAGE}#invitations", 303)
 
 
@@ -207,22 +207,22 @@ async def post_reactivation(request: Request, caller: FormCaller, member_id: str
 @router.post("/settings/members/{member_id}/reset", Permission.ADMINISTER)
 async def post_reset_link(request: Request, caller: FormCaller, member_id: str) -> HTMLResponse:
     """Show a password-reset link to hand over, once."""
-    context = context_of(request)
+    context, business_id = context_of(request), caller.business_id
     act_for("")  # to count the memberships in all businesses
-
-    def make(tx: Tx) -> dict[str, str]:
-        path = actions.hand_out_reset(tx, caller.business_id, member_id, caller)
-        member = accounts.load_member(tx, caller.business_id, member_id)
-        return {"name": member.display_name, "url": context.settings.base_url + path}
-
     try:
-        handed = await context.db.write(make)
+        path, member = await context.db.write(
+            lambda tx: (
+                actions.hand_out_reset(tx, business_id, member_id, caller),
+                accounts.load_member(tx, business_id, member_id),
+            )
+        )
     except Refused as refused:
         if refused.code is errors.NOT_FOUND:
             raise
         act_for(caller.business_id)
         return await _render_members(request, caller, problem=refused, part="members")
     act_for(caller.business_id)
+    handed = {"name": member.display_name, "url": context.settings.base_url + path}
     return await _render_members(request, caller, handed=handed)
 
 
@@ -231,12 +231,10 @@ async def _change_member(
 ) -> Response:
     """Make a change to a member, and show the members again."""
     require(caller, Permission.ADMINISTER)
-
-    def act(tx: Tx) -> None:
-        work(tx, accounts.load_member(tx, caller.business_id, member_id))
-
     try:
-        await context_of(request).db.write(act)
+        await context_of(request).db.write(
+            lambda tx: work(tx, accounts.load_member(tx, caller.business_id, member_id))
+        )
     except Refused as refused:
         if refused.code is errors.NOT_FOUND:
             raise
@@ -506,12 +504,9 @@ async def post_other_sessions_end(request: Request, caller: FormCaller) -> Redir
 @router.post("/settings/profile/sessions/{session_id}/end", Access(Credential.MEMBER))
 async def post_session_end(request: Request, caller: FormCaller, session_id: str) -> RedirectResponse:
     act_for("")  # sessions in all businesses
-
-    def end(tx: Tx) -> None:
-        if not actions.end_own_sessions(tx, caller.user_id, only=session_id):
-            raise Refused(errors.NOT_FOUND)
-
-    await context_of(request).db.write(end)
+    await context_of(request).db.write(
+        lambda tx: check_found(actions.end_own_sessions(tx, caller.user_id, only=session_id) or None)
+    )
     return RedirectResponse(f"{PROFILE_PAGE}?done=sessions#sessions", 303)
 
 

@@ -1,7 +1,5 @@
 """Tables of log-ins, recognized browsers and networks, and open invitations."""
 
-from collections.abc import Collection
-
 import sqlalchemy as sa
 
 from contatto.accounts.model import BusinessId, Role
@@ -31,12 +29,6 @@ failed_logins = sa.Table(
 """Log-in attempts since the last success, by e-mail and origin."""
 
 
-def list_known_marks(tx: Tx, user_id: str, marks: Collection[str]) -> set[str]:
-    """Return the marks from which a person signed in before."""
-    user_marks = sa.select(known_logins.c.mark).where(known_logins.c.user_id == user_id)
-    return set(tx.execute(user_marks.where(known_logins.c.mark.in_(marks))).scalars())
-
-
 invitations = sa.Table(
     "invitations",
     metadata,
@@ -50,12 +42,6 @@ invitations = sa.Table(
     sa.Index("ix_invitations_business_id", "business_id"),
     sa.Index("ix_invitations_expires_at", "expires_at"),
 )
-
-
-def find_any_invitation(tx: Tx, invitation_id: str) -> Invitation | None:
-    """Find an unexpired invitation of any business, by the id in a signed link."""
-    live = sa.select(invitations).where(invitations.c.id == invitation_id, invitations.c.expires_at > tx.now)
-    return tx.find(Invitation, live)
 
 
 def list_invitations(tx: Tx, business_id: BusinessId) -> list[Invitation]:

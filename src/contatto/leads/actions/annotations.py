@@ -50,11 +50,13 @@ from contatto.leads.rules import records as rules
 from contatto.leads.rules.importing import UnreadableRow, contact_of
 from contatto.leads.store import intake, jobs, listing, records
 from contatto.leads.store.tables import (
+    IS_OPEN,
     contact_points,
     evidence,
     labels,
     lead_history,
     lead_job_items,
+    lead_jobs,
     lead_merges,
     lead_views,
     leads,
@@ -199,8 +201,8 @@ def change_work(
     tx: Tx, actor: Actor, work: Note | Task, do: WorkChange, text: str = "", due_on: str = ""
 ) -> None:
     """Change, delete, tick off or reopen a note or task as it was seen. Raises Refused: INVALID; CONFLICT."""
+    table, place = records.WORK[type(work)]
     if do == "delete":
-        table, _ = records.WORK[type(work)]
         is_current = tx.delete(table, actor.business_id, id=work.id, revision=work.revision) == 1
     else:
         changed: Note | Task
@@ -215,7 +217,11 @@ def change_work(
             changed = replace(work, done_by=actor.name, done_at=tx.now)
         else:
             changed = replace(work, done_by="", done_at=None)
-        is_current = records.record_work(tx, actor.business_id, changed)
+        values = row_of(changed, without={"id", "lead_id", "text", "revision"})
+        values |= {"body": tx.vault.seal(changed.text, actor.business_id, place, work.id)}
+        values |= {"revision": work.revision + 1}
+        is_seen = table.c.revision == work.revision
+        is_current = tx.change(table, actor.business_id, work.id, is_seen, **values)
     if not is_current:
         raise Refused(errors.CONFLICT, _WORK_TEXTS[type(work)][2 if do == "delete" else 1])
     emit(tx, actor.business_id, LeadEdited(actor.business_id, work.lead_id, type(work).__name__.lower()))
@@ -315,43 +321,46 @@ def add_contact_point(tx: Tx, actor: Actor, lead_id: str, field: Field, text: st
     return point
 
 
+type PointChange = Literal["save", "main", "wrong", "right"]
+
+
 def change_contact_point(
-    tx: Tx, actor: Actor, lead_id: str, point_id: str, seen_value: str, text: str
+    tx: Tx, actor: Actor, lead_id: str, seen: tuple[str, str], do: PointChange, text: str = ""
 ) -> None:
-    """Correct a contact detail. Raises Refused: NOT_FOUND; INVALID; CONFLICT unless it has ``seen_value``."""
+    """Correct a contact detail, make it the main one, or mark it wrong or right; seen: its id and value.
+
+    Raises Refused: NOT_FOUND; INVALID for the text; CONFLICT if it no longer has that value.
+    """
     lead = load_listed_lead(tx, actor.business_id, lead_id)
     points = listing.list_contact_points(tx, actor.business_id, {lead.id})[lead.id]
-    point = _find_point(points, point_id)
-    points.remove(point)
-    value = _read_detail(tx, lead, point.field, text, points)
-    if value == point.value:
+    point_id, seen_value = seen
+    point = next((point for point in points if point.id == point_id), None)
+    if point is None:
+        raise Refused(errors.CONFLICT, "Somebody else removed this contact detail.")
+    shared, detail = set[str](), point.value
+    if do == "save":
+        points.remove(point)
+        changed = replace(point, value=_read_detail(tx, lead, point.field, text, points), wrong_at=None)
+        if changed.value == point.value:
+            return
+        shared = intake.list_sharing_leads(tx, actor.business_id, {lead.id})
+        what, detail = HistoryKind.CONTACT_CHANGED, f"{point.value}{rules.ARROW}{changed.value}"
+    elif do == "main":
+        what, changed = HistoryKind.CONTACT_MAIN, replace(point, main_at=tx.now, wrong_at=None)
+    elif do == "wrong":
+        what, changed = HistoryKind.CONTACT_WRONG, replace(point, main_at=None, wrong_at=tx.now)
+    else:
+        what, changed = HistoryKind.CONTACT_RIGHT, replace(point, wrong_at=None)
+    if do in ("wrong", "right") and (point.wrong_at is None) is (changed.wrong_at is None):
         return
-    shared = intake.list_sharing_leads(tx, actor.business_id, {lead.id})
-    _change_point(tx, actor, replace(point, value=value, wrong_at=None), seen_value)
+    is_as_seen = contact_points.c.value_index == tx.vault.blind(seen_value, actor.business_id)
+    row = intake.point_row(tx.vault, actor.business_id, changed)
+    names = ("main_at", "wrong_at", *(("value", "value_index", "country") if do == "save" else ()))
+    values = {name: row[name] for name in names}
+    if not tx.change(contact_points, actor.business_id, point.id, is_as_seen, **values):
+        raise Refused(errors.CONFLICT, "Somebody else changed this contact detail. Check it and try again.")
     refresh_with_twins(tx, actor.business_id, {lead.id}, shared)
-    note_edit(tx, actor, lead.id, HistoryKind.CONTACT_CHANGED, f"{point.value}{rules.ARROW}{value}")
-
-
-type ContactMark = Literal["main", "wrong", "right"]
-
-
-def mark_contact(
-    tx: Tx, actor: Actor, lead_id: str, point_id: str, seen_value: str, mark: ContactMark
-) -> None:
-    """Make a contact detail the main one, or mark it wrong or right. Raises Refused: NOT_FOUND; CONFLICT."""
-    lead = load_listed_lead(tx, actor.business_id, lead_id)
-    points = listing.list_contact_points(tx, actor.business_id, {lead.id})[lead.id]
-    point = _find_point(points, point_id)
-    what, main_at, wrong_at = {
-        "main": (HistoryKind.CONTACT_MAIN, tx.now, None),
-        "wrong": (HistoryKind.CONTACT_WRONG, None, tx.now),
-        "right": (HistoryKind.CONTACT_RIGHT, point.main_at, None),
-    }[mark]
-    if mark != "main" and (point.wrong_at is None) is (wrong_at is None):
-        return
-    _change_point(tx, actor, replace(point, main_at=main_at, wrong_at=wrong_at), seen_value)
-    refresh_with_twins(tx, actor.business_id, {lead.id})
-    note_edit(tx, actor, lead.id, what, point.value)
+    note_edit(tx, actor, lead.id, what, detail)
 
 
 def reject_contact_point(tx: Tx, business_id: str, lead_id: str, point_id: str, actor: str) -> Lead | None:
@@ -431,27 +440,6 @@ def put_back_contact(tx: Tx, actor: Actor, lead_id: str, rejected_id: str) -> No
 
 
 purge_rejected: Final = purging(rejected_contacts.c.at, records.KEEP_REJECTED)
-
-
-def _find_point(points: list[ContactPoint], point_id: str) -> ContactPoint:
-    point = next((point for point in points if point.id == point_id), None)
-    if point is None:
-        raise Refused(errors.CONFLICT, "Somebody else removed this contact detail.")
-    return point
-
-
-def _change_point(tx: Tx, actor: Actor, point: ContactPoint, seen_value: str) -> None:
-    """Save a change of a contact point, unless its value is no longer ``seen_value``."""
-    is_as_seen = contact_points.c.value_index == tx.vault.blind(seen_value, actor.business_id)
-    row = intake.point_row(tx.vault, actor.business_id, point)
-    names = (
-        "main_at",
-        "wrong_at",
-        *(("value", "value_index", "country") if point.value != seen_value else ()),
-    )
-    changed = {name: row[name] for name in names}
-    if not tx.change(contact_points, actor.business_id, point.id, is_as_seen, **changed):
-        raise Refused(errors.CONFLICT, "Somebody else changed this contact detail. Check it and try again.")
 
 
 def _read_detail(tx: Tx, lead: Lead, field: Field, text: str, other_points: list[ContactPoint]) -> str:
@@ -585,7 +573,10 @@ def undo_merge(tx: Tx, actor: Actor, merge_id: str) -> Merge:
 
 def _check_not_erasing(tx: Tx, actor: Actor, *lead_ids: str) -> None:
     """Refuse to move data between leads of which one is to be erased; the leads are locked."""
-    if not jobs.list_leads_to_erase(tx, actor.business_id).isdisjoint(lead_ids):
+    erasures = jobs.list_jobs_with_plans(
+        tx, IS_OPEN, *rows_of(lead_jobs, actor.business_id, kind=JobKind.ERASE)
+    )
+    if any(not set(job.plan.lead_ids).isdisjoint(lead_ids) for job in erasures):
         raise Refused(errors.CONFLICT, "One of these leads is being erased. Nothing was merged or split.")
 
 
@@ -631,7 +622,7 @@ def erase_leads(tx: Tx, business_id: str, chosen_leads: Sequence[Lead], actor: s
         erased_people = replace(erased_people, contacts=erased_people.contacts | forget(tx, erased_people))
     capture.forget_corrections(tx, business_id, erased_people.contacts)
     # Empty the rows of imports that were about the person, and the searches of jobs.
-    for job in jobs.list_planned_jobs(tx, business_id):
+    for job in jobs.list_jobs_with_plans(tx, lead_jobs.c.business_id == business_id):
         fresh = job.plan
         if job.kind is JobKind.IMPORT:
             own_rows = rows_of(lead_job_items, business_id, job_id=job.id, lead_id=lead_ids)

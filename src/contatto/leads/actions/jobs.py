@@ -205,7 +205,10 @@ def start_waiting_jobs(tx: Tx, most: int) -> int:
     tx.hold_key("starting jobs on leads")
     started = 0
     for business_id, places in store.list_free_businesses(tx, most, tx.now - STALLED):
-        for job_id in store.list_next_jobs(tx, business_id, places):
+        is_waiting = rows_of(lead_jobs, business_id, state=LeadJobState.WAITING)
+        waiting = sa.select(lead_jobs.c.id).where(IS_OPEN, *is_waiting).limit(places)
+        oldest = waiting.order_by(lead_jobs.c.created_at, lead_jobs.c.id)
+        for job_id in tx.execute(oldest.with_for_update(skip_locked=True)).scalars().all():
             tx.change(lead_jobs, business_id, job_id, state=LeadJobState.RUNNING, moved_at=tx.now)
             emit(tx, business_id, LeadJobMoved(business_id, job_id))
             started += 1
@@ -218,8 +221,14 @@ def continue_job(tx: Tx, event: LeadJobMoved) -> None:
     job = store.find_job(tx, event.business_id, event.job_id)
     if job is None or job.state is not LeadJobState.RUNNING:
         return
-    steps = {JobKind.UNDO: _undo_step, JobKind.IMPORT: _import_step, JobKind.ERASE: _erase_step}
-    items, cursor = steps.get(job.kind, _change_step)(tx, job)
+    if job.kind is JobKind.IMPORT:
+        start = int(job.cursor or 0)
+        numbers = in_time(range(start + 1, min(start + CHUNK, len(job.plan.rows)) + 1))
+        items = [import_row(tx, job.member, job.plan, job.id, number) for number in numbers]
+        cursor = str(start + len(items))
+    else:
+        steps = {JobKind.UNDO: _undo_step, JobKind.ERASE: _erase_step}
+        items, cursor = steps.get(job.kind, _change_step)(tx, job)
     if job.kind in _LABELLING:
         record_facets(tx, job.business_id, {item.lead_id for item in items})
     skipped = sum(item.state is ItemState.SKIPPED for item in items)
@@ -345,13 +354,6 @@ def _change_lead(tx: Tx, actor: Actor, lead: Lead, kind: JobKind, value: str) ->
     return _skipped(lead.id, obstacle) if obstacle else changed
 
 
-def _import_step(tx: Tx, job: LeadJob) -> tuple[list[JobItem], str]:
-    start = int(job.cursor or 0)
-    numbers = in_time(range(start + 1, min(start + CHUNK, len(job.plan.rows)) + 1))
-    items = [import_row(tx, job.member, job.plan, job.id, number) for number in numbers]
-    return items, str(start + len(items))
-
-
 def _erase_step(tx: Tx, job: LeadJob) -> tuple[list[JobItem], str]:
     """Erase the next leads, also those that were deleted; one that is gone already is left out."""
     ids = [lead_id for lead_id in job.plan.lead_ids if lead_id > job.cursor][:CHUNK]
@@ -474,7 +476,10 @@ def load_rejects(tx: Tx, business_id: str, job_id: str) -> tuple[JobPlan, dict[i
 def purge_imports(tx: Tx) -> int:
     """Delete jobs that were not started, and old rejected rows of imports; return the number of jobs."""
     until = tx.now - KEEP_REJECTS
-    old = store.list_old_imports(tx, until - _IMPORTS_KEPT_FOR, until)
+    ended_at = lead_jobs.c.ended_at
+    is_old = ended_at >= until - _IMPORTS_KEPT_FOR, ended_at < until
+    imports = store.list_jobs_with_plans(tx, lead_jobs.c.kind == JobKind.IMPORT, *is_old)
+    old = [job for job in imports if job.plan.rows]
     for job in old:
         store.record_plan(tx, job.business_id, job.id, replace(job.plan, rows=(), numbers=()))
     is_draft = IS_OPEN, lead_jobs.c.state == LeadJobState.DRAFT

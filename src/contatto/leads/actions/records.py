@@ -10,10 +10,12 @@ from contatto.kit import errors
 from contatto.kit.db.statements import insert_all, insert_new, write_rows
 from contatto.kit.db.tx import Tx, row_of
 from contatto.kit.errors import Refused
+from contatto.kit.i18n import LazyText
 from contatto.kit.ids import new_id, new_number
 from contatto.kit.outbox import emit, emit_all
 from contatto.kit.values import micros
 from contatto.leads.model import (
+    STATUS_TEXTS,
     Actor,
     ContactPoint,
     Evidence,
@@ -133,24 +135,44 @@ class LeadBatch:
                 self._points[lead_id] = points
         return self._points[lead.id]
 
-    def put_point(self, lead: Lead, point: ContactPoint, *, is_new: bool) -> None:
-        """Record a contact point that is new, or that began earlier than was known."""
-        self._points[lead.id][rules.detail_key(point.field, point.value)] = point
-        if is_new or point.id in self._new_points:
-            self._new_points[point.id] = point
-        else:
-            self._moved_points[point.id] = point
-
-    def add_entry(self, lead: Lead, signal: Signal) -> None:
-        """Record the form of a signal, if any; a saved entry stays with its lead.
+    def add_signal(self, lead: Lead, signal: Signal) -> tuple[str, ...]:
+        """Add new contact details, evidence for each detail, and the form; return the fields of new ones.
 
         `insert` omits the facets of a signal that makes no lead, so these facets are computed again.
         """
-        if signal.form is None:
-            return
-        if not rules.makes_lead(signal):
-            self.fresh.discard(lead.id)
-        self._entries.append(FormEntry(signal.source_id, lead.id, *signal.form, at=signal.at))
+        fields: list[str] = []
+        for match in signal.contacts:
+            key = rules.detail_key(match.field, match.value)
+            point = self.points_of(lead).get(key)
+            if point is None:
+                point = ContactPoint(new_id(), lead.id, match.field, match.value, signal.origin, signal.at)
+                self._new_points[point.id] = self._points[lead.id][key] = point
+                fields.append(match.field.value)
+            elif signal.at < point.created_at:  # an earlier message came in later
+                point = replace(point, created_at=signal.at)
+                self._points[lead.id][key] = point
+                (self._new_points if point.id in self._new_points else self._moved_points)[point.id] = point
+            self.evidence.append(
+                Evidence(
+                    id=new_id(),
+                    business_id=signal.business_id,
+                    lead_id=point.lead_id,
+                    contact_point_id=point.id,
+                    origin=signal.origin,
+                    source_id=signal.source_id,
+                    start=match.start,
+                    end=match.end,
+                    raw=match.raw,
+                    rule=match.rule,
+                    confidence=match.confidence,
+                    at=signal.at,
+                )
+            )
+        if signal.form is not None:  # a saved entry stays with its lead
+            if not rules.makes_lead(signal):
+                self.fresh.discard(lead.id)
+            self._entries.append(FormEntry(signal.source_id, lead.id, *signal.form, at=signal.at))
+        return tuple(dict.fromkeys(fields))
 
     def put(self, lead: Lead) -> Lead:
         """Replace a lead in memory alone, and return it."""
@@ -163,7 +185,7 @@ class LeadBatch:
         return self.put(replace(lead, **values))
 
     def write(self) -> None:
-        """Write the rows of all changes."""
+        """Write the rows of all changes, then the conversions, events and deliveries that follow."""
         tx, business_id = self._tx, self.business_id
         new = self._new_points.values()
         insert_new(tx, contact_points, [intake.point_row(tx.vault, business_id, point) for point in new])
@@ -187,6 +209,16 @@ class LeadBatch:
         write_rows(tx, intake.SET_ACTIVITY, stale)
         started = [self._leads[lead_id] for lead_id in sorted(self._started)]
         intake.record_starts(tx, business_id, leads, started)
+        if self.twins:
+            twins, unsure, unmarked = intake.list_shared(tx, business_id, self.twins)
+            fresh = [{"of": business_id, "of_lead": lead_id} for lead_id in sorted(twins & self.fresh)]
+            write_rows(tx, intake.MARK_TWIN, fresh)
+            intake.record_facets(tx, business_id, self.twins - self.fresh - unsure, twins)
+            intake.record_facets(tx, business_id, unsure | unmarked)
+        intake.record_facets(tx, business_id, self.touched - self.twins - self.fresh)
+        measurement.record_conversions(tx, self.earned)
+        emit_all(tx, [(business_id, event) for event in self.events])
+        note_changes(tx, business_id, self.changed)
 
 
 def refresh_with_twins(
@@ -223,7 +255,7 @@ def upsert_leads(tx: Tx, signals: Sequence[Signal]) -> list[Lead | None]:
             batch.insert(signals_by_person.values())
 
         leads_by_place |= {place: _upsert(tx, batch, signal) for place, signal in own_signals.items()}
-        _write(tx, batch)
+        batch.write()
     return [leads_by_place[place] for place in range(len(signals))]
 
 
@@ -233,8 +265,7 @@ def _upsert(tx: Tx, batch: LeadBatch, signal: Signal) -> Lead | None:
         return _capture_lead(tx, batch, lead, signal) if lead and rules.makes_lead(signal) else None
     if lead.hidden_at is not None and signal.contacts:
         lead = batch.put(restore_lead(tx, lead, signal.actor))
-    fields = _keep_contacts(batch, lead, signal)
-    batch.add_entry(lead, signal)
+    fields = batch.add_signal(lead, signal)
     if fields:
         batch.twins.add(lead.id)
     elif signal.form or (
@@ -268,7 +299,7 @@ def mark_as_lead(tx: Tx, signal: Signal) -> Lead:
     lead = batch.find(signal.person_id) or _new_lead(signal)
     if lead.id in batch.uncaptured:
         lead = _capture_lead(tx, batch, lead, signal)
-        _write(tx, batch)
+        batch.write()
     elif lead.hidden_at is not None:
         return restore_lead(tx, lead, signal.actor)
     return lead
@@ -305,21 +336,6 @@ def note_changes(tx: Tx, business_id: str, changed: Iterable[Lead]) -> None:
     tx.ports[LeadPorts].lead_changed(tx, business_id, *[lead.id for lead in changed if not lead.is_test])
 
 
-def _write(tx: Tx, batch: LeadBatch) -> None:
-    """Write the changes of a batch, then the conversions, events and deliveries that follow."""
-    batch.write()
-    if batch.twins:
-        twins, unsure, unmarked = intake.list_shared(tx, batch.business_id, batch.twins)
-        fresh = [{"of": batch.business_id, "of_lead": lead_id} for lead_id in sorted(twins & batch.fresh)]
-        write_rows(tx, intake.MARK_TWIN, fresh)
-        intake.record_facets(tx, batch.business_id, batch.twins - batch.fresh - unsure, twins)
-        intake.record_facets(tx, batch.business_id, unsure | unmarked)
-    intake.record_facets(tx, batch.business_id, batch.touched - batch.twins - batch.fresh)
-    measurement.record_conversions(tx, batch.earned)
-    emit_all(tx, [(batch.business_id, event) for event in batch.events])
-    note_changes(tx, batch.business_id, batch.changed)
-
-
 def _new_lead(signal: Signal) -> Lead:
     return Lead(
         id=LeadId(new_id()),
@@ -339,8 +355,7 @@ def _new_lead(signal: Signal) -> Lead:
 
 def _capture_lead(tx: Tx, batch: LeadBatch, lead: Lead, signal: Signal) -> Lead:
     batch.uncaptured.discard(lead.id)
-    fields = _keep_contacts(batch, lead, signal)
-    batch.add_entry(lead, signal)
+    fields = batch.add_signal(lead, signal)
     batch.twins.add(lead.id)
     what = HistoryKind.CAPTURED if fields else HistoryKind.MARKED
     batch.steps.append(HistoryEntry(new_id(), lead.id, what, ", ".join(fields), signal.actor, tx.now))
@@ -351,37 +366,6 @@ def _capture_lead(tx: Tx, batch: LeadBatch, lead: Lead, signal: Signal) -> Lead:
     batch.events.append(LeadCaptured(business_id, lead.id, lead.conversation_id, origin, fields, signal.at))
     batch.changed.append(lead)
     return lead
-
-
-def _keep_contacts(batch: LeadBatch, lead: Lead, signal: Signal) -> tuple[str, ...]:
-    """Add new contact details, and evidence for each detail; return the fields of the new ones."""
-    fields: list[str] = []
-    for match in signal.contacts:
-        point = batch.points_of(lead).get(rules.detail_key(match.field, match.value))
-        if point is None:
-            point = ContactPoint(new_id(), lead.id, match.field, match.value, signal.origin, signal.at)
-            batch.put_point(lead, point, is_new=True)
-            fields.append(match.field.value)
-        elif signal.at < point.created_at:  # an earlier message came in later
-            point = replace(point, created_at=signal.at)
-            batch.put_point(lead, point, is_new=False)
-        batch.evidence.append(
-            Evidence(
-                id=new_id(),
-                business_id=signal.business_id,
-                lead_id=point.lead_id,
-                contact_point_id=point.id,
-                origin=signal.origin,
-                source_id=signal.source_id,
-                start=match.start,
-                end=match.end,
-                raw=match.raw,
-                rule=match.rule,
-                confidence=match.confidence,
-                at=signal.at,
-            )
-        )
-    return tuple(dict.fromkeys(fields))
 
 
 def _earned(lead: Lead, signal: Signal) -> measurement.NewConversion:
@@ -408,7 +392,13 @@ def change_lead_status(
     if lead.status is new:
         return lead
     rules.check_seen(lead.status, seen_status)
-    rules.check_move(lead.status, new)
+    if new not in rules.MOVES[lead.status]:
+        raise Refused(
+            errors.CONFLICT,
+            "A lead cannot change from %(old)s to %(new)s.",
+            old=LazyText(STATUS_TEXTS[lead.status]),
+            new=LazyText(STATUS_TEXTS[new]),
+        )
     move_lead(tx, lead, new, actor)
     return records.find_lead(tx, business_id, lead_id) or lead
 

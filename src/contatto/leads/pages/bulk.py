@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -119,15 +119,12 @@ async def _write_xlsx(context: Context, read_page: ReadPage) -> Path:
         path = Path(file.name)
     try:
         sheet = SheetFile(path, HEAD)
-
-        def add_page(after: Lead | None) -> Lead | None:
-            last, rows = context.db.read_now(partial(read_page, after))
-            sheet.add_rows(rows)
-            return last
-
-        last = await context.db.run_aside(partial(add_page, None))
-        while last is not None:
-            last = await context.db.run_aside(partial(add_page, last))
+        last: Lead | None = None
+        while True:
+            last, rows = await context.db.read_long(partial(read_page, last))
+            await context.db.run_aside(partial(sheet.add_rows, rows))
+            if last is None:
+                break
         await context.db.run_aside(sheet.close)
     except BaseException:
         path.unlink()
@@ -223,7 +220,9 @@ async def post_bulk(request: Request, caller: FormCaller, sent: Annotated[_BulkA
 async def show_jobs(request: Request, caller: PageCaller, query: ReadAsked) -> HTMLResponse:
     """Show the latest open or recently ended job in one line, which an open page reloads each second."""
     context = context_of(request)
-    jobs = await context.db.read(lambda tx: _jobs_of(tx, caller, tx.now - RECENT))
+    jobs = await context.db.read(
+        lambda tx: _job_rows(tx, caller, list_jobs(tx, caller.business_id, tx.now - RECENT))
+    )
     open_jobs = [job for job in jobs if job["is_open"]]
     can_edit = may(caller, Permission.WRITE_LEADS)
     values = {"caller": caller, "jobs": (open_jobs or jobs)[:1], "others": len(jobs) - 1, "asked": query}
@@ -235,7 +234,10 @@ async def show_jobs(request: Request, caller: PageCaller, query: ReadAsked) -> H
 async def show_history(request: Request, caller: PageCaller, query: ReadAsked) -> HTMLResponse:
     """Show the history of bulk work, latest first."""
     context = context_of(request)
-    jobs = await context.db.read(lambda tx: _jobs_of(tx, caller, tx.now - SHOWN_FOR, MOST_SHOWN))
+    business_id = caller.business_id
+    jobs = await context.db.read(
+        lambda tx: _job_rows(tx, caller, list_jobs(tx, business_id, tx.now - SHOWN_FOR, MOST_SHOWN))
+    )
     can_edit = may(caller, Permission.WRITE_LEADS)
     values = {"caller": caller, "jobs": jobs, "others": 0, "can_edit": can_edit, "asked": query}
     return context.pages.render(request, "leads/jobs.html", values | {"look": ""})
@@ -254,7 +256,7 @@ async def show_job(request: Request, caller: PageCaller, job_id: str) -> HTMLRes
         ]
         counts = count_job_items(tx, caller.business_id, job_id)
         return {
-            "job": _job_row(tx, job, _label_and_member_names(tx, caller)),
+            "job": _job_rows(tx, caller, [job])[0],
             "skipped": skipped,
             "made": sum(counts.get((ItemState.CREATED, has_reason), 0) for has_reason in (True, False)),
             "in_part": sum(counts.get((state, True), 0) for state in (ItemState.CREATED, ItemState.CHANGED)),
@@ -275,43 +277,35 @@ async def post_undo(
     return RedirectResponse(leads_query.href(), 303)
 
 
-def _jobs_of(tx: Tx, caller: Caller, since: datetime, most: int = 10) -> list[dict[str, Any]]:
-    jobs = list_jobs(tx, caller.business_id, since, most)
-    names = _label_and_member_names(tx, caller) if jobs else {}
-    return [_job_row(tx, job, names) for job in jobs]
-
-
-def _label_and_member_names(tx: Tx, caller: Caller) -> dict[str, str]:
-    labels = {label.id: label.name for label in listing.list_labels(tx, caller.business_id)}
-    return labels | listing.list_member_names(tx, caller.business_id)
-
-
-def _job_row(tx: Tx, job: LeadJob, names: dict[str, str]) -> dict[str, Any]:
-    is_unmerged = False
-    if job.kind is JobKind.MERGE and job.has_ended:
-        # Members may have undone each of the merges, so that nothing is left to undo.
-        items = list_job_items(tx, job.business_id, job.id, 0, actions.MOST_JOINED)
-        merges = [find_merge(tx, job.business_id, item.after) for item in items]
-        is_unmerged = all(merge is None or merge.undone_at is not None for merge in merges)
-    return {
-        "id": job.id,
-        "kind": job.kind.value,
-        "value": names.get(job.plan.value, "" if job.kind is not JobKind.STATUS else job.plan.value),
-        "actor": job.actor,
-        "is_waiting": job.state is LeadJobState.WAITING,
-        "is_open": not job.has_ended,
-        "total": job.total,
-        "through": min(job.done + job.skipped, job.total),
-        "done": job.done,
-        "skipped": job.skipped,
-        "is_undone": job.undone_by is not None or is_unmerged,
-        "can_undo": job.has_ended
-        and not job.undone_by
-        and not is_unmerged
-        and job.kind not in (JobKind.UNDO, JobKind.ERASE)
-        and job.done > 0,
-        "created_at": job.created_at,
-    }
+def _job_rows(tx: Tx, caller: Caller, jobs: list[LeadJob]) -> list[dict[str, Any]]:
+    labels = listing.list_labels(tx, caller.business_id) if jobs else []
+    names = {label.id: label.name for label in labels}
+    names |= listing.list_member_names(tx, caller.business_id) if jobs else {}
+    rows = []
+    for job in jobs:
+        is_undone = job.undone_by is not None
+        if job.kind is JobKind.MERGE and job.has_ended and not is_undone:
+            # Members may have undone each of the merges, so that nothing is left to undo.
+            items = list_job_items(tx, job.business_id, job.id, 0, actions.MOST_JOINED)
+            merges = [find_merge(tx, job.business_id, item.after) for item in items]
+            is_undone = all(merge is None or merge.undone_at is not None for merge in merges)
+        is_lasting = job.kind in (JobKind.UNDO, JobKind.ERASE)
+        rows.append({
+            "id": job.id,
+            "kind": job.kind.value,
+            "value": names.get(job.plan.value, "" if job.kind is not JobKind.STATUS else job.plan.value),
+            "actor": job.actor,
+            "is_waiting": job.state is LeadJobState.WAITING,
+            "is_open": not job.has_ended,
+            "total": job.total,
+            "through": min(job.done + job.skipped, job.total),
+            "done": job.done,
+            "skipped": job.skipped,
+            "is_undone": is_undone,
+            "can_undo": job.has_ended and job.done > 0 and not is_undone and not is_lasting,
+            "created_at": job.created_at,
+        })  # fmt: skip
+    return rows
 
 
 class _BulkMerge(PostedForm):

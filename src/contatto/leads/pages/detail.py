@@ -413,7 +413,7 @@ async def post_status_undo(
 class _Point(PostedForm):
     """Change of a contact point, unless its value is no longer ``seen_value``."""
 
-    do: Literal["save", "main", "wrong", "right"] = "save"
+    do: actions.PointChange = "save"
     value: str = Limits("", max_length=400)
     seen_value: str = Limits("", max_length=400, alias="seen")
 
@@ -431,15 +431,10 @@ async def post_point(
 
 @router.post("/leads/{lead_id}/points/{point_id}", Permission.WRITE_LEADS)
 async def post_point_change(posted: PostedLead, point_id: str, sent: Annotated[_Point, Form()]) -> Response:
-    def change(tx: Tx) -> None:
-        if sent.do == "save":
-            actions.change_contact_point(
-                tx, posted.actor, posted.lead_id, point_id, sent.seen_value, sent.value
-            )
-        else:
-            actions.mark_contact(tx, posted.actor, posted.lead_id, point_id, sent.seen_value, sent.do)
-
-    return await posted.change(change)
+    seen = point_id, sent.seen_value
+    return await posted.change(
+        lambda tx: actions.change_contact_point(tx, posted.actor, posted.lead_id, seen, sent.do, sent.value)
+    )
 
 
 @router.post("/leads/{lead_id}/points/{point_id}/reject", Permission.WRITE_LEADS)

@@ -116,12 +116,6 @@ def bare_contact(text: str) -> str:
     return _LINK.sub(lambda link: unquote(link["value"]), _PHONE_PARAMETER.sub("", plain))
 
 
-def read_status(text: str) -> LeadStatus | None:
-    """Return a status in any of the languages, or in the words of other CRMs."""
-    status = _BY_STATUS.get(head_key(text))
-    return LeadStatus(status) if status else None
-
-
 MOST_ROWS: Final = 20_000
 MOST_COLUMNS: Final = 200
 MOST_CELL: Final = 500
@@ -222,7 +216,7 @@ def read_entry(columns: Sequence[str], cells: Sequence[str], country: str) -> Im
         problem = problems[0] if problems else LazyText("This row has no contact detail.")
         raise UnreadableRow(problem.text, **problem.values)
     unique_contacts = {(contact.field, contact.value): contact for contact in contacts}.values()
-    statuses = [read_status(text) for text in texts.get(ImportColumn.STATUS, ())]
+    statuses = [_BY_STATUS.get(head_key(text)) for text in texts.get(ImportColumn.STATUS, ())]
     if None in statuses:
         problems.append(LazyText("Unknown status."))
     labels = (
@@ -232,7 +226,7 @@ def read_entry(columns: Sequence[str], cells: Sequence[str], country: str) -> Im
         name=" ".join(texts.get(ImportColumn.NAME, ())),
         contacts=tuple(unique_contacts),
         labels=tuple(dict.fromkeys(label for label in labels if label)),
-        status=next((status for status in statuses if status), None),
+        status=next((LeadStatus(status) for status in statuses if status), None),
         notes="\n".join(texts.get(ImportColumn.NOTES, ()))[:NOTE_LIMIT],
         owner=next(iter(texts.get(ImportColumn.OWNER, ())), ""),
         problems=tuple(problems),
@@ -241,11 +235,28 @@ def read_entry(columns: Sequence[str], cells: Sequence[str], country: str) -> Im
 
 def contact_of(field: Field, text: str, country: str) -> ContactMatch:
     """Return a contact detail in its normal form. Raises UnreadableRow if it is invalid."""
-    value = _READERS.get(field, _handle)(field, text, country)
+    if field in (Field.PHONE, Field.WHATSAPP):
+        return ContactMatch(field, _read_phone(text, country), 0, len(text), text, 1.0, RULE)
+    plain = text.removeprefix("@")
+    written = text if field is Field.EMAIL or "/" in text else f"{field.value}: @{plain}"
+    contacts = detect_contacts(written, country or "SG")
+    matches = [match for match in contacts if match.field is field]
+    if field is Field.EMAIL:
+        is_whole = len(contacts) == 1 and bool(matches) and matches[0].raw == text
+        try:
+            value = matches[0].value if is_whole else checked_email(text)
+        except InvalidEmail as error:
+            raise UnreadableRow("This is not an e-mail address.") from error
+    elif len(matches) == 1:
+        value = matches[0].value
+    elif re.fullmatch(r"[\w.\-]{2,100}", plain):
+        value = plain.lower()
+    else:
+        raise UnreadableRow("This is not a %(platform)s name.", platform=brand_of(field.value))
     return ContactMatch(field, value, 0, len(text), text, 1.0, RULE)
 
 
-def _phone(field: Field, text: str, country: str) -> str:
+def _read_phone(text: str, country: str) -> str:
     number, is_parsed = None, True
     try:
         number = phonenumbers.parse(text, country or None)
@@ -263,27 +274,3 @@ def _phone(field: Field, text: str, country: str) -> str:
                 raise UnreadableRow("This phone number is not valid in its country.")
             raise UnreadableRow("This is not a phone number. Include the country code, such as +65.")
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
-
-
-def _email(field: Field, text: str, country: str) -> str:
-    contacts = detect_contacts(text, country or "SG")
-    if len(contacts) == 1 and contacts[0].field is field and contacts[0].raw == text:
-        return contacts[0].value
-    try:
-        return checked_email(text)
-    except InvalidEmail as error:
-        raise UnreadableRow("This is not an e-mail address.") from error
-
-
-def _handle(field: Field, text: str, country: str) -> str:
-    plain = text.removeprefix("@")
-    written = text if "/" in text else f"{field.value}: @{plain}"
-    matches = [match for match in detect_contacts(written, country or "SG") if match.field is field]
-    if len(matches) == 1:
-        return matches[0].value
-    if not re.fullmatch(r"[\w.\-]{2,100}", plain):
-        raise UnreadableRow("This is not a %(platform)s name.", platform=brand_of(field.value))
-    return plain.lower()
-
-
-_READERS: Final = {Field.PHONE: _phone, Field.WHATSAPP: _phone, Field.EMAIL: _email}

@@ -68,17 +68,6 @@ _DETAILS: Final = re.compile(r"\S+@\S+|\+?\d(?:[\s().-]{0,2}\d){6,}")
 """What may be an address, or a number of seven digits and more."""
 
 
-def check_move(old: LeadStatus, new: LeadStatus) -> None:
-    """Refuse a move that the table does not have. Raises Refused: CONFLICT."""
-    if new not in MOVES[old]:
-        raise Refused(
-            errors.CONFLICT,
-            "A lead cannot change from %(old)s to %(new)s.",
-            old=LazyText(STATUS_TEXTS[old]),
-            new=LazyText(STATUS_TEXTS[new]),
-        )
-
-
 def check_seen(status: LeadStatus, seen_status: LeadStatus) -> None:
     """Refuse a change by somebody who had another status before their eyes. Raises Refused: CONFLICT."""
     if status is not seen_status:

@@ -1,6 +1,6 @@
 """Queries of jobs on leads, of models of their quality, and of erasure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -14,7 +14,6 @@ from contatto.leads.model import (
     HeldOut,
     ItemState,
     JobItem,
-    JobKind,
     JobPlan,
     LeadJob,
     LeadJobState,
@@ -149,13 +148,6 @@ def list_jobs(tx: Tx, business_id: str, since: datetime, limit: int = 10) -> lis
     return [_open_job(tx, row) for row in rows]
 
 
-def list_leads_to_erase(tx: Tx, business_id: str) -> set[str]:
-    """Return the ids of leads that an unfinished job will erase."""
-    conditions = rows_of(lead_jobs, business_id, kind=JobKind.ERASE)
-    rows = tx.execute(sa.select(lead_jobs).where(IS_OPEN, *conditions)).mappings()
-    return {lead_id for row in rows for lead_id in _open_job(tx, row).plan.lead_ids}
-
-
 def list_free_businesses(tx: Tx, most: int, moved_since: datetime) -> list[tuple[str, int]]:
     """Return businesses with waiting jobs, and how many of these may start; for the worker.
 
@@ -167,15 +159,6 @@ def list_free_businesses(tx: Tx, most: int, moved_since: datetime) -> list[tuple
     query = sa.select(lead_jobs.c.business_id, held_count.label("held")).where(IS_OPEN)
     free = query.group_by(lead_jobs.c.business_id).having(waits > 0, held_count < most)
     return [(row.business_id, most - row.held) for row in tx.execute(free.order_by(lead_jobs.c.business_id))]
-
-
-def list_next_jobs(tx: Tx, business_id: str, limit: int) -> list[str]:
-    """Return the ids of the jobs that have waited longest, locked until the end of the transaction."""
-    query = sa.select(lead_jobs.c.id).where(
-        IS_OPEN, lead_jobs.c.business_id == business_id, lead_jobs.c.state == LeadJobState.WAITING
-    )
-    query = query.order_by(lead_jobs.c.created_at, lead_jobs.c.id).limit(limit)
-    return list(tx.execute(query.with_for_update(skip_locked=True)).scalars())
 
 
 def record_job(tx: Tx, job: LeadJob) -> None:
@@ -218,15 +201,6 @@ def count_job_items(tx: Tx, business_id: str, job_id: str) -> dict[tuple[ItemSta
     return {(ItemState(row["state"]), bool(row["told"])): row["n"] for row in rows}
 
 
-def list_old_imports(tx: Tx, since: datetime, until: datetime) -> list[LeadJob]:
-    """List imports of all businesses that ended within this time and still have rows."""
-    old = sa.select(lead_jobs).where(
-        lead_jobs.c.kind == JobKind.IMPORT, lead_jobs.c.ended_at >= since, lead_jobs.c.ended_at < until
-    )
-    jobs = [_open_job(tx, row) for row in tx.execute(old).mappings()]
-    return [job for job in jobs if job.plan.rows]
-
-
 def _open_job(tx: Tx, row: Mapping[Any, Any]) -> LeadJob:
     """Return a job from its row; of a plan that was not read, only the value."""
     plan = JobPlan(row["value"])
@@ -259,13 +233,10 @@ def delete_traces(tx: Tx, erased: ErasedPeople) -> None:
     drop_contents(tx, ExportKind.LEADS, erased.business_id)
 
 
-def list_planned_jobs(tx: Tx, business_id: str) -> Iterator[LeadJob]:
-    """List the jobs of a business with a plan that has a query or rows."""
-    query = sa.select(lead_jobs).where(lead_jobs.c.business_id == business_id)
-    for row in tx.execute(query.order_by(lead_jobs.c.id)).mappings().all():
-        job = _open_job(tx, row)
-        if job.plan.query or job.plan.rows:
-            yield job
+def list_jobs_with_plans(tx: Tx, *conditions: sa.ColumnElement[bool]) -> list[LeadJob]:
+    """Return the jobs that meet conditions on `lead_jobs`, with their plans, oldest first."""
+    rows = tx.execute(sa.select(lead_jobs).where(*conditions).order_by(lead_jobs.c.id)).mappings()
+    return [_open_job(tx, row) for row in rows]
 
 
 def record_plan(tx: Tx, business_id: str, job_id: str, plan: JobPlan) -> None:

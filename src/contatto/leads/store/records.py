@@ -236,14 +236,6 @@ def save_work(tx: Tx, business_id: str, work: Note | Task) -> bool:
     )
 
 
-def record_work(tx: Tx, business_id: str, work: Note | Task) -> bool:
-    """Save a changed note or task, unless somebody else has changed it since this revision."""
-    table, place = WORK[type(work)]
-    changed = row_of(work, without={"id", "lead_id", "text", "revision"})
-    changed |= {"body": tx.vault.seal(work.text, business_id, place, work.id), "revision": work.revision + 1}
-    return tx.change(table, business_id, work.id, table.c.revision == work.revision, **changed)
-
-
 def list_work[W: (Note, Task)](tx: Tx, business_id: str, lead_id: str, shape: type[W]) -> list[W]:
     """Return a lead's notes or tasks in the order of their making, with their texts opened."""
     table, place = WORK[shape]
