@@ -8,7 +8,7 @@ from pathlib import Path
 from bench.harness import process_rss_mib
 from contatto.app import open_context
 from contatto.kit.settings import Settings
-from contatto.leads.pages.bulk import _read_matching, _write_xlsx
+from contatto.leads.pages.bulk import _write_xlsx, read_leads
 from contatto.leads.rules.records import LeadFilter
 from contatto.wiring import install
 
@@ -19,7 +19,7 @@ def export(home: str, database: str) -> None:
     with context.db.engine.connect() as connection:
         business_id = connection.exec_driver_sql("SELECT id FROM businesses").scalar()
     before = process_rss_mib(os.getpid())
-    path = asyncio.run(_write_xlsx(context, partial(_read_matching, str(business_id), LeadFilter())))
+    path = asyncio.run(_write_xlsx(context, partial(read_leads, str(business_id), LeadFilter(), None)))
     context.db.close()
     print(path.stat().st_size, before, _peak_mib())
     path.unlink()

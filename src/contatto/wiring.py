@@ -89,8 +89,6 @@ from contatto.leads.model import (
     ContactRejected,
     LeadCaptured,
     LeadEdited,
-    LeadEventReceived,
-    LeadJobEnded,
     LeadJobMoved,
     LeadRemoved,
     LeadsMerged,
@@ -153,8 +151,6 @@ AFTER: Final[After] = {
         "push_lead": _OF_LEADS(pushes.push_lead),
     },
     LeadEdited: {},
-    LeadEventReceived: {},
-    LeadJobEnded: {},
     LeadJobMoved: {"continue_job": jobs.continue_job},
     LeadRemoved: {"forget_lead": forget_lead, "forget_lead_pushes": pushes.forget_lead_pushes},
     LeadStatusChanged: {
@@ -200,8 +196,8 @@ EVENT_PERMISSIONS: Final[Mapping[type[Any], Permission]] = {
     ),
     **dict.fromkeys(
         (
-            ContactRejected, CrmProgressed, FormSubmitted, LeadCaptured, LeadEdited, LeadEventReceived,
-            LeadJobEnded, LeadJobMoved, LeadRemoved, LeadStatusChanged, LeadsMerged, LeadUpdated,
+            ContactRejected, CrmProgressed, FormSubmitted, LeadCaptured, LeadEdited, LeadJobMoved,
+            LeadRemoved, LeadStatusChanged, LeadsMerged, LeadUpdated,
             SubscriptionEnded, TestLeadMade,
         ),
         Permission.READ_LEADS,

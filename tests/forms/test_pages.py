@@ -135,7 +135,9 @@ def test_a_time_is_chosen_of_those_that_the_builder_opened(house: House) -> None
     assert save(house, builder, do="publish", **hours).status_code == 303
     form_id = builder.removeprefix("/forms/")
     post(house, f"/forms/defaults/{house.webchat_id}", "/forms", form_id=form_id)
-    [version] = house.context.db.read_now(lambda tx: store.list_versions(tx, house.business_id, form_id=form_id))
+    [version] = house.context.db.read_now(
+        lambda tx: store.list_versions(tx, house.business_id, form_id=form_id)
+    )
     chat = house.client.get(f"/chat/{house.webchat_id}").text
     offered = re.findall(r'<option value="(20[0-9T:-]+)">', chat)
     assert "Times are local in" in chat

@@ -180,13 +180,10 @@ def write_gauges(gauges: Iterable[Gauge]) -> str:
     for gauge in gauges:
         name = f"contatto_{gauge.name}"
         lines += [f"# HELP {name} {_escape(gauge.help_text)}", f"# TYPE {name} gauge"]
-        lines += [f"{name}{_labels(sample)} {sample.value:.15g}" for sample in gauge.samples]
+        for sample in gauge.samples:
+            pairs = ",".join(f'{label}="{_escape(text, quote=True)}"' for label, text in sample.labels)
+            lines.append(f"{name}{f'{{{pairs}}}' if pairs else ''} {sample.value:.15g}")
     return "\n".join([*lines, ""])
-
-
-def _labels(sample: Sample) -> str:
-    pairs = [f'{name}="{_escape(text, quote=True)}"' for name, text in sample.labels]
-    return f"{{{','.join(pairs)}}}" if pairs else ""
 
 
 def _escape(text: str, *, quote: bool = False) -> str:

@@ -542,16 +542,8 @@ class LeadRemoved:
 
 
 @dataclass(frozen=True, slots=True)
-class LeadEventReceived:
-    """A CRM told what happened to a lead."""
-
-    business_id: str
-    lead_id: str
-
-
-@dataclass(frozen=True, slots=True)
 class LeadEdited:
-    """A member changed a lead's owner, labels, notes or tasks; ``what`` says which."""
+    """A member changed a lead's owner, labels, notes or tasks, or a CRM told of it; ``what`` says which."""
 
     business_id: str
     lead_id: str
@@ -571,15 +563,7 @@ class WorkAssigned:
 
 @dataclass(frozen=True, slots=True)
 class LeadJobMoved:
-    """A job on leads began or came a step further; its handler does the next step."""
-
-    business_id: str
-    job_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class LeadJobEnded:
-    """A job on leads is through."""
+    """A job on leads began, came a step further or ended; its handler does the next step."""
 
     business_id: str
     job_id: str

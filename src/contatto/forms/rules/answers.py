@@ -162,11 +162,6 @@ def may_become_link(text: str) -> bool:
     return scheme is None or "." in scheme[1] or scheme[1].lower() in ("https", "http")
 
 
-def shown_link(text: str) -> str:
-    """Return a safe link; "" for everything else."""
-    return text if is_link(text) else ""
-
-
 def is_call(text: str) -> bool:
     """Report whether a text is a complete phone number with its country code."""
     try:

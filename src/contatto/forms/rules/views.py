@@ -23,10 +23,10 @@ from contatto.forms.rules.answers import (
     PHONES,
     TEXT_LIMIT,
     consent_text,
+    is_link,
     label_of,
     option_text,
     show_slots,
-    shown_link,
     text_of,
 )
 from contatto.kit.api_types import api_time
@@ -100,8 +100,8 @@ def show_sheet(
         "review": content.review or any(values.values()),
         "prefills": bool(values),
         "is_back": prefill.is_back and bool(texts["again_title"] or texts["again_text"]),
-        "policy_url": shown_link(content.policy_url),
-        "end_url": shown_link(content.end_url),
+        "policy_url": content.policy_url if is_link(content.policy_url) else "",
+        "end_url": content.end_url if is_link(content.end_url) else "",
         "end_phone": content.end_phone,
     }
 

@@ -496,7 +496,17 @@ def merge_leads(tx: Tx, actor: Actor, kept_id: str, merged_id: str, picks: Picks
     for evidence_id, _, equal_id in rehung:
         tx.change(evidence, business_id, evidence_id, contact_point_id=equal_id)
     source_labels = listing.list_labels_of(tx, business_id, [source.id])[source.id]
-    after = rules.merged_lead(target, source, picks)
+    # a name or an owner that only one of the two has is never lost
+    name = source.name if picks.name else target.name
+    owner_id = source.owner_id if picks.owner else target.owner_id
+    after = replace(
+        target,
+        name=name or target.name or source.name,
+        status=source.status if picks.status else target.status,
+        owner_id=owner_id or target.owner_id or source.owner_id,
+        created_at=min(target.created_at, source.created_at),
+        updated_at=max(target.updated_at, source.updated_at),
+    )
     journal = Journal(
         before=target,
         after=after,

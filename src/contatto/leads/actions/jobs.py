@@ -57,7 +57,6 @@ from contatto.leads.model import (
     JobPlan,
     Lead,
     LeadJob,
-    LeadJobEnded,
     LeadJobMoved,
     LeadJobState,
     LeadModel,
@@ -223,8 +222,8 @@ def continue_job(tx: Tx, event: LeadJobMoved) -> None:
         return
     if job.kind is JobKind.IMPORT:
         start = int(job.cursor or 0)
-        numbers = in_time(range(start + 1, min(start + CHUNK, len(job.plan.rows)) + 1))
-        items = [import_row(tx, job.member, job.plan, job.id, number) for number in numbers]
+        due = in_time(range(start + 1, min(start + CHUNK, len(job.plan.rows)) + 1))
+        items = [import_row(tx, job.member, job.plan, job.id, number) for number in due]
         cursor = str(start + len(items))
     else:
         steps = {JobKind.UNDO: _undo_step, JobKind.ERASE: _erase_step}
@@ -236,9 +235,9 @@ def continue_job(tx: Tx, event: LeadJobMoved) -> None:
     store.append_job_items(tx, job, [replace(item, position=first + n) for n, item in enumerate(items)])
     done = job.done + len(items) - skipped
     moved = replace(job, cursor=cursor, done=done, skipped=job.skipped + skipped, moved_at=tx.now)
+    emit(tx, job.business_id, LeadJobMoved(job.business_id, job.id))
     if items:
         store.record_job(tx, moved)
-        emit(tx, job.business_id, LeadJobMoved(job.business_id, job.id))
         return
     store.record_job(tx, replace(moved, state=LeadJobState.DONE, ended_at=tx.now))
     if job.plan.rows:
@@ -247,7 +246,6 @@ def continue_job(tx: Tx, event: LeadJobMoved) -> None:
         numbers = tuple(item.position for item in rejects if item.position <= len(job.plan.rows))
         rows = tuple(job.plan.rows[number - 1] for number in numbers)
         store.record_plan(tx, job.business_id, job.id, replace(job.plan, rows=rows, numbers=numbers))
-    emit(tx, job.business_id, LeadJobEnded(job.business_id, job.id))
 
 
 def check_waiting_jobs(tx: Tx, business_id: str) -> None:
@@ -517,7 +515,7 @@ def merge_many_leads(tx: Tx, actor: Actor, kept_id: str, lead_ids: Sequence[str]
     job = replace(ended, done=len(items), ended_at=tx.now)
     store.save_job(tx, job)
     store.append_job_items(tx, job, items)
-    emit(tx, job.business_id, LeadJobEnded(job.business_id, job.id))
+    emit(tx, job.business_id, LeadJobMoved(job.business_id, job.id))
     return job
 
 

@@ -9,7 +9,7 @@ from contatto.capture.model import Field
 from contatto.kit import errors
 from contatto.kit.db.statements import insert_all, insert_new, write_rows
 from contatto.kit.db.tx import Tx, row_of
-from contatto.kit.errors import Refused
+from contatto.kit.errors import Refused, check_found
 from contatto.kit.i18n import LazyText
 from contatto.kit.ids import new_id, new_number
 from contatto.kit.outbox import emit, emit_all
@@ -25,7 +25,6 @@ from contatto.leads.model import (
     Lead,
     LeadCaptured,
     LeadEdited,
-    LeadEventReceived,
     LeadId,
     LeadStatus,
     LeadStatusChanged,
@@ -105,16 +104,27 @@ class LeadBatch:
         tx, rows = self._tx, []
         new: list[tuple[Lead, Lead]] = []  # after its first signal, and after its last one
         for signals in signals_of_persons:
-            lead = _new_lead(signals[0])
-            later = lead
+            first = signals[0]
+            later = lead = Lead(
+                id=LeadId(new_id()),
+                number=new_number(),
+                business_id=first.business_id,
+                person_id=first.person_id,
+                channel_account_id=first.channel_account_id,
+                conversation_id=first.conversation_id,
+                name=rules.better_name("", first),
+                status=LeadStatus.RAW,
+                origin=first.origin,
+                created_at=first.at,
+                updated_at=first.at,
+                is_test=first.is_test,
+            )
             for signal in signals:
                 name, updated_at = rules.better_name(later.name, signal), max(signal.at, later.updated_at)
                 if (name, updated_at) != (later.name, later.updated_at):
                     later = replace(later, name=name, updated_at=updated_at)
             makers = [signal for signal in signals[1:] if rules.makes_lead(signal)]
-            rows.append(
-                intake.lead_row(tx.vault, later) | {"facets": rules.facets_of_new([signals[0], *makers])}
-            )
+            rows.append(intake.lead_row(tx.vault, later) | {"facets": rules.facets_of_new([first, *makers])})
             new.append((lead, later))
         if insert_new(tx, leads, rows) < len(new):
             self._read({lead.person_id for lead, _ in new})
@@ -296,7 +306,7 @@ def mark_as_lead(tx: Tx, signal: Signal) -> Lead:
     batch = LeadBatch(tx, signal.business_id, {signal.person_id})
     if batch.find(signal.person_id) is None:
         batch.insert([[signal]])
-    lead = batch.find(signal.person_id) or _new_lead(signal)
+    lead = check_found(batch.find(signal.person_id))
     if lead.id in batch.uncaptured:
         lead = _capture_lead(tx, batch, lead, signal)
         batch.write()
@@ -334,23 +344,6 @@ def note_export(tx: Tx, actor: Actor, lead_ids: Collection[str]) -> None:
 def note_changes(tx: Tx, business_id: str, changed: Iterable[Lead]) -> None:
     """Queue changes for outside systems in this transaction, except for test leads."""
     tx.ports[LeadPorts].lead_changed(tx, business_id, *[lead.id for lead in changed if not lead.is_test])
-
-
-def _new_lead(signal: Signal) -> Lead:
-    return Lead(
-        id=LeadId(new_id()),
-        number=new_number(),
-        business_id=signal.business_id,
-        person_id=signal.person_id,
-        channel_account_id=signal.channel_account_id,
-        conversation_id=signal.conversation_id,
-        name=rules.better_name("", signal),
-        status=LeadStatus.RAW,
-        origin=signal.origin,
-        created_at=signal.at,
-        updated_at=signal.at,
-        is_test=signal.is_test,
-    )
 
 
 def _capture_lead(tx: Tx, batch: LeadBatch, lead: Lead, signal: Signal) -> Lead:
@@ -437,4 +430,4 @@ def load_listed_lead(tx: Tx, business_id: str, lead_id: str) -> Lead:
 def note_crm_change(tx: Tx, lead: Lead, detail: str, actor: str) -> None:
     """Record in a lead's history an event from a CRM, and publish it."""
     note_step(tx, lead.business_id, lead.id, HistoryKind.CRM_EVENT, detail, actor)
-    emit(tx, lead.business_id, LeadEventReceived(lead.business_id, lead.id))
+    emit(tx, lead.business_id, LeadEdited(lead.business_id, lead.id, HistoryKind.CRM_EVENT))

@@ -100,11 +100,11 @@ async def answer_file(
     if ids is None:
         lead_filter = for_member(lead_filter, caller.subject_id)
         number = await context.db.read(lambda tx: listing.count_leads(tx, business_id, lead_filter))
-        read_page: ReadPage = partial(_read_matching, business_id, lead_filter)
     else:
         leads_by_id = await context.db.read(lambda tx: listing.list_leads_by_id(tx, business_id, set(ids)))
         contact_reads_of(request).add("lead_id", leads_by_id)
-        number, read_page = len(leads_by_id), partial(_read_chosen, business_id, ids)
+        number = len(leads_by_id)
+    read_page: ReadPage = partial(read_leads, business_id, lead_filter, ids)
     contact_reads_of(request).count("lead_id", number)
     if kind == "csv":
         return csv_file("leads.csv", stream_csv(context.db, HEAD, read_page))
@@ -132,18 +132,19 @@ async def _write_xlsx(context: Context, read_page: ReadPage) -> Path:
     return path
 
 
-def _read_matching(business_id: str, lead_filter: LeadFilter, last: Lead | None, tx: Tx) -> Page:
-    """Return the next page of all that match, newest first."""
-    leads = listing.list_leads_after(tx, business_id, lead_filter, last)
+def read_leads(
+    business_id: str, lead_filter: LeadFilter, ids: list[str] | None, last: Lead | None, tx: Tx
+) -> Page:
+    """Return the next page of all that match, or at once all of some ids; newest first."""
+    if ids is None:
+        leads = listing.list_leads_after(tx, business_id, lead_filter, last)
+    else:
+        chosen = listing.list_leads_by_id(tx, business_id, set(ids)).values()
+        shown = [lead for lead in chosen if lead.hidden_at is None]
+        leads = sorted(shown, key=lambda lead: lead.created_at, reverse=True)
     rows = table_rows(tx, business_id, leads)
     tx.forget_pages()
-    return leads[-1] if leads else None, rows
-
-
-def _read_chosen(business_id: str, ids: list[str], _last: Lead | None, tx: Tx) -> Page:
-    leads = listing.list_leads_by_id(tx, business_id, set(ids)).values()
-    shown = sorted((lead for lead in leads if lead.hidden_at is None), key=lambda lead: lead.created_at)
-    return None, table_rows(tx, business_id, shown[::-1])
+    return leads[-1] if leads and ids is None else None, rows
 
 
 def table_rows(tx: Tx, business_id: str, leads: list[Lead]) -> list[list[str]]:

@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import HTMLResponse, RedirectResponse
 
 from contatto.accounts.auth import FormCaller, PageCaller, may, page_routes
-from contatto.accounts.model import Caller, Permission, ReadAudit
+from contatto.accounts.model import BusinessId, Caller, Permission, ReadAudit
+from contatto.accounts.store import list_able_members
 from contatto.kit import errors
 from contatto.kit.db.database import CachedCounts
 from contatto.kit.db.tx import Tx
@@ -111,13 +112,14 @@ def actor_of(caller: Caller) -> Actor:
 def choices_of(tx: Tx, business_id: str) -> dict[str, list[tuple[str, str]]]:
     """Return the choices for each word of the filter: pairs of value and text."""
     ads = list_measured_ads(tx, business_id).values()
+    assignees = list_able_members(tx, BusinessId(business_id), Permission.READ_LEADS)
     return {
         "owner": [
             (rules.ME, N_("Me")),
             (rules.NOBODY, N_("Nobody")),
             *listing.list_member_names(tx, business_id).items(),
         ],
-        "assignee": listing.list_assignees(tx, business_id),
+        "assignee": [(member.id, member.display_name) for member in assignees],
         "label": [
             *((label.id, label.name) for label in listing.list_labels(tx, business_id)),
             (rules.NOBODY, N_("No label")),

@@ -10,7 +10,8 @@ from pydantic import Field as Limits
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from contatto.accounts.auth import FormCaller, PageCaller, may, page_routes
-from contatto.accounts.model import Caller, Permission, ReadAudit
+from contatto.accounts.model import BusinessId, Caller, Permission, ReadAudit
+from contatto.accounts.store import list_able_members
 from contatto.audit import AuditEntry, list_acts_on
 from contatto.capture.model import Field
 from contatto.channels.store import find_account
@@ -208,7 +209,8 @@ def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_views: bool) -> dict[
     points = listing.list_contact_points(tx, business_id, {lead.id})[lead.id]
     evidence = records.list_evidence_of_lead(tx, business_id, lead.id)
     earned = measurement.find_attribution(tx, business_id, lead.id, ConversionKind.LEAD)
-    assignees, owner_id = listing.list_assignees(tx, business_id), lead.owner_id or ""
+    able_members = list_able_members(tx, BusinessId(business_id), Permission.READ_LEADS)
+    assignees, owner_id = [(member.id, member.display_name) for member in able_members], lead.owner_id or ""
     owner = listing.list_member_names(tx, business_id).get(owner_id)
     merged = records.list_merged_leads(tx, business_id, lead.id)
     history = records.list_history(tx, business_id, lead.id)
@@ -500,11 +502,13 @@ async def post_note(posted: PostedLead, sent: Annotated[_Note, Form()]) -> Respo
 
 @router.post("/leads/{lead_id}/notes/{note_id}", Permission.WRITE_LEADS)
 async def post_note_change(posted: PostedLead, note_id: str, sent: Annotated[_Change, Form()]) -> Response:
-    def change(tx: Tx) -> None:
-        note = actions.load_work(tx, posted.actor, posted.lead_id, note_id, sent.seen_revision, Note)
-        actions.change_work(tx, posted.actor, note, "delete" if sent.do == "delete" else "save", sent.text)
-
-    return await posted.change(change)
+    seen = posted.lead_id, note_id, sent.seen_revision
+    do: actions.WorkChange = "delete" if sent.do == "delete" else "save"
+    return await posted.change(
+        lambda tx: actions.change_work(
+            tx, posted.actor, actions.load_work(tx, posted.actor, *seen, Note), do, sent.text
+        )
+    )
 
 
 @router.post("/leads/{lead_id}/tasks", Permission.WRITE_LEADS)
@@ -517,11 +521,12 @@ async def post_task(posted: PostedLead, sent: Annotated[_Task, Form()]) -> Respo
 
 @router.post("/leads/{lead_id}/tasks/{task_id}", Permission.WRITE_LEADS)
 async def post_task_change(posted: PostedLead, task_id: str, sent: Annotated[_Change, Form()]) -> Response:
-    def change(tx: Tx) -> None:
-        task = actions.load_work(tx, posted.actor, posted.lead_id, task_id, sent.seen_revision, Task)
-        actions.change_work(tx, posted.actor, task, sent.do, sent.text, sent.due_on)
-
-    return await posted.change(change)
+    seen, typed = (posted.lead_id, task_id, sent.seen_revision), (sent.text, sent.due_on)
+    return await posted.change(
+        lambda tx: actions.change_work(
+            tx, posted.actor, actions.load_work(tx, posted.actor, *seen, Task), sent.do, *typed
+        )
+    )
 
 
 type Side = Literal["one", "two"]

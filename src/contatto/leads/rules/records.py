@@ -28,7 +28,6 @@ from contatto.leads.model import (
     LeadSource,
     LeadStatus,
     Origin,
-    Picks,
     Signal,
 )
 from contatto.measurement.model import MeasuredAd
@@ -213,20 +212,6 @@ def _spaced(text: str) -> str:
 
 MERGED_FIELDS: Final = ("name", "status", "owner_id", "created_at", "updated_at")
 """Fields of a lead that a merge may change."""
-
-
-def merged_lead(target: Lead, source: Lead, picks: Picks) -> Lead:
-    """Return the target after a merge; a name or an owner that only one of the two has is never lost."""
-    name = source.name if picks.name else target.name
-    owner_id = source.owner_id if picks.owner else target.owner_id
-    return replace(
-        target,
-        name=name or target.name or source.name,
-        status=source.status if picks.status else target.status,
-        owner_id=owner_id or target.owner_id or source.owner_id,
-        created_at=min(target.created_at, source.created_at),
-        updated_at=max(target.updated_at, source.updated_at),
-    )
 
 
 NAME: Final = "name"

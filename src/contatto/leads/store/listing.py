@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
-from contatto.accounts.model import BusinessId, Permission
-from contatto.accounts.store import ad_accounts, list_able_members, list_members
+from contatto.accounts.model import BusinessId
+from contatto.accounts.store import ad_accounts, list_members
 from contatto.channels.store import list_accounts
 from contatto.kit.db.database import CountReader
 from contatto.kit.db.statements import Query
@@ -183,12 +183,6 @@ def list_member_names(tx: Tx, business_id: str) -> dict[str, str]:
     return {member.id: member.display_name for member in list_members(tx, BusinessId(business_id))}
 
 
-def list_assignees(tx: Tx, business_id: str) -> list[tuple[str, str]]:
-    """Return ids and names of possible owners: members who may open leads."""
-    able = list_able_members(tx, BusinessId(business_id), Permission.READ_LEADS)
-    return [(member.id, member.display_name) for member in able]
-
-
 def list_credits(tx: Tx, business_id: str, lead_ids: set[str]) -> dict[str, Credit]:
     """Return the attribution and the ad of each lead that an ad earned."""
     earned = measurement.list_attributions(tx, business_id, lead_ids)
@@ -234,13 +228,9 @@ class place_of(FunctionElement[int]):  # noqa: N801  # reads as the SQL that it 
 
 
 @compiles(place_of)
-def _instr(element: Any, compiler: Any, **more: Any) -> str:
-    return f"instr({compiler.process(element.clauses, **more)})"
-
-
-@compiles(place_of, "postgresql")
-def _strpos(element: Any, compiler: Any, **more: Any) -> str:
-    return f"strpos({compiler.process(element.clauses, **more)})"
+def _compile_place(element: Any, compiler: Any, **more: Any) -> str:
+    name = "strpos" if compiler.dialect.name == "postgresql" else "instr"
+    return f"{name}({compiler.process(element.clauses, **more)})"
 
 
 def _one_of(column: sa.ColumnElement[Any], values: sa.Select[Any], engine: str) -> Condition:
