@@ -25,7 +25,6 @@ from contatto.forms.rules.answers import (
     find_way,
     is_call,
     is_link,
-    may_become_link,
     read_text,
     sign_opening,
     text_of,
@@ -278,7 +277,11 @@ def test_a_link_is_whole_and_https(text: str, fits: bool) -> None:
     ("tel:+65", False),
 ])  # fmt: skip
 def test_while_it_is_typed_a_link_names_no_other_scheme(text: str, may: bool) -> None:
-    assert may_become_link(text) is may
+    if may:
+        assert drafts.edit_content(kitchen(), {"end_url": [text]}, "en").end_url == text
+    else:
+        with pytest.raises(Refused, match="end_url"):
+            drafts.edit_content(kitchen(), {"end_url": [text]}, "en")
 
 
 def test_a_number_to_call_has_its_country() -> None:

@@ -77,10 +77,10 @@ def test_answers_are_sealed_and_come_back_open(database: Database, business_id: 
     answer_id = database.write_now(work)
     raw = database.read_now(lambda tx: tx.scalar(select(store.form_answers.c.body)))
     assert b"mei@example.com" not in raw
-    answer = database.read_now(lambda tx: store.find_answer(tx, business_id, answer_id))
+    [answer] = database.read_now(lambda tx: store.list_answers_by_id(tx, business_id, [answer_id]))
     assert answer is not None
     assert [each.value for each in answer.answers] == ["mei@example.com"]
-    assert database.read_now(lambda tx: store.find_answer(tx, "another", answer_id)) is None
+    assert database.read_now(lambda tx: store.list_answers_by_id(tx, "another", [answer_id])) == []
 
 
 def test_answers_are_listed_page_by_page_without_a_gap(

@@ -178,10 +178,6 @@ def list_answers_by_id(tx: Tx, business_id: str, answer_ids: Collection[str]) ->
     return [_open_answer(tx, dict(zip(names, row, strict=True))) for row in rows]
 
 
-def find_answer(tx: Tx, business_id: str, answer_id: str) -> FormAnswer | None:
-    return next(iter(list_answers_by_id(tx, business_id, [answer_id])), None)
-
-
 def list_answers_by_label(tx: Tx, business_id: str, lead_id: str) -> dict[str, str]:
     """Return the latest answer of a lead to each question, without contact details."""
     answers: dict[str, str] = {}
@@ -191,11 +187,11 @@ def list_answers_by_label(tx: Tx, business_id: str, lead_id: str) -> dict[str, s
 
 
 def list_answers(
-    tx: Tx, business_id: str, before: AnswerCursor | None = None, limit: int = 50, **key: str
+    tx: Tx, business_id: str, before: AnswerCursor | None = None, limit: int | None = 50, **key: Any
 ) -> list[FormAnswer]:
-    """Return accepted answers of a form or of a version, latest first, from a cursor on.
+    """Return accepted answers, latest first, from a cursor on.
 
-    ``key`` is its ``form_id`` or its ``version_id``.
+    ``key`` is their ``form_id`` or ``version_id``, or the ids of their leads as ``lead_id``.
     """
     accepted = rows_of(form_answers, business_id, verdict=FormVerdict.TAKEN, **key)
     statement = sa.select(form_answers).where(*accepted).limit(limit)
@@ -203,16 +199,14 @@ def list_answers(
         at, answer_id = before
         older = (form_answers.c.at == at) & (form_answers.c.id < answer_id)
         statement = statement.where(sa.or_(form_answers.c.at < at, older))
-    return _list_answers(tx, statement)
+    latest_first = statement.order_by(form_answers.c.at.desc(), form_answers.c.id.desc())
+    return [_open_answer(tx, row) for row in tx.execute(latest_first).mappings()]
 
 
 def list_answers_of_leads(tx: Tx, business_id: str, lead_ids: set[str]) -> defaultdict[str, list[FormAnswer]]:
     """Return all answers of some leads, by lead, latest first."""
-    statement = sa.select(form_answers).where(
-        form_answers.c.business_id == business_id, form_answers.c.lead_id.in_(lead_ids)
-    )
     answers: defaultdict[str, list[FormAnswer]] = defaultdict(list)
-    for answer in _list_answers(tx, statement):
+    for answer in list_answers(tx, business_id, limit=None, lead_id=lead_ids):
         answers[answer.lead_id].append(answer)
     return answers
 
@@ -224,11 +218,6 @@ def count_answers(tx: Tx, business_id: str) -> dict[str, dict[FormVerdict, int]]
     for row in tx.execute(grouped.group_by(form_answers.c.form_id, form_answers.c.verdict)).mappings():
         counts.setdefault(row["form_id"], {})[row["verdict"]] = row["n"]
     return counts
-
-
-def _list_answers(tx: Tx, statement: sa.Select[Any]) -> list[FormAnswer]:
-    latest_first = statement.order_by(form_answers.c.at.desc(), form_answers.c.id.desc())
-    return [_open_answer(tx, row) for row in tx.execute(latest_first).mappings()]
 
 
 def _open_answer(tx: Tx, row: Mapping[Any, Any]) -> FormAnswer:

@@ -14,7 +14,7 @@ from contatto.crm.actions.deliveries import read_snapshot
 from contatto.crm.connectors.webhook import PREFIX
 from contatto.forms.model import FormSubmitted, FormVersion, TestLeadMade
 from contatto.forms.rules.views import answer_data, sample_answers
-from contatto.forms.store import find_answer, find_version, list_versions
+from contatto.forms.store import find_version, list_answers_by_id, list_versions
 from contatto.integrations.model import DeliveryState
 from contatto.integrations.store import after_failure
 from contatto.kit import errors
@@ -121,7 +121,7 @@ def push_lead(tx: Tx, event: LeadCaptured | LeadUpdated) -> None:
 
 def push_form_lead(tx: Tx, event: FormSubmitted) -> None:
     """Push the lead of a submitted form with its answers; a handler of the outbox."""
-    answer = find_answer(tx, event.business_id, event.answer_id)
+    answer = next(iter(list_answers_by_id(tx, event.business_id, [event.answer_id])), None)
     lead = _find_visible_lead(tx, event.business_id, event.lead_id)
     if answer is None or lead is None:
         return

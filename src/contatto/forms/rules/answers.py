@@ -138,9 +138,6 @@ def accepted_languages(header: str) -> list[str]:
     return [tag for _, tag in sorted(weighed, key=lambda pair: -pair[0])]
 
 
-_SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
-
-
 def is_link(text: str) -> bool:
     """Report whether a text is a complete https address without credentials."""
     try:
@@ -151,15 +148,6 @@ def is_link(text: str) -> bool:
     plain = text.isprintable() and " " not in text and len(text) <= 2_000
     names_host = "." in (parts.hostname or "") and "@" not in parts.netloc and port != 0
     return plain and parts.scheme == "https" and names_host
-
-
-def may_become_link(text: str) -> bool:
-    """Report whether a partly typed address has no scheme but http or https.
-
-    Text before a colon is a scheme, or a host with a port if it contains a dot.
-    """
-    scheme = _SCHEME.match(text)
-    return scheme is None or "." in scheme[1] or scheme[1].lower() in ("https", "http")
 
 
 def is_call(text: str) -> bool:

@@ -33,7 +33,6 @@ from contatto.forms.rules.answers import (
     is_link,
     label_of,
     list_zones,
-    may_become_link,
     option_text,
     text_of,
 )
@@ -69,6 +68,7 @@ _OPTION_LIMIT: Final = 120
 _CONSENT_LIMIT: Final = 2_000
 PICTURE_ID: Final = re.compile(r"[0-9a-f]{64}")
 _MOST_NUMBER: Final = 10**9
+_SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
 
 
 def start_content(language: str, policy_url: str, country: str) -> Content:
@@ -270,9 +270,13 @@ def _line(sent: Sent, name: str, current: str, most: int) -> str:
 
 
 def _link(sent: Sent, name: str, current: str) -> str:
-    """Return an address, which may be incomplete until the form is published."""
+    """Return an address, which may be incomplete until the form is published, but has no unsafe scheme.
+
+    Text before a colon is a scheme, or a host with a port if it contains a dot.
+    """
     typed = _line(sent, name, current, 2_000)
-    if not may_become_link(typed):
+    scheme = _SCHEME.match(typed)
+    if scheme and "." not in scheme[1] and scheme[1].lower() not in ("https", "http"):
         raise Refused(errors.INVALID, "%(field)s: give a full address that starts with https://.", field=name)
     return typed
 

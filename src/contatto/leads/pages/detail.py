@@ -55,20 +55,6 @@ _CONSENT_TEXTS: Final = {True: N_("Agreed to: %(text)s"), False: N_("Did not agr
 _VIEW_ACT: Final = "GET /leads/{lead_id}"
 
 
-def view_events(tx: Tx, lead: Lead, words: Translator) -> list[dict[str, Any]]:
-    """Return one event per member and day with views, at the last one, as an open page reloads often."""
-    entries = list_acts_on(tx, lead.business_id, _VIEW_ACT, f"lead_id={lead.id}", SHOWN_VIEWS)
-    views_by_day: dict[tuple[str, object], list[AuditEntry]] = defaultdict(list)
-    for entry in entries:
-        views_by_day[entry.actor_id, entry.at.date()].append(entry)
-    events = []
-    for views in views_by_day.values():
-        last = max(views, key=lambda entry: entry.seq)
-        text = words.ngettext("Viewed this lead", "Viewed this lead %(num)s times on this day", len(views))
-        events.append({"kind": "look", "at": last.at, "text": text, "actor": last.actor})
-    return events
-
-
 _SHOWN: Final = 5
 """Most rejected contacts that the page offers to restore."""
 
@@ -338,9 +324,8 @@ def _timeline(
         at = lead.created_at if step.what in (HistoryKind.CAPTURED, HistoryKind.MARKED) else step.at
         events.append({"kind": step.what, "at": at, "text": text, "actor": step.actor or None})
     for merge in records.list_merges(tx, lead.business_id, lead.id):
-        text = words.gettext("Merged with another lead")
-        if merge.reason:
-            text = words.gettext("Merged with another lead: %(reason)s", reason=merge.reason)
+        with_reason = words.gettext("Merged with another lead: %(reason)s", reason=merge.reason)
+        text = with_reason if merge.reason else words.gettext("Merged with another lead")
         events.append({"kind": "merged", "at": merge.at, "text": text, "actor": merge.actor})
         if merge.undone_at is not None:
             undone = words.gettext("Merge undone")
@@ -355,7 +340,17 @@ def _timeline(
         shown = f"{consent.text[: SHOWN_TEXT - 1]}…" if is_long else consent.text
         text = words.gettext(_CONSENT_TEXTS[consent.given], text=shown)
         events.append({"kind": "consent", "at": consent.at, "text": text, "actor": None})
-    events += view_events(tx, lead, words) if sees_views else []
+    # one event per member and day with views, at the last one, as an open page reloads often
+    object_id, acts = f"lead_id={lead.id}", list[AuditEntry]()
+    if sees_views:
+        acts = list_acts_on(tx, lead.business_id, _VIEW_ACT, object_id, SHOWN_VIEWS)
+    views_by_day: dict[tuple[str, object], list[AuditEntry]] = defaultdict(list)
+    for act in acts:
+        views_by_day[act.actor_id, act.at.date()].append(act)
+    for views in views_by_day.values():
+        last = max(views, key=lambda act: act.seq)
+        text = words.ngettext("Viewed this lead", "Viewed this lead %(num)s times on this day", len(views))
+        events.append({"kind": "look", "at": last.at, "text": text, "actor": last.actor})
     touches = [
         touch
         for shown_lead in (lead, *merged)

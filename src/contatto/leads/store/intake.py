@@ -39,17 +39,17 @@ def history_row(vault: Vault, business_id: str, step: HistoryEntry) -> dict[str,
     return row_of(step) | {"business_id": business_id, "detail": detail}
 
 
-def _change_one(table: sa.Table) -> Any:
-    return sa.update(table).where(*rows_of(table, sa.bindparam("of_business"), id=sa.bindparam("of_id")))
-
-
 _MOMENT: Final = sa.bindparam("moment", type_=Instant())
-SET_ACTIVITY: Final = _change_one(leads).values(
+_CHANGE_ONE: Final = {
+    table: sa.update(table).where(*rows_of(table, sa.bindparam("of_business"), id=sa.bindparam("of_id")))
+    for table in (leads, contact_points)
+}
+SET_ACTIVITY: Final = _CHANGE_ONE[leads].values(
     name=sa.bindparam("now_name", type_=sa.LargeBinary()),
     name_key=sa.bindparam("now_key", type_=sa.String()),
     updated_at=_MOMENT,
 )
-_STARTS: Final = {table: _change_one(table).values(created_at=_MOMENT) for table in (leads, contact_points)}
+_STARTS: Final = {table: change.values(created_at=_MOMENT) for table, change in _CHANGE_ONE.items()}
 
 
 LEADS_OF_PERSONS: Final = PreparedQuery(

@@ -305,9 +305,36 @@ def find_conditions(
         chips.append(context.named_by(scored))
     if chips:
         base.append(_joined(lead_filter, chips))
-    return Conditions(
-        base, _search_conditions(context, lead_filter.text) if lead_filter.text else [sa.true()]
+    if not lead_filter.text:
+        return Conditions(base, [sa.true()])
+    # Search by a part of the name, a contact value in several spellings, or names and ids of ads.
+    text = lead_filter.text
+    countries = {account.registration_country for account in list_accounts(tx, business_id)}
+    countries |= set(list_phone_countries(tx, business_id))  # people write the numbers that they have at hand
+    indexes = [tx.vault.blind(value, business_id) for value in rules.search_values(text, countries)]
+    by_value = sa.select(contact_points.c.lead_id).where(
+        *rows_of(contact_points, business_id, value_index=indexes)
     )
+    conditions = [match_words(leads.c.name_key, text)]
+    if ids := list(tx.execute(by_value.limit(_SHARERS + 1)).scalars()):
+        is_sharing = leads.c.id.in_(by_value if len(ids) > _SHARERS else ids)
+        conditions = [sa.or_(*conditions, is_sharing)]
+    mark = rules.visitor_mark(text)
+    if mark is not None:
+        conditions.append(sa.and_(leads.c.name_key == "", match_mark(leads.c.person_id, mark)))
+    names = (measured_ads.c.ad_name, measured_ads.c.ad_group_name, measured_ads.c.campaign_name)
+    is_named: list[Condition] = [name.icontains(text, autoescape=True) for name in names]
+    number = read_number(text)
+    if number is not None:
+        numbers = (measured_ads.c.ad_number, measured_ads.c.ad_group_number, measured_ads.c.campaign_number)
+        is_named += [column == number for column in numbers]
+    of_business = sa.select(measured_ads.c.ad_id).where(measured_ads.c.business_id == business_id)
+    ads = list(tx.execute(of_business.where(sa.or_(*is_named)).limit(500)).scalars())
+    if ads:
+        conditions.append(context.earned_by(measured_ads.c.ad_id.in_(ads)))
+    if number is not None:
+        conditions.append(leads.c.number == number)
+    return Conditions(base, conditions)
 
 
 def _listed(business_id: str) -> list[Condition]:
@@ -396,37 +423,6 @@ class _FilterContext:
             *rows_of(conversions, self.business_id, kind=ConversionKind.LEAD), conversions.c.ad_id.in_(ads)
         )
         return self.named_by(earned)
-
-
-def _search_conditions(context: _FilterContext, text: str) -> list[Condition]:
-    """Search by a part of the name, a contact value in several spellings, or names and ids of ads."""
-    tx, business_id = context.tx, context.business_id
-    countries = {account.registration_country for account in list_accounts(tx, business_id)}
-    countries |= set(list_phone_countries(tx, business_id))  # people write the numbers that they have at hand
-    indexes = [tx.vault.blind(value, business_id) for value in rules.search_values(text, countries)]
-    by_value = sa.select(contact_points.c.lead_id).where(
-        *rows_of(contact_points, business_id, value_index=indexes)
-    )
-    conditions = [match_words(leads.c.name_key, text)]
-    if ids := list(tx.execute(by_value.limit(_SHARERS + 1)).scalars()):
-        is_sharing = leads.c.id.in_(by_value if len(ids) > _SHARERS else ids)
-        conditions = [sa.or_(*conditions, is_sharing)]
-    mark = rules.visitor_mark(text)
-    if mark is not None:
-        conditions.append(sa.and_(leads.c.name_key == "", match_mark(leads.c.person_id, mark)))
-    names = (measured_ads.c.ad_name, measured_ads.c.ad_group_name, measured_ads.c.campaign_name)
-    is_named: list[Condition] = [name.icontains(text, autoescape=True) for name in names]
-    number = read_number(text)
-    if number is not None:
-        numbers = (measured_ads.c.ad_number, measured_ads.c.ad_group_number, measured_ads.c.campaign_number)
-        is_named += [column == number for column in numbers]
-    of_business = sa.select(measured_ads.c.ad_id).where(measured_ads.c.business_id == business_id)
-    ads = list(tx.execute(of_business.where(sa.or_(*is_named)).limit(500)).scalars())
-    if ads:
-        conditions.append(context.earned_by(measured_ads.c.ad_id.in_(ads)))
-    if number is not None:
-        conditions.append(leads.c.number == number)
-    return conditions
 
 
 def match_words(name_key: sa.ColumnElement[str], text: str) -> Condition:
