@@ -14,11 +14,7 @@ from contatto.accounts.auth import ApiCaller, api_routes, load_advertiser
 from contatto.accounts.model import AdAccount, Caller, Permission, ReadAudit
 from contatto.capture.rules import detect_contacts
 from contatto.forms import store
-from contatto.forms.actions import (
-    LEAD_FILES,
-    find_test_lead,
-    list_form_entries,
-)
+from contatto.forms.actions import LEAD_FILES, find_test_lead, list_form_entries
 from contatto.forms.model import FormVersion, QuestionAnswer, TestLeadMade
 from contatto.forms.rules.answers import contacts_of
 from contatto.forms.rules.views import (

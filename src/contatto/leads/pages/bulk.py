@@ -32,14 +32,7 @@ from contatto.kit.untrusted_files import ENCODINGS, TableText
 from contatto.leads.actions import jobs as actions
 from contatto.leads.actions.records import note_export
 from contatto.leads.model import ItemState, JobKind, JobPlan, Lead, LeadJob, LeadJobState
-from contatto.leads.pages.center import (
-    LeadsQuery,
-    PostedForm,
-    ReadAsked,
-    actor_of,
-    read_query,
-    rows_of,
-)
+from contatto.leads.pages.center import LeadsQuery, PostedForm, ReadAsked, actor_of, read_query, rows_of
 from contatto.leads.rules import importing
 from contatto.leads.rules.records import (
     MOST_ERASED,

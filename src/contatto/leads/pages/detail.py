@@ -417,9 +417,7 @@ class _Point(PostedForm):
 
 @router.post("/leads/{lead_id}/points", Permission.WRITE_LEADS)
 async def post_point(
-    posted: PostedLead,
-    field: Annotated[Field, Form()],
-    value: Annotated[str, Form(max_length=400)] = "",
+    posted: PostedLead, field: Annotated[Field, Form()], value: Annotated[str, Form(max_length=400)] = ""
 ) -> Response:
     return await posted.change(
         lambda tx: actions.add_contact_point(tx, posted.actor, posted.lead_id, field, value)
