@@ -26,7 +26,7 @@ AT_ONCE = 50_000
 COLUMNS = {
     "leads": "id, number, business_id, person_id, channel_account_id, conversation_id, name, name_key, "
     "status, origin, created_at, updated_at, owner_id, score",
-    "lead_scores": "business_id, lead_id, score, reasons, scored_at",
+    "lead_scores": "business_id, lead_id, score, reasons",
     "contact_points": "id, business_id, lead_id, field, value, value_index, origin, created_at, country",
     "conversions": "conversion_id, business_id, person_id, kind, subject_id, ts, touch_id, ad_id, "
     "ad_group_id, ad_account_id, via, touch_ts, day, rt_day",
@@ -125,7 +125,7 @@ def _fill_leads(
             score,
         ))  # fmt: skip
         if score >= 0:
-            tables["lead_scores"].append((business, lead, score, "[]", at))
+            tables["lead_scores"].append((business, lead, score, "[]"))
         tables["contact_points"] += _points(context, business, lead, number, at, chance)
         won = _winner(chance.randrange(ADS), at) if chance.random() < 0.8 else (None,) * 8
         tables["conversions"].append((new_number(), business, person, "lead", lead, at, *won))

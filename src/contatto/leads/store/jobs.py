@@ -1,6 +1,6 @@
 """Queries of jobs on leads, of models of their quality, and of erasure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -233,10 +233,10 @@ def delete_traces(tx: Tx, erased: ErasedPeople) -> None:
     drop_contents(tx, ExportKind.LEADS, erased.business_id)
 
 
-def list_jobs_with_plans(tx: Tx, *conditions: sa.ColumnElement[bool]) -> list[LeadJob]:
-    """Return the jobs that meet conditions on `lead_jobs`, with their plans, oldest first."""
+def list_jobs_with_plans(tx: Tx, *conditions: sa.ColumnElement[bool]) -> Iterator[LeadJob]:
+    """Yield the jobs that meet conditions on `lead_jobs`, oldest first; plans are large, so one by one."""
     rows = tx.execute(sa.select(lead_jobs).where(*conditions).order_by(lead_jobs.c.id)).mappings()
-    return [_open_job(tx, row) for row in rows]
+    return (_open_job(tx, row) for row in rows.all())
 
 
 def record_plan(tx: Tx, business_id: str, job_id: str, plan: JobPlan) -> None:

@@ -172,7 +172,7 @@ _LISTED: Final = Query(
 _SET_SCORE: Final = (
     sa.update(lead_scores)
     .where(*rows_of(lead_scores, sa.bindparam("of"), lead_id=sa.bindparam("of_lead")))
-    .values(score=sa.bindparam("now"), scored_at=sa.bindparam("at"), is_counted=sa.bindparam("counted"))
+    .values(score=sa.bindparam("now"), is_counted=sa.bindparam("counted"))
 )
 
 
@@ -180,19 +180,12 @@ def save_scores(tx: Tx, business_id: str, scores: Sequence[LeadScore]) -> None:
     """Save scores of listed leads, and copy them there to sort by; without reasons the stored ones stay."""
     values = {"of": business_id, "ids": [score.lead_id for score in scores]}
     listed = {row[0] for row in _LISTED.rows(tx, values)}
-    stamp = {"business_id": business_id, "scored_at": tx.now}
-    rows = [row_of(score) | stamp for score in scores if score.lead_id in listed]
+    rows = [row_of(score) | {"business_id": business_id} for score in scores if score.lead_id in listed]
     tx.save(lead_scores, [row for row in rows if row["reasons"] is not None])
-    rescored = [
-        {
-            "of": row["business_id"], "of_lead": row["lead_id"], "now": row["score"], "at": row["scored_at"],
-            "counted": row["is_counted"],
-        }
-        for row in rows
-        if row["reasons"] is None
-    ]  # fmt: skip
-    write_rows(tx, _SET_SCORE, rescored)
-    lead_rows = [{"of": row["business_id"], "of_lead": row["lead_id"], "now": row["score"]} for row in rows]
+    rescored = {row["lead_id"]: row["is_counted"] for row in rows if row["reasons"] is None}
+    lead_rows = [{"of": business_id, "of_lead": row["lead_id"], "now": row["score"]} for row in rows]
+    counted = [row | {"counted": rescored[row["of_lead"]]} for row in lead_rows if row["of_lead"] in rescored]
+    write_rows(tx, _SET_SCORE, counted)
     write_rows(tx, _SET_LEAD_SCORE, lead_rows)
 
 

@@ -125,7 +125,6 @@ lead_scores = sa.Table(
     sa.Column("lead_id", sa.String(36), primary_key=True),
     sa.Column("score", sa.Integer, nullable=False),
     sa.Column("reasons", Words, nullable=False),
-    instant("scored_at"),
     sa.Column("log_odds", sa.Float),
     sa.Column("is_counted", sa.Boolean, nullable=False, server_default=sa.literal_column("FALSE")),
     sa.Index("ix_lead_scores_score", "business_id", "score"),

@@ -1176,7 +1176,6 @@ def upgrade() -> None:
     sa.Column('lead_id', sa.String(length=36), nullable=False),
     sa.Column('score', sa.Integer(), nullable=False),
     sa.Column('reasons', sa.Text(), nullable=False),
-    sa.Column('scored_at', sa.BigInteger(), nullable=False),
     sa.Column('log_odds', sa.Float(), nullable=True),
     sa.Column('is_counted', sa.Boolean(), server_default=sa.text('FALSE'), nullable=False),
     sa.PrimaryKeyConstraint('business_id', 'lead_id', name=op.f('pk_lead_scores'))
