@@ -384,6 +384,7 @@ def render_leads(tx: Tx, job: ExportJob) -> tuple[bytes, str]:
     """Read the leads of a file; return its content and its type: csv, or a zip of a larger one."""
     request, business_id = json.loads(job.request), job.business_id
     ad_number, entries = request["ad_number"], list[LeadEntry]()
+    version: FormVersion | None
     if not ad_number:
         version = check_found(store.find_version(tx, business_id, request["page_number"]))
         entries = list_form_entries(tx, version, job.ad_account_id)

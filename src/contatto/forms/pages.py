@@ -179,36 +179,40 @@ type Text = Annotated[str, Form()]
 
 @router.get("/forms", Permission.READ_ADS)
 async def show_forms(request: Request, caller: PageCaller) -> HTMLResponse:
-    def load(tx: Tx) -> dict[str, Any]:
-        latest: dict[str, FormVersion] = {}
-        for version in store.list_versions(tx, caller.business_id):
-            latest.setdefault(version.form_id, version)
-        counts = store.count_answers(tx, caller.business_id)
-        defaults = list_default_forms(tx, caller.business_id)
-        forms = store.list_forms(tx, caller.business_id)
-        rows: list[dict[str, Any]] = []
-        for form in forms:
-            verdicts, last = counts.get(form.id, {}), latest.get(form.id)
-            rows.append(
-                row_of(form)
-                | {
-                    "is_changed": last is not None and last.content != form.draft,
-                    "answers": verdicts.get(FormVerdict.TAKEN, 0),
-                    "no_fit": verdicts.get(FormVerdict.NO_FIT, 0),
-                }
-            )
-        return {
-            "forms": rows,
-            "published": [(form.id, form.name) for form in forms if form.version],
-            "accounts": [
-                {"id": account.id, "name": account.name, "form_id": defaults.get(account.id, "")}
-                for account in list_accounts(tx, caller.business_id)
-                if account.platform is Platform.WEBCHAT
-            ],
-        }
-
-    can_edit = may(caller, Permission.WRITE_ADS)
-    return await show_page(request, caller, "forms/list.html", load, can_edit=can_edit)
+    context, business_id = context_of(request), caller.business_id
+    forms, versions, counts, defaults, accounts = await context.db.read(
+        lambda tx: (
+            store.list_forms(tx, business_id),
+            store.list_versions(tx, business_id),
+            store.count_answers(tx, business_id),
+            list_default_forms(tx, business_id),
+            list_accounts(tx, business_id),
+        )
+    )
+    latest = {version.form_id: version for version in reversed(versions)}
+    rows: list[dict[str, Any]] = []
+    for form in forms:
+        verdicts, last = counts.get(form.id, {}), latest.get(form.id)
+        rows.append(
+            row_of(form)
+            | {
+                "is_changed": last is not None and last.content != form.draft,
+                "answers": verdicts.get(FormVerdict.TAKEN, 0),
+                "no_fit": verdicts.get(FormVerdict.NO_FIT, 0),
+            }
+        )
+    values = {
+        "caller": caller,
+        "can_edit": may(caller, Permission.WRITE_ADS),
+        "forms": rows,
+        "published": [(form.id, form.name) for form in forms if form.version],
+        "accounts": [
+            {"id": account.id, "name": account.name, "form_id": defaults.get(account.id, "")}
+            for account in accounts
+            if account.platform is Platform.WEBCHAT
+        ],
+    }
+    return context.pages.render(request, "forms/list.html", values)
 
 
 @router.get("/forms/new", Permission.WRITE_ADS)

@@ -1,7 +1,7 @@
 """Settings page of failed jobs with replay and dismiss, and of the nightly training."""
 
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from fastapi import Request
 from starlette.responses import HTMLResponse, RedirectResponse
@@ -17,12 +17,11 @@ from contatto.jobs.actions import (
     replay_failed_work,
 )
 from contatto.jobs.rules import reason_text, work_text
-from contatto.kit.db.tx import Tx
 from contatto.kit.i18n import LazyText
 from contatto.kit.languages import Translator
 from contatto.kit.outbound.queue import dismiss_dead_jobs
 from contatto.ui.render import translator_of
-from contatto.ui.requests import context_of, show_page
+from contatto.ui.requests import context_of
 
 router: Final = page_routes("/settings/jobs")
 MOST_ROWS: Final = 100
@@ -31,25 +30,24 @@ MOST_ROWS: Final = 100
 @router.get("", Permission.ADMINISTER)
 async def show_failed_jobs(request: Request, caller: PageCaller) -> HTMLResponse:
     """Show failed background work to owners and admins."""
-    words = translator_of(request)
-
-    def load(tx: Tx) -> dict[str, Any]:
-        rows = [
-            {
-                "failed": failed,
-                "work": _translate(work_text(failed.job.kind), words),
-                "reason": _translate(reason_text(failed.job.kind, failed.job.reason), words),
-            }
-            for failed in list_failed_work(tx, caller.business_id, MOST_ROWS)
-        ]
-        return {
-            "rows": rows,
-            "counts": count_failed_work(tx, caller.business_id),
-            "most": MOST_ROWS,
-            "relearned": find_relearning(tx, caller.business_id),
+    words, context, business_id = translator_of(request), context_of(request), caller.business_id
+    failed_work, counts, relearning = await context.db.read(
+        lambda tx: (
+            list_failed_work(tx, business_id, MOST_ROWS),
+            count_failed_work(tx, business_id),
+            find_relearning(tx, business_id),
+        )
+    )
+    rows = [
+        {
+            "failed": failed,
+            "work": _translate(work_text(failed.job.kind), words),
+            "reason": _translate(reason_text(failed.job.kind, failed.job.reason), words),
         }
-
-    return await show_page(request, caller, "jobs/failed.html", load)
+        for failed in failed_work
+    ]
+    values = {"caller": caller, "rows": rows, "counts": counts, "most": MOST_ROWS, "relearned": relearning}
+    return context.pages.render(request, "jobs/failed.html", values)
 
 
 @router.post("/replay", Permission.ADMINISTER)
