@@ -58,8 +58,8 @@ from contatto.kit.exports import (
 )
 from contatto.kit.ids import named_id
 from contatto.kit.outbox import emit
-from contatto.leads.actions.records import mark_as_lead, upsert_leads
-from contatto.leads.model import Lead, LeadRemoved, LeadSource, Origin, Signal
+from contatto.leads.actions.records import mark_as_lead, remove_test_lead, upsert_leads
+from contatto.leads.model import Lead, LeadSource, Origin, Signal
 from contatto.leads.rules.records import (
     CHAT_FIELDS,
     LeadFilter,
@@ -76,7 +76,7 @@ from contatto.leads.store.listing import (
     list_outgoing_points,
     list_wrong_values,
 )
-from contatto.leads.store.records import delete_lead, find_lead_by_number
+from contatto.leads.store.records import find_lead_by_number
 from contatto.measurement.store import find_measured_ad_by_number
 from contatto.ui.requests import context_of
 
@@ -323,12 +323,8 @@ def get_mock_lead(tx: Tx, caller: Caller, query: OfSource) -> LeadInfo:
 def delete_mock_lead(tx: Tx, caller: Caller, body: TestLead) -> DeletedLead:
     """Delete a test lead; real leads are refused."""
     load_advertiser(tx, caller, body.advertiser_id)
-    match = find_lead_by_number(tx, caller.business_id, body.lead_id)
-    lead = check_found(match, "lead_id: there is no such lead.")
-    if not lead.is_test:
-        raise Refused(errors.NOT_FOUND, "lead_id: this is not a test lead.")
-    delete_lead(tx, lead.business_id, lead.id)
-    emit(tx, lead.business_id, LeadRemoved(lead.business_id, lead.id, lead.conversation_id))
+    lead = find_lead_by_number(tx, caller.business_id, body.lead_id)
+    remove_test_lead(tx, check_found(lead, "lead_id: there is no such lead."))
     return DeletedLead(str(body.lead_id))
 
 

@@ -26,6 +26,7 @@ from contatto.leads.model import (
     LeadCaptured,
     LeadEdited,
     LeadId,
+    LeadRemoved,
     LeadStatus,
     LeadStatusChanged,
     LeadUpdated,
@@ -332,6 +333,14 @@ def delete_lead(tx: Tx, lead: Lead, actor: str) -> Lead:
     note_step(tx, lead.business_id, lead.id, HistoryKind.DELETED, "", actor)
     emit(tx, lead.business_id, LeadEdited(lead.business_id, lead.id, "deleted"))
     return replace(lead, hidden_at=tx.now)
+
+
+def remove_test_lead(tx: Tx, lead: Lead) -> None:
+    """Delete a test lead with all its rows. Raises Refused: NOT_FOUND for any other lead."""
+    if not lead.is_test:
+        raise Refused(errors.NOT_FOUND, "lead_id: this is not a test lead.")
+    records.delete_lead(tx, lead.business_id, lead.id)
+    emit(tx, lead.business_id, LeadRemoved(lead.business_id, lead.id, lead.conversation_id))
 
 
 def note_export(tx: Tx, actor: Actor, lead_ids: Collection[str]) -> None:

@@ -66,31 +66,6 @@ def moved_text(step: HistoryEntry, words: Translator) -> str:
     )
 
 
-def undos_of(tx: Tx, lead: Lead, history: list[HistoryEntry], words: Translator) -> list[dict[str, Any]]:
-    """List changes that can be undone, latest first."""
-    if lead.hidden_at is not None:
-        return []
-    undos: list[tuple[str, HistoryEntry | RejectedContact, str, dict[str, str]]] = []
-    step = rules.status_step_to_undo(history, lead.status, tx.now)
-    if step is not None:
-        text = words.gettext("Status: %(detail)s", detail=moved_text(step, words))
-        undos.append((text, step, "/status/undo", {"seen": lead.status.value}))
-    removed = [step for step in history if step.what is HistoryKind.UNLABELLED and step.detail]
-    if removed and tx.now - removed[-1].at <= rules.UNDO_WITHIN:
-        last = removed[-1]
-        labels = listing.list_labels_of(tx, lead.business_id, [lead.id])[lead.id]
-        if all(label.name != last.detail for label in labels):
-            text = words.gettext("Label removed: %(detail)s", detail=last.detail)
-            undos.append((text, last, "/labels", {"name": last.detail}))
-    for rejected in records.list_rejected(tx, lead.business_id, lead.id)[:_SHOWN]:
-        text = words.gettext("Not a contact detail: %(detail)s", detail=rejected.point.value)
-        undos.append((text, rejected, f"/rejected/{rejected.id}/undo", {}))
-    return [
-        {"text": text, "at": change.at, "actor": change.actor, "path": path, "fields": fields}
-        for text, change, path, fields in sorted(undos, key=lambda undo: undo[1].at, reverse=True)
-    ]
-
-
 router = page_routes()
 _STEP_TEXTS: Final[Mapping[HistoryKind, str]] = {
     HistoryKind.CAPTURED: N_("Became a lead. Shared: %(detail)s"),
@@ -229,6 +204,21 @@ def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_views: bool) -> dict[
             "evidence": evidence_of_point,
             "origins": list(dict.fromkeys([point.origin.value, *(proof.origin.value for proof in proofs)])),
         })  # fmt: skip
+    labels = listing.list_labels_of(tx, business_id, [lead.id])[lead.id]
+    undos: list[tuple[str, HistoryEntry | RejectedContact, str, dict[str, str]]] = []
+    step = rules.status_step_to_undo(history, lead.status, tx.now)
+    if step is not None:
+        text = words.gettext("Status: %(detail)s", detail=moved_text(step, words))
+        undos.append((text, step, "/status/undo", {"seen": lead.status.value}))
+    removed = [step for step in history if step.what is HistoryKind.UNLABELLED and step.detail]
+    if removed and tx.now - removed[-1].at <= rules.UNDO_WITHIN:
+        last = removed[-1]
+        if all(label.name != last.detail for label in labels):
+            text = words.gettext("Label removed: %(detail)s", detail=last.detail)
+            undos.append((text, last, "/labels", {"name": last.detail}))
+    for rejected in records.list_rejected(tx, business_id, lead.id)[:_SHOWN]:
+        text = words.gettext("Not a contact detail: %(detail)s", detail=rejected.point.value)
+        undos.append((text, rejected, f"/rejected/{rejected.id}/undo", {}))
     attribution = None
     if earned and earned.ad_id and earned.touch_ts is not None and earned.via is not None:
         ad = measurement.find_measured_ad(tx, business_id, earned.ad_id)
@@ -263,10 +253,13 @@ def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_views: bool) -> dict[
             "answer_s": int((answer[1] - answer[0]).total_seconds()) if answer and answer[1] else None,
         },
         "moves": [status.value for status in LeadStatus if status in rules.MOVES[lead.status]],
-        "undos": undos_of(tx, lead, history, words),
+        "undos": [
+            {"text": text, "at": change.at, "actor": change.actor, "path": path, "fields": fields}
+            for text, change, path, fields in sorted(undos, key=lambda undo: undo[1].at, reverse=True)
+        ],
         # the present owner can be chosen even without that permission
         "members": assignees if owner_id in dict(assignees) or not owner else [*assignees, (owner_id, owner)],
-        "labels": listing.list_labels_of(tx, business_id, [lead.id])[lead.id],
+        "labels": labels,
         "known_labels": listing.list_labels(tx, business_id),
         "notes": records.list_work(tx, business_id, lead.id, Note)[::-1],
         "tasks": sorted(
