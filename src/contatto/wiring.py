@@ -19,8 +19,8 @@ from contatto.capture.rules import warm
 from contatto.channels.actions import account_check_kind
 from contatto.channels.model import ChannelChecked, ChannelLost, Platform
 from contatto.channels.store import (
+    AccountBatcher,
     AppIndex,
-    GatheredAccounts,
     list_public_accounts,
     list_registration_countries,
 )
@@ -341,12 +341,12 @@ def maintenance(settings: Settings) -> tuple[MaintenanceJob, ...]:
 def resources(db: Database, settings: Settings) -> Parts:
     """Return the caches, limits and buffers of one web app, as dependencies by type."""
     return Parts(
-        AppIndex(db), Backlog(db), GatheredAccounts(db.read, list_public_accounts),
-        lead_forms.GatheredSheets(db.read, lead_forms.list_opened), HashPool(), GuessLimit(),
+        AppIndex(db), Backlog(db), AccountBatcher(db.read, list_public_accounts),
+        lead_forms.OpeningBatcher(db.read, lead_forms.list_opened), HashPool(), GuessLimit(),
         ChatLimits(), RecentCallers(), FragmentCache(), RequestLimit(settings.api_requests_per_minute, 60),
         AdServer(db, settings.views_per_viewer, settings.trial_share),
         GatheredTouches(db),
-        lead_forms.GatheredForms(db, settings.new_visitors_per_hour, partial(handing_out, AFTER)),
+        lead_forms.FormBatcher(db, settings.new_visitors_per_hour, partial(handing_out, AFTER)),
         CachedCounts(db, {"leads", "conversations", "reply_targets"}),
     )  # fmt: skip
 

@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 from contatto.forms.actions import Unanswered
 from contatto.forms.model import FormVersion, Submission
 from contatto.forms.store import form_answers
-from contatto.inbox.actions.forms import ChatVisitor, GatheredForms, HandedIn, Opening, list_opened, take_form
+from contatto.inbox.actions.forms import ChatVisitor, FormBatcher, HandedIn, Opening, list_opened, take_form
 from contatto.inbox.actions.incoming import conversation_id_of, person_id_of
 from contatto.inbox.store.conversations import find_conversation, inline_notices
 from contatto.kit import errors
@@ -103,10 +103,10 @@ def outcome_of(
 ) -> tuple[list[str], dict[str, list[str]]]:
     """What each was told, and all rows, after these forms were taken so many at a time."""
     world = db.write_now(built)
-    forms = GatheredForms(db, most_new, lambda work: work).forms
+    forms = FormBatcher(db, most_new, lambda work: work)
 
     async def take(some: Sequence[HandedIn]) -> list[Any]:
-        return await asyncio.gather(*(forms.put(each) for each in some), return_exceptions=True)
+        return await asyncio.gather(*(forms.submit(each) for each in some), return_exceptions=True)
 
     asyncio.run(take([handed_in(world, (PERSONS - 1, 0, 0))]))
     tapped = person_id_of(db.vault, world.shop.webchat, "visitor 0")
@@ -172,7 +172,7 @@ def test_all_that_may_be_sent_ends_alike_one_by_one_and_in_one_batch(database: D
 
 def test_forms_hand_out_what_follows_from_them_in_their_own_transaction(database: Database) -> None:
     world = database.write_now(built)
-    forms = GatheredForms(database, 0, partial(handing_out, AFTER)).forms
+    forms = FormBatcher(database, 0, partial(handing_out, AFTER))
     works = [handed_in(world, (person, 0, 0)) for person in range(3)]
 
     async def take() -> list[Any]:

@@ -40,7 +40,7 @@ def judge(at: Desk) -> SpamVerdict:
 
     def work(tx: Tx) -> SpamVerdict | None:
         judge_messages(tx, [event, event])
-        return store.find_verdict(tx, at.shop.business_id, at.conversation_id)
+        return store.list_verdicts(tx, at.shop.business_id, [at.conversation_id]).get(at.conversation_id)
 
     judged = at.do(work)
     assert judged is not None
@@ -57,7 +57,7 @@ def mark(at: Desk, user: str, text: str, said: Mark) -> None:
 def test_before_the_first_mark_no_chat_is_read(at: Desk) -> None:
     event = MessageReceived(at.shop.business_id, at.conversation_id, "message")
     at.do(lambda tx: judge_messages(tx, [event]))
-    assert at.do(lambda tx: store.find_verdict(tx, at.shop.business_id, at.conversation_id)) is None
+    assert not at.do(lambda tx: store.list_verdicts(tx, at.shop.business_id, [at.conversation_id]))
 
 
 def test_a_chat_is_judged_as_it_stands_and_what_a_member_says_of_it_stays(at: Desk) -> None:
@@ -193,6 +193,8 @@ def test_the_thread_says_why_it_looks_like_spam_and_takes_it_back(tmp_path: Path
         answer = house.client.post(f"/inbox/{chat_id}/unblock", data={"fine": "1"}, headers=token)
         assert answer.status_code in (200, 303)
         assert "This looks like spam." not in house.client.get(f"/inbox/{chat_id}").text
-        found = house.context.db.read_now(lambda tx: store.find_verdict(tx, house.business_id, chat_id))
+        found = house.context.db.read_now(
+            lambda tx: store.list_verdicts(tx, house.business_id, [chat_id]).get(chat_id)
+        )
         assert found is not None
         assert found.mark is Mark.FINE

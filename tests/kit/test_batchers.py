@@ -103,7 +103,7 @@ def test_works_that_come_together_share_a_transaction_and_each_has_its_own_answe
     work = WorkBatcher(database.write, count_up, most=3)
 
     async def all_at_once() -> list[Any]:
-        return await asyncio.gather(*(work.put(n) for n in (1, 7, 2, 3)), return_exceptions=True)
+        return await asyncio.gather(*(work.submit(n) for n in (1, 7, 2, 3)), return_exceptions=True)
 
     one, refused, *others = asyncio.run(all_at_once())
     assert isinstance(refused, ValueError)
@@ -116,8 +116,8 @@ def test_a_broken_work_is_found_and_leaves_the_others_alone(database: Database) 
     work = WorkBatcher(database.write, count_up)
 
     async def all_at_once() -> list[Any]:
-        told = await asyncio.gather(*(work.put(n) for n in (1, 13, 2)), return_exceptions=True)
-        return [*told, await work.put(3)]
+        told = await asyncio.gather(*(work.submit(n) for n in (1, 13, 2)), return_exceptions=True)
+        return [*told, await work.submit(3)]
 
     one, broken, *others = asyncio.run(all_at_once())
     assert isinstance(broken, RuntimeError)
@@ -140,7 +140,7 @@ def test_works_stay_together_when_none_is_at_fault_and_are_tried_once_more(
     work = WorkBatcher(database.write, count)
 
     async def all_at_once() -> list[Any]:
-        return await asyncio.gather(*(work.put(n) for n in (1, 2)), return_exceptions=True)
+        return await asyncio.gather(*(work.submit(n) for n in (1, 2)), return_exceptions=True)
 
     told = asyncio.run(all_at_once())
     assert tried == [2, 2]
@@ -152,7 +152,7 @@ def test_whoever_stops_waiting_for_a_work_keeps_nobody_waiting(database: Databas
     work = WorkBatcher(database.write, count_up)
 
     async def one_goes() -> int:
-        gone, stays = (asyncio.ensure_future(work.put(n)) for n in (1, 2))
+        gone, stays = (asyncio.ensure_future(work.submit(n)) for n in (1, 2))
         await asyncio.sleep(0)
         gone.cancel()
         return await stays

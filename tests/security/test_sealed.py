@@ -244,7 +244,7 @@ def test_no_log_line_holds_a_contact_value_or_a_name_though_everything_breaks(
 
     for place in (
         "contatto.leads.store.listing.list_matches",
-        "contatto.inbox.pages.desk.list_found",
+        "contatto.inbox.pages.desk.list_search_hits",
         "contatto.inbox.actions.incoming.Threads.open",
         "contatto.leads.actions.jobs.read_entry",
         "contatto.leads.store.listing.list_leads_by_id",

@@ -434,7 +434,7 @@ class AuditLayer:
         shown = {kind: count for kind, count in counts.items() if new_ids.get(kind) or kind in seen.counts}
         audit_record = replace(audit_record, seen=seen_text(shown, new_ids))
         state[LOOK_RECORD] = audit_record
-        state[_LOOK] = (self.writer.put(audit_record), fresh)
+        state[_LOOK] = (self.writer.submit(audit_record), fresh)
 
 
 REFUSED_PARAM: Final = "kept"

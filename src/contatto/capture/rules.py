@@ -75,14 +75,6 @@ def _patterns() -> tuple[str, ...]:
     )
 
 
-def _numbers(raw: bytes) -> list[int]:
-    """Return the numbers of a text's hints; with CUE and without SHAPE, also look for a statement."""
-    numbers = _match()(raw)
-    if numbers and Hint.CUE in numbers and Hint.SHAPE not in numbers and _match_statement()(raw):
-        numbers.append(Hint.STATED)
-    return numbers
-
-
 _match_statement = cache(
     lambda: match_of(
         [
@@ -110,8 +102,13 @@ def _hinted(numbers: tuple[int, ...]) -> frozenset[Hint]:
 
 def hints(text: str) -> frozenset[Hint]:
     """Return the possible content of the text."""
-    numbers = _numbers(as_bytes(text))
-    return _hinted(tuple(numbers)) if numbers else _NOTHING
+    raw = as_bytes(text)
+    numbers = _match()(raw)
+    if not numbers:
+        return _NOTHING
+    if Hint.CUE in numbers and Hint.SHAPE not in numbers and _match_statement()(raw):
+        numbers.append(Hint.STATED)
+    return _hinted(tuple(numbers))
 
 
 #: Longer texts are read at both ends only: this many characters from each.
@@ -144,10 +141,9 @@ def detect_contacts_batch(texts: Sequence[tuple[str, str]]) -> list[list[Contact
     stay in the processor's cache.
     """
     groups: dict[frozenset[Hint], list[int]] = {}
-    for index, raw in enumerate([as_bytes(text) for text, _ in texts]):
-        if numbers := _numbers(raw):
-            groups.setdefault(_hinted(tuple(numbers)), []).append(index)
-    groups.pop(_NOTHING, None)
+    for index, (text, _) in enumerate(texts):
+        if hinted := hints(text):
+            groups.setdefault(hinted, []).append(index)
     matches: list[list[ContactMatch]] = [[] for _ in texts]
     for hinted, group in groups.items():
         for index in group:

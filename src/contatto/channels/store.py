@@ -275,7 +275,7 @@ KEEP_S: Final = 0.5
 _MOST: Final = 1_000
 
 
-class GatheredAccounts(WorkBatcher[str, ChannelAccount | None]):
+class AccountBatcher(WorkBatcher[str, ChannelAccount | None]):
     """Batching reader of web chat accounts: concurrent requests share one query."""
 
 

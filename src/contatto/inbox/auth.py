@@ -6,7 +6,7 @@ from typing import Final
 from starlette.requests import Request
 
 from contatto.channels.model import ChannelAccount, Platform
-from contatto.channels.store import GatheredAccounts
+from contatto.channels.store import AccountBatcher
 from contatto.inbox.store.conversations import find_conversation
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
@@ -60,7 +60,7 @@ async def chat_visitor(request: Request) -> tuple[ChannelAccount, str]:
     """
     context = context_of(request)
     account_id = request.path_params["account_id"]
-    account = await part_of(request, GatheredAccounts).put(account_id)
+    account = await part_of(request, AccountBatcher).submit(account_id)
     if account is None or account.platform is not Platform.WEBCHAT:
         raise Refused(errors.NOT_FOUND, "Chat not found.")
     signer = context.vault.signer(VISITOR_KEY)

@@ -106,10 +106,8 @@ def automatic_problem(content: AutomaticMessages) -> LazyText | None:
     for field, count, most in counts:
         if count > most:
             return LazyText("%(field)s: The limit is %(most)s.", field=field, most=most)
-    most = AUTOMATIC_LIMITS["welcome"]
-    if len(content.welcome) > most:
-        return LazyText(_TOO_LONG, field="welcome", most=most)
-    texts = [("question", question.ask) for question in content.questions]
+    texts = [("welcome", content.welcome)] if content.welcome else []
+    texts += [("question", question.ask) for question in content.questions]
     texts += [("answer", question.say) for question in content.questions]
     texts += [("title", prompt.ask) for prompt in content.prompts]
     texts += [("content", prompt.say) for prompt in content.prompts]
@@ -117,19 +115,14 @@ def automatic_problem(content: AutomaticMessages) -> LazyText | None:
     for field, text in texts:
         most = AUTOMATIC_LIMITS[field]
         if not 0 < len(text) <= most:
-            return LazyText("%(field)s: use 1 to %(most)s characters.", field=field, most=most)
-    return _keyword_problem(content)
-
-
-def _keyword_problem(content: AutomaticMessages) -> LazyText | None:
-    words = [word for keyword in content.keywords for word in keyword.words]
+            says = _TOO_LONG if field == "welcome" else N_("%(field)s: use 1 to %(most)s characters.")
+            return LazyText(says, field=field, most=most)
     if any(not 0 < len(keyword.words) <= MOST_KEYWORDS for keyword in content.keywords):
         return LazyText("keywords: use 1 to %(most)s for each reply.", most=MOST_KEYWORDS)
+    words = [word for keyword in content.keywords for word in keyword.words]
     if any(len(word) > KEYWORD_LIMIT for word in words):
         return LazyText(_TOO_LONG, field="keywords", most=KEYWORD_LIMIT)
-    if len(set(words)) != len(words):
-        return LazyText("keywords: use each word once.")
-    return None
+    return LazyText("keywords: use each word once.") if len(set(words)) < len(words) else None
 
 
 def with_ad(content: AutomaticMessages, ad: MeasuredAd | None) -> AutomaticMessages:

@@ -42,7 +42,7 @@ async def view_ad(request: Request) -> Response:
     if not (is_expired or _is_program(request)):
         viewer_id = rules.viewer_of(context.vault.named_id, ad, ticket)
         touch = actions.stamp_ticket(ad, ticket, viewer_id, ts)
-        await part_of(request, GatheredTouches).views.put(rules.impression_of(touch, ticket))
+        await part_of(request, GatheredTouches).views.submit(rules.impression_of(touch, ticket))
     return Response(_GIF, media_type="image/gif", headers=_NO_STORE)
 
 
@@ -77,7 +77,7 @@ async def tap_ad(request: Request) -> Response:
     daily_limit = context.settings.chat_link_taps_per_day if ticket.kind is TicketKind.CHAT else 0
     if not daily_limit:
         tap = Tap(rules.impression_of(touch, ticket), linked_viewer_id)
-        await part_of(request, GatheredTouches).taps.put(tap)
+        await part_of(request, GatheredTouches).taps.submit(tap)
         return response
     place = f"{touch.ad_id}:{client_network(request)}"
 
@@ -101,7 +101,7 @@ async def _ticket_and_ad(
 ) -> tuple[TrackingTicket, MeasuredAd]:
     signer = context.vault.signer(rules.TRACKING_KEY)
     ticket = rules.read_ticket(request.path_params["token"], kinds, signer)
-    ad = check_found(await part_of(request, GatheredTouches).ads.put((ticket.business_id, ticket.ad_id)))
+    ad = check_found(await part_of(request, GatheredTouches).ads.submit((ticket.business_id, ticket.ad_id)))
     return ticket, ad
 
 

@@ -90,10 +90,6 @@ def record_counts(
     add_counts(tx, counts, ("spam", "chats"), rows)
 
 
-def find_verdict(tx: Tx, business_id: str, conversation_id: str) -> SpamVerdict | None:
-    return list_verdicts(tx, business_id, [conversation_id]).get(conversation_id)
-
-
 def list_verdicts(tx: Tx, business_id: str, conversation_ids: Collection[str]) -> dict[str, SpamVerdict]:
     verdicts = _JUDGED.list(tx, {"in_business": business_id, "ids": conversation_ids})
     return {verdict.conversation_id: verdict for verdict in verdicts}

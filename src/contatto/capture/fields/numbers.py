@@ -13,6 +13,7 @@ from contatto.capture.fields.text import (
     Find,
     Folded,
     Matcher,
+    as_bytes,
     both_ends,
     either,
     key,
@@ -149,10 +150,7 @@ def _kinds() -> Matcher:
 
 def kinds_near(low: str) -> frozenset[int]:
     """Return the kinds of words in a stretch of text, without their places: quick, for the plain cases."""
-    try:
-        matches = _kinds()(low.encode())
-    except UnicodeEncodeError:
-        matches = _kinds()(low.encode("utf-8", "replace"))
+    matches = _kinds()(as_bytes(low))
     return frozenset(matches) if matches else _NONE
 
 
@@ -456,21 +454,16 @@ def read_number(digits: str, country: str | None) -> Reading | None:
         return read_number("+52" + digits[4:], country) if is_old else None
     value: str = _format(number, _E164)
     is_home = country is not None and country_code(country) == number.country_code
-    return Reading(value, _form(digits, value, number, is_home=is_home))
-
-
-def _form(digits: str, value: str, number: rphonenumbers.PhoneNumber, *, is_home: bool) -> NumberForm:
-    if digits[0] == "+":
-        return NumberForm.INTERNATIONAL
-    if digits == value[1:]:
+    if digits[0] == "+" or (digits != value[1:] and digits.endswith(value[1:])):
+        form = NumberForm.INTERNATIONAL
+    elif digits == value[1:]:
         # In the North American plan the country code is also what one dials first at home.
-        return NumberForm.NATIONAL if number.country_code == 1 and is_home else NumberForm.NO_PLUS
-    if digits.endswith(value[1:]):
-        return NumberForm.INTERNATIONAL
-    if digits[0] == "0":
-        return NumberForm.NATIONAL
-    usual = _format(number, _NATIONAL)
-    return NumberForm.NO_TRUNK if usual.lstrip("(").startswith("0") else NumberForm.NATIONAL
+        form = NumberForm.NATIONAL if number.country_code == 1 and is_home else NumberForm.NO_PLUS
+    elif digits[0] == "0" or not _format(number, _NATIONAL).lstrip("(").startswith("0"):
+        form = NumberForm.NATIONAL
+    else:
+        form = NumberForm.NO_TRUNK
+    return Reading(value, form)
 
 
 def numbers_in(text: str, run: DigitRun, country: str) -> list[tuple[int, int, Reading]]:

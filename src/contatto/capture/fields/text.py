@@ -30,17 +30,16 @@ _FORMS = (
 )
 
 
-def _digit_blocks() -> str:
-    """Return the decimal digits of every script but ASCII and the forms above, as a character class."""
-    starts = (
-        0x660, 0x6F0, 0x7C0, 0x966, 0x9E6, 0xA66, 0xAE6, 0xB66, 0xBE6, 0xC66, 0xCE6, 0xD66, 0xDE6, 0xE50,
-        0xED0, 0xF20, 0x1040, 0x1090, 0x17E0, 0x1810, 0x1946, 0x19D0, 0x1A80, 0x1A90, 0x1B50, 0x1BB0,
-        0x1C40, 0x1C50, 0xA620, 0xA8D0, 0xA900, 0xA9D0, 0xA9F0, 0xAA50, 0xABF0, 0x104A0, 0x11066,
-        0x110F0, 0x11136, 0x111D0, 0x112F0, 0x11450, 0x114D0, 0x11650, 0x116C0, 0x11730, 0x118E0,
-        0x11C50, 0x11D50, 0x11DA0, 0x16A60, 0x16B50, 0x1E140, 0x1E2F0, 0x1E950, 0x1FBF0,
-    )  # fmt: skip
-    return "".join(f"{chr(first)}-{chr(first + 9)}" for first in starts)
-
+#: Zeros of every script but ASCII and the forms above.
+_ZEROS = (
+    0x660, 0x6F0, 0x7C0, 0x966, 0x9E6, 0xA66, 0xAE6, 0xB66, 0xBE6, 0xC66, 0xCE6, 0xD66, 0xDE6, 0xE50,
+    0xED0, 0xF20, 0x1040, 0x1090, 0x17E0, 0x1810, 0x1946, 0x19D0, 0x1A80, 0x1A90, 0x1B50, 0x1BB0,
+    0x1C40, 0x1C50, 0xA620, 0xA8D0, 0xA900, 0xA9D0, 0xA9F0, 0xAA50, 0xABF0, 0x104A0, 0x11066,
+    0x110F0, 0x11136, 0x111D0, 0x112F0, 0x11450, 0x114D0, 0x11650, 0x116C0, 0x11730, 0x118E0,
+    0x11C50, 0x11D50, 0x11DA0, 0x16A60, 0x16B50, 0x1E140, 0x1E2F0, 0x1E950, 0x1FBF0,
+)  # fmt: skip
+#: Their decimal digits, as a character class.
+_DIGITS = "".join(f"{chr(zero)}-{chr(zero + 9)}" for zero in _ZEROS)
 
 #: Characters for which a text needs folding; the first pass of the detector looks for them. The common
 #: full-width comma, colon, question and exclamation marks are not among them: the patterns know them.
@@ -50,13 +49,13 @@ FOLDABLE = (
     + _FORMS.replace("\ud800-\udfff", "").replace(
         "\uff01-\uffef", "\uff02-\uff0b\uff0d-\uff19\uff1b-\uff1e\uff20-\uffef"
     )
-    + _digit_blocks()
+    + _DIGITS
 )
 
 _CLUSTER = re.compile(
-    f"(?P<unseen>[{UNSEEN}]+)|[^{_JOINING}{UNSEEN}\\s]?[{_JOINING}]{{1,8}}|[{_FORMS}{_digit_blocks()}]"
+    f"(?P<unseen>[{UNSEEN}]+)|[^{_JOINING}{UNSEEN}\\s]?[{_JOINING}]{{1,8}}|[{_FORMS}{_DIGITS}]"
 )
-_ANY = re.compile(f"[{UNSEEN}{_JOINING}{_FORMS}{_digit_blocks()}]")
+_ANY = re.compile(f"[{UNSEEN}{_JOINING}{_FORMS}{_DIGITS}]")
 """Every cluster contains one of these; this search takes a tenth of the time."""
 
 
@@ -196,14 +195,10 @@ def lexicons() -> dict[str, dict[str, dict[str, list[str]]]]:
 def words(section: str, kind: str) -> tuple[str, ...]:
     """Return one kind of word in all languages, folded and lower-cased, with and without accents."""
     unique_words: dict[str, None] = {}
-    for lexicon in lexicons().values():
-        writing = lexicon.get("writing", {})
-        for word in lexicon.get(section, {}).get(kind, ()):
-            plain = key(fold(word).low, spaces=" ")
-            for spelling in (plain, *_variants(plain, writing)):
-                # Two words that would be an ordinary one without their space keep it: "no va" is not "nova".
-                is_ordinary = " " in spelling and key(spelling) in _common_words()
-                unique_words[spelling.replace(" ", _SPACE) if is_ordinary else spelling] = None
+    for _, spelling in _spellings(section, kind):
+        # Two words that would be an ordinary one without their space keep it: "no va" is not "nova".
+        is_ordinary = " " in spelling and key(spelling) in _common_words()
+        unique_words[spelling.replace(" ", _SPACE) if is_ordinary else spelling] = None
     return tuple(unique_words)
 
 
@@ -211,11 +206,8 @@ def words(section: str, kind: str) -> tuple[str, ...]:
 def languages(section: str, kind: str) -> dict[str, frozenset[str]]:
     """Map the words of a kind to the languages that use them; "any" means all languages."""
     spoken: dict[str, set[str]] = {}
-    for language, lexicon in lexicons().items():
-        for word in lexicon.get(section, {}).get(kind, ()):
-            plain = key(fold(word).low, spaces=" ")
-            for spelling in (plain, *_variants(plain, lexicon.get("writing", {}))):
-                spoken.setdefault(key(spelling), set()).add(language)
+    for language, spelling in _spellings(section, kind):
+        spoken.setdefault(key(spelling), set()).add(language)
     return {word: frozenset(names) for word, names in spoken.items()}
 
 
@@ -230,14 +222,18 @@ def _common_words() -> frozenset[str]:
     )
 
 
-def _variants(word: str, writing: dict[str, list[str]]) -> Iterator[str]:
-    """Yield other spellings of a word: without accents, with an ending such as Indonesian "-nya"."""
-    if len(word) > 4 and "accents" in writing.get("optional", ()):
-        parts = unicodedata.normalize("NFD", word.replace("\u0111", "d"))
-        without_accents = "".join(part for part in parts if not unicodedata.combining(part))
-        yield without_accents
-    if len(word) > 3:
-        yield from (word + ending for ending in writing.get("endings", ()))
+def _spellings(section: str, kind: str) -> Iterator[tuple[str, str]]:
+    """Yield the words of a kind with their languages, also without accents, and with endings as "-nya"."""
+    for language, lexicon in lexicons().items():
+        writing = lexicon.get("writing", {})
+        for word in lexicon.get(section, {}).get(kind, ()):
+            plain = key(fold(word).low, spaces=" ")
+            yield language, plain
+            if len(plain) > 4 and "accents" in writing.get("optional", ()):
+                parts = unicodedata.normalize("NFD", plain.replace("\u0111", "d"))
+                yield language, "".join(part for part in parts if not unicodedata.combining(part))
+            if len(plain) > 3:
+                yield from ((language, plain + ending) for ending in writing.get("endings", ()))
 
 
 def key(word: str, *, spaces: str = "") -> str:

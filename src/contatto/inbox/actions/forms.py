@@ -87,15 +87,15 @@ type Outcome = FormAnswer | Unanswered | Refused
 type Handing = Callable[[Callable[[Tx], list[Outcome]]], Callable[[Tx], list[Outcome]]]
 
 
-class GatheredForms:
-    """Forms that come at the same time, taken together.
+class FormBatcher(WorkBatcher[HandedIn, FormAnswer]):
+    """Batching writer of submitted forms.
 
     ``most_new`` newcomers may come to an account in an hour, by network; 0 for any number. ``handing`` makes
     a transaction dispatch its events.
     """
 
     def __init__(self, db: Database, most_new: int, handing: Handing) -> None:
-        self.forms: Final = WorkBatcher[HandedIn, FormAnswer](
+        super().__init__(
             db.write,
             lambda tx, handed: handing(partial(take_forms, handed=handed, most_new=most_new))(tx),
             AT_ONCE,
@@ -133,12 +133,51 @@ class _FormBatch:
         self._threads = Threads(tx)
         self._versions = list_versions_by_number(tx, business_id, {form.number for form in handed})
         self._threads.read([business_id], {form.conversation_id for form in handed}, [], [])
-        people = {person_id for form in handed if (person_id := self._person_of(form))}
+        self._person_ids = list[str]()
+        """Person of each form; empty for a link into a thread that is not there."""
+        for form in handed:
+            conversation = self._threads.find_conversation(business_id, form.conversation_id)
+            chat_person = person_id_of(tx.vault, form.chat.account, form.chat.visitor) if form.chat else ""
+            self._person_ids.append(conversation.person_id if conversation else chat_person)
+        people = set(filter(None, self._person_ids))
         self._threads.read([business_id], [], people, [])
         self._taps = list_last_taps(tx, business_id, people)
 
     def take(self, most_new: int) -> list[Outcome]:
-        filled = [self._fill(form) for form in self._handed]
+        filled: list[FilledForm | Refused] = []
+        for form, person_id in zip(self._handed, self._person_ids, strict=True):
+            version = self._versions.get(form.number)
+            if version is None or not person_id:
+                filled.append(Refused(errors.NOT_FOUND, "Form not found."))
+                continue
+            if form.misopened is not None:
+                filled.append(form.misopened)
+                continue
+            person, tapped = (
+                self._threads.find_person(self._business_id, person_id),
+                self._taps.get(person_id),
+            )
+            conversation = self._threads.find_conversation(self._business_id, form.conversation_id)
+            account_id = form.chat.account.id if form.chat else ""
+            hidden: dict[HiddenValue, str] = {}
+            if tapped:
+                touch, ad = tapped
+                hidden = {
+                    HiddenValue.CAMPAIGN: ad.campaign_name, HiddenValue.AD_GROUP: ad.ad_group_name,
+                    HiddenValue.AD: ad.ad_name, HiddenValue.CLICK: str(touch.touch_id),
+                }  # fmt: skip
+            respondent = Respondent(
+                business_id=self._business_id,
+                person_id=person_id,
+                channel_account_id=conversation.channel_account_id if conversation else account_id,
+                conversation_id=form.conversation_id,
+                profile_name=person.name if person else "",
+                ad_id=tapped[1].ad_id if tapped else None,
+                hidden=hidden,
+            )
+            sent, languages = form.sent, version.content.languages
+            in_language = sent if sent.language in languages else replace(sent, language=languages[0])
+            filled.append(FilledForm(version, respondent, in_language))
         to_look = [form for form in filled if isinstance(form, FilledForm)]
         looked = iter(look_through_forms(self._tx, self._business_id, to_look))
         outcomes = [next(looked) if isinstance(form, FilledForm) else form for form in filled]
@@ -148,43 +187,6 @@ class _FormBatch:
             for form, one in zip(self._handed, outcomes, strict=True)
         ]
         return self._keep(admitted)
-
-    def _person_of(self, handed: HandedIn) -> str:
-        """Return the person in the thread; empty for a link into a thread that is not there."""
-        if conversation := self._threads.find_conversation(self._business_id, handed.conversation_id):
-            return conversation.person_id
-        chat = handed.chat
-        return person_id_of(self._tx.vault, chat.account, chat.visitor) if chat else ""
-
-    def _fill(self, handed: HandedIn) -> FilledForm | Refused:
-        version, person_id = self._versions.get(handed.number), self._person_of(handed)
-        if version is None or not person_id:
-            return Refused(errors.NOT_FOUND, "Form not found.")
-        if handed.misopened is not None:
-            return handed.misopened
-        person, tapped = self._threads.find_person(self._business_id, person_id), self._taps.get(person_id)
-        conversation = self._threads.find_conversation(self._business_id, handed.conversation_id)
-        account_id = handed.chat.account.id if handed.chat else ""
-        hidden: dict[HiddenValue, str] = {}
-        if tapped:
-            touch, ad = tapped
-            hidden = {
-                HiddenValue.CAMPAIGN: ad.campaign_name, HiddenValue.AD_GROUP: ad.ad_group_name,
-                HiddenValue.AD: ad.ad_name, HiddenValue.CLICK: str(touch.touch_id),
-            }  # fmt: skip
-        respondent = Respondent(
-            business_id=self._business_id,
-            person_id=person_id,
-            channel_account_id=conversation.channel_account_id if conversation else account_id,
-            conversation_id=handed.conversation_id,
-            profile_name=person.name if person else "",
-            ad_id=tapped[1].ad_id if tapped else None,
-            hidden=hidden,
-        )
-        sent = handed.sent
-        languages = version.content.languages
-        in_language = sent if sent.language in languages else replace(sent, language=languages[0])
-        return FilledForm(version, respondent, in_language)
 
     def _refuse_newcomers(self, outcomes: Sequence[Looked | Refused], most: int) -> dict[str, Refused]:
         """Count new threads against their networks; return the refusals of those above the limit."""
@@ -259,8 +261,8 @@ type Opened = tuple[FormVersion, Prefill]
 """A form, and its prefill for the visitor."""
 
 
-class GatheredSheets(WorkBatcher[Opening, Opened | None]):
-    """Forms that are opened beside chats; those opened at the same time are read together."""
+class OpeningBatcher(WorkBatcher[Opening, Opened | None]):
+    """Batching reader of forms that are opened beside chats."""
 
 
 def list_opened(tx: Tx, openings: Sequence[Opening]) -> list[Opened | None]:

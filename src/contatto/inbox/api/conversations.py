@@ -1,6 +1,5 @@
 """Conversations, messages and sending in the API v1.3."""
 
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Final, Literal
 from urllib.parse import quote
@@ -14,7 +13,7 @@ from starlette.responses import Response
 from contatto.accounts.auth import ApiCaller, HotRoute, api_routes
 from contatto.accounts.model import Access, BusinessId, Caller, Credential, Permission, ReadAudit
 from contatto.accounts.store import is_token_live, list_ad_accounts
-from contatto.channels.model import ChannelAccount, Platform
+from contatto.channels.model import Platform
 from contatto.channels.store import CONNECTORS, load_channel
 from contatto.inbox import rules
 from contatto.inbox.actions.replies import send_reply
@@ -31,7 +30,7 @@ from contatto.inbox.actions.threads import (
     shown_id,
     source_of_message,
 )
-from contatto.inbox.model import Conversation, MemberTyping, Message
+from contatto.inbox.model import MemberTyping, Message
 from contatto.inbox.rules import TEXT_LIMIT
 from contatto.inbox.store import conversations, desk, messages
 from contatto.inbox.store.messages import find_message, list_photos, list_referrals, photos
@@ -151,7 +150,17 @@ def list_business_conversations(tx: Tx, caller: Caller, query: ConversationQuery
     rows = []
     for conversation in matching_conversations[: query.limit]:
         at_ms = micros(conversation.last_message_at) // 1_000 if conversation.last_message_at else 0
-        referral = ReferralInfo(_show_ads(tx, conversation, numbers), [])
+        # The ads that the person clicked, ours and external ones, oldest first.
+        ads = [
+            AdReferralInfo(
+                numbers.get(touch.ad_account_id, ""), str(ad.ad_number), ad.ad_name, touch.ts // 1_000_000, ""
+            )
+            for touch, ad in list_own_taps(tx, conversation)
+        ]
+        for tap in list_referrals(tx, conversation.business_id, conversation.id):
+            at_s = micros(tap.at) // 1_000_000
+            ads.append(AdReferralInfo(tap.advertiser, str(tap.ad_number), tap.headline, at_s, ""))
+        referral = ReferralInfo(sorted(ads, key=lambda ad: (ad.timestamp, ad.ad_id)), [])
         ids = shown_id(account, conversation), business_open_id(account)
         rows.append(ConversationInfo(*ids, at_ms, at_ms, referral))
     has_more = len(matching_conversations) > query.limit
@@ -196,31 +205,6 @@ def list_business_messages(tx: Tx, caller: Caller, query: ContentQuery) -> Messa
         has_more=len(matching_messages) > query.limit,
         cursor=shown[-1].seq if shown else 0,
     )
-
-
-def _show_ads(tx: Tx, conversation: Conversation, numbers: Mapping[str, str]) -> list[AdReferralInfo]:
-    """Return each ad that the person clicked, ours and external ones, oldest first."""
-    rows = [
-        AdReferralInfo(
-            advertiser_id=numbers.get(touch.ad_account_id, ""),
-            ad_id=str(ad.ad_number),
-            ad_name=ad.ad_name,
-            timestamp=touch.ts // 1_000_000,
-            embed_url="",
-        )
-        for touch, ad in list_own_taps(tx, conversation)
-    ]
-    rows += [
-        AdReferralInfo(
-            referral.advertiser,
-            str(referral.ad_number),
-            referral.headline,
-            micros(referral.at) // 1_000_000,
-            "",
-        )
-        for referral in list_referrals(tx, conversation.business_id, conversation.id)
-    ]
-    return sorted(rows, key=lambda row: (row.timestamp, row.ad_id))
 
 
 _BUTTON_LIMITS: Final = {"QA_BUTTON_CARD": 20, "QA_LINK_CARD": 40}
@@ -328,8 +312,14 @@ async def send_business_message(request: Request, caller: ApiCaller, body: SendB
                 note_conversation_read(tx, business_id, conversation.id)
             return conversation.id
         photo = body.image.media_id if body.message_type == "IMAGE" and body.image else None
-        text, author = _text(account, body), caller.display_name
-        message = Message.of_business(new_id(), conversation.id, text, tx.now, author, photo)
+        text = body.text.body if body.message_type == "TEXT" and body.text else ""
+        if body.message_type == "TEMPLATE" and body.template is not None:
+            answers = [f"{number}. {button.title}" for number, button in enumerate(body.template.buttons, 1)]
+            text = "\n".join([body.template.title, *answers])
+        if body.message_type == "SHARE_POST" and body.share_post is not None:
+            name = account.handle.removeprefix("@") if account.platform is Platform.TIKTOK else ""
+            text = f"https://www.tiktok.com/@{quote(name)}/video/{body.share_post.item_id}"
+        message = Message.of_business(new_id(), conversation.id, text, tx.now, caller.display_name, photo)
         if photo is not None and photo not in list_photos(tx, business_id, [message]):
             raise Refused(errors.NOT_FOUND, "image.media_id: there is no such picture; upload it first.")
         return send_reply(tx, business_id, conversation.id, message).id
@@ -368,17 +358,6 @@ def get_capabilities(tx: Tx, caller: Caller, query: CapabilityQuery) -> Capabili
     load_business_conversation(tx, account, query.conversation_id)
     takes_photos = CONNECTORS[account.platform].dialect.takes_photos
     return Capabilities([CapabilityInfo(name, takes_photos) for name in query.capability_types])
-
-
-def _text(account: ChannelAccount, body: SendBody) -> str:
-    """Return the text of a message; templates and shared posts are sent as text."""
-    if body.message_type == "TEMPLATE" and body.template is not None:
-        answers = [f"{number}. {button.title}" for number, button in enumerate(body.template.buttons, 1)]
-        return "\n".join([body.template.title, *answers])
-    if body.message_type == "SHARE_POST" and body.share_post is not None:
-        name = account.handle.removeprefix("@") if account.platform is Platform.TIKTOK else ""
-        return f"https://www.tiktok.com/@{quote(name)}/video/{body.share_post.item_id}"
-    return body.text.body if body.message_type == "TEXT" and body.text else ""
 
 
 MEDIA_KEY: Final = "media links"

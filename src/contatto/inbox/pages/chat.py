@@ -16,7 +16,13 @@ from contatto.accounts.model import Access, Caller, Credential, Permission, Read
 from contatto.capture import store as capture_store
 from contatto.channels.connectors.webchat import WebchatDelivery
 from contatto.channels.model import ChannelAccount, Platform
-from contatto.channels.store import CONNECTORS, find_account, list_embed_origins, list_public_accounts
+from contatto.channels.store import (
+    CONNECTORS,
+    AccountBatcher,
+    find_account,
+    list_embed_origins,
+    list_public_accounts,
+)
 from contatto.forms.actions import Unanswered, choose_form, find_published
 from contatto.forms.model import NOBODY, FormVerdict, FormVersion, Prefill, Submission
 from contatto.forms.rules.answers import (
@@ -33,10 +39,10 @@ from contatto.forms.store import list_bookings
 from contatto.inbox import rules
 from contatto.inbox.actions.forms import (
     ChatVisitor,
-    GatheredForms,
-    GatheredSheets,
+    FormBatcher,
     HandedIn,
     Opening,
+    OpeningBatcher,
     list_prefills,
     send_form,
 )
@@ -179,8 +185,8 @@ async def show_chat(request: Request, account_id: str) -> HTMLResponse:
     signer = context.vault.signer(VISITOR_KEY)
     secret = read_visitor(request, account_id, signer) or new_visitor()
     person = public_id(secret, account_id, context.vault.derivation_key(VISITOR_KEY))
-    values = await context.db.read(lambda tx: _chat_values(tx, account_id, person))
-    _show_form(request, values, person)
+    values, form = await context.db.read(lambda tx: _chat_values(tx, account_id, person))
+    values["form"] = draw_sheet(request, *form) if form else None
     response = context.pages.render(request, "inbox/chat.html", values)
     # Sign it anew each time: after a key rotation visitors get a cookie of the newest key.
     set_visitor(response, secret, account_id, signer, context.pages.cookies)
@@ -194,13 +200,10 @@ async def show_embedded_chat(request: Request, account_id: str, v: str = "") -> 
     if request.headers.get("sec-fetch-dest") == "document":  # somebody else's token must not come by a link
         return RedirectResponse(f"/chat/{quote(account_id)}", 303)
 
-    def list_origins(tx: Tx) -> tuple[str, ...]:
-        (account,) = list_public_accounts(tx, [account_id])
-        return list_embed_origins(tx, account.business_id).get(account.id, ()) if account else ()
-
-    origins = await context.db.read(list_origins)
-    if not origins:
-        raise Refused(errors.NOT_FOUND, "No other site may show this chat.")
+    no_site = "No other site may show this chat."
+    account = check_found(await part_of(request, AccountBatcher).submit(account_id), no_site)
+    sites = await context.db.read(lambda tx: list_embed_origins(tx, account.business_id))
+    origins = check_found(sites.get(account.id) or None, no_site)
     signer = context.vault.signer(VISITOR_KEY)
     secret = open_visitor(v, account_id, Carrier.FRAME, signer)
     if secret is None:
@@ -209,22 +212,19 @@ async def show_embedded_chat(request: Request, account_id: str, v: str = "") -> 
         response = context.pages.render(request, "inbox/embed.html", values)
     else:
         person = public_id(secret, account_id, context.vault.derivation_key(VISITOR_KEY))
-        values = await context.db.read(lambda tx: _chat_values(tx, account_id, person))
-        _show_form(request, values, person)
-        response = context.pages.render(request, "inbox/chat.html", values | {"visitor_token": v})
+        values, form = await context.db.read(lambda tx: _chat_values(tx, account_id, person))
+        values |= {"form": draw_sheet(request, *form) if form else None, "visitor_token": v}
+        response = context.pages.render(request, "inbox/chat.html", values)
     response.headers["Content-Security-Policy"] = CSP.replace(
         "frame-ancestors 'none'", f"frame-ancestors {' '.join(origins)}"
     )
     return response
 
 
-def _show_form(request: Request, values: dict[str, Any], visitor: str) -> None:
-    """Replace ``form_of`` in the values of a page by the rendered ``form``."""
-    account, version, prefill = values.pop("form_of")
-    values["form"] = version and draw_sheet(request, version, SheetReader(account, visitor, prefill))
-
-
-def _chat_values(tx: Tx, account_id: str, visitor: str) -> dict[str, Any]:
+def _chat_values(
+    tx: Tx, account_id: str, visitor: str
+) -> tuple[dict[str, Any], tuple[FormVersion, SheetReader] | None]:
+    """Return the values of the chat page, and its form with the visitor as reader."""
     (account,) = list_public_accounts(tx, [account_id])
     if account is None or account.platform is not Platform.WEBCHAT:
         raise Refused(errors.NOT_FOUND, "Chat not found.")
@@ -233,23 +233,24 @@ def _chat_values(tx: Tx, account_id: str, visitor: str) -> dict[str, Any]:
     tapped = find_tapped_of(tx, account.business_id, person_id_of(tx.vault, account, visitor))
     ad = tapped[1] if tapped else None
     version = choose_form(tx, account.business_id, account.id, ad.page_id if ad else "")
-    prefill = NOBODY
+    form = None
     if version:
         opening = Opening(account, visitor, version.number)
         prefill = list_prefills(tx, account.business_id, {opening: version})[opening]
+        form = version, SheetReader(account, visitor, prefill)
     automatic = with_ad(load_automatic(tx, account.business_id, account.id)[0].active, ad)
-    return {
+    values = {
         "account": {"id": account.id, "display_name": account.name, "handle": account.handle or None},
         "ad": {"headline": ad.headline, "body": ad.text or None, "label": None}
         if ad and ad.headline
         else None,
-        "form_of": (account, version, prefill),
         "welcome": automatic.welcome or None,
         "questions": [question.ask for question in automatic.questions],
         "visitor_token": None,
         "prompts": [(prompt.ask, prompt.say) for prompt in automatic.prompts],
         "privacy_policy_url": policy if policy.startswith("https://") else None,
     }
+    return values, form
 
 
 _BODY_LIMIT: Final = 32 * 1024
@@ -272,7 +273,7 @@ async def show_form(request: Request) -> HTMLResponse:
     account, visitor = await chat_visitor(request)
     number = check_found(read_number(request.path_params["page_id"]), "Form not found.")
     opened = check_found(
-        await part_of(request, GatheredSheets).put(Opening(account, visitor, number)),
+        await part_of(request, OpeningBatcher).submit(Opening(account, visitor, number)),
         "Form not found.",
     )
     version, prefill = opened
@@ -298,25 +299,20 @@ async def post_form(request: Request) -> Response:
         conversation_id_of(account, visitor),
         sent,
         ChatVisitor(account, visitor, client_network(request)),
-        find_misopening(context, sent, number, visitor),
     )
-    return await answer_form(request, sent, handed)
+    return await answer_form(request, sent, handed, visitor)
 
 
-def find_misopening(context: Context, sent: SentForm, number: int, opened_by: str) -> Refused | None:
-    """Return why the opening time is forged or too recent; None for a valid one."""
+async def answer_form(request: Request, sent: SentForm, handed: HandedIn, opened_by: str) -> Response:
+    """Answer the form's sheet: accepted, or the problem of each answer."""
+    context = context_of(request)
     signer, now_s = context.vault.signer(OPENING_KEY), context.clock.now().timestamp()
     try:
-        check_opening(sent.opening, number, opened_by, now_s, signer)
-    except Refused as refused:
-        return refused
-    return None
-
-
-async def answer_form(request: Request, sent: SentForm, handed: HandedIn) -> Response:
-    """Answer the form's sheet: accepted, or the problem of each answer."""
+        check_opening(sent.opening, handed.number, opened_by, now_s, signer)
+    except Refused as misopened:  # the opening time is forged, or too recent
+        handed = replace(handed, misopened=misopened)
     try:
-        answer = await part_of(request, GatheredForms).forms.put(handed)
+        answer = await part_of(request, FormBatcher).submit(handed)
     except Unanswered as unanswered:
         words = translator_for(sent.language) if sent.language in LANGUAGES else translator_of(request)
         problems = {problem.at: problem.in_language(words) for problem in unanswered.problems}
@@ -517,9 +513,8 @@ async def post_linked_form(request: Request, token: str) -> Response:
     now_s = context.clock.now().timestamp()
     part_of(request, ChatLimits).linked_forms.check(link.conversation_id, now_s)
 
-    misopened = find_misopening(context, sent, link.number, link.conversation_id)
-    handed = HandedIn(link.business_id, link.number, link.conversation_id, sent, misopened=misopened)
-    return await answer_form(request, sent, handed)
+    handed = HandedIn(link.business_id, link.number, link.conversation_id, sent)
+    return await answer_form(request, sent, handed, link.conversation_id)
 
 
 def _open_link(request: Request, token: str) -> tuple[Context, FormLink]:

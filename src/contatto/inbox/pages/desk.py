@@ -45,9 +45,8 @@ from contatto.leads.rules.records import person_label
 from contatto.leads.store import listing
 from contatto.leads.store.listing import list_labels, load_lead_counts
 from contatto.measurement import store as measurement_store
-from contatto.measurement.model import Attribution, MeasuredAd
 from contatto.spam.model import Mark, Sign
-from contatto.spam.store import find_verdict
+from contatto.spam.store import list_verdicts
 from contatto.ui.live import Reader, resume_point, sse_answer
 from contatto.ui.render import session_token, translator_of
 from contatto.ui.requests import context_of, part_of
@@ -99,21 +98,25 @@ class View(BaseModel):
         return {"tab": self.tab, "show": self.show.value, "q": self.q, **past}
 
 
+LIST_PANE: Final = "inbox/_list.html"
 THREAD_PANE: Final = "inbox/_thread.html"
 CONTACT_PANE: Final = "inbox/_contact.html"
 
 
 def inbox_values(
-    tx: Tx,
-    caller: Caller,
-    view: View,
-    selected: str | None,
-    cached_counts: CountReader,
-    *,
-    whole: bool = True,
+    tx: Tx, caller: Caller, template: str, view: View, selected: str | None, cached_counts: CountReader
 ) -> dict[str, Any]:
-    """Return the template values of all three panes, or without ``whole`` those of the list."""
+    """Return the values of a template: of all three panes, the list, the thread, or the contact."""
     business_id = caller.business_id
+    if template in (THREAD_PANE, CONTACT_PANE):
+        chosen = conversations.find_conversation(tx, business_id, selected) if selected else None
+        if chosen is None:
+            return {"selected": None}
+        desk = _Desk(tx, caller, [chosen], find_reply_target(tx, business_id))
+        if template == CONTACT_PANE:
+            return {"selected": chosen, "contact": desk.contact(chosen)}
+        replies = list_saved_replies(tx, business_id)
+        return {"selected": chosen, "thread": desk.thread(chosen, view.before), "saved_replies": replies}
     matches = FoundConversations(frozenset())
     if view.q.strip():
         matches = threads.search_conversations(tx, business_id, view.q, before=view.past)
@@ -128,7 +131,7 @@ def inbox_values(
     matching_conversations = list_conversations(tx, business_id, conversation_filter, PAGE, list_before)
     chosen = conversations.find_conversation(tx, business_id, selected) if selected else None
     desk = _Desk(tx, caller, [*matching_conversations, chosen] if chosen else matching_conversations, target)
-    opened = chosen if whole else None
+    opened = None if template == LIST_PANE else chosen
 
     def count() -> Mapping[str, int]:
         return count_tabs(tx, business_id, conversation_filter, _COUNTED)
@@ -160,17 +163,15 @@ def inbox_values(
     }
 
 
-MOST_FOUND: Final = 8
+MOST_HITS: Final = 8
 
 
-def list_found(tx: Tx, caller: Caller, words: str) -> list[dict[str, str]]:
+def list_search_hits(tx: Tx, caller: Caller, words: str) -> list[dict[str, str]]:
     """Search conversations for the command palette; return link, name and snippet of each."""
     conversation_ids = threads.search_conversations(tx, caller.business_id, words).ids
     conversation_filter = ConversationFilter(ids=conversation_ids, member_id=caller.subject_id)
     matching_conversations = (
-        list_conversations(tx, caller.business_id, conversation_filter, MOST_FOUND)
-        if conversation_ids
-        else []
+        list_conversations(tx, caller.business_id, conversation_filter, MOST_HITS) if conversation_ids else []
     )
     rows = map(_Desk(tx, caller, matching_conversations, None).row, matching_conversations)
     return [
@@ -205,14 +206,23 @@ class _Desk:
         self.labelled = list_label_ids(tx, business_id, ids)
         lead_ids = {conversation.lead_id for conversation in shown if conversation.lead_id}
         self.leads = listing.list_leads_by_id(tx, business_id, lead_ids)
+        self.opening_ads = {
+            conversation_id: self.ads[attribution.ad_id]
+            for conversation_id, attribution in self.attributions.items()
+            if attribution.ad_id and attribution.ad_id in self.ads
+        }
+        self.names: dict[str, str] = {}
+        for conversation in shown:
+            lead, person = self.leads.get(conversation.lead_id or ""), self.persons[conversation.person_id]
+            self.names[conversation.id] = person_label((lead.name if lead else "") or person.name, person.id)
 
     def row(self, conversation: Conversation) -> dict[str, Any]:
         account = self.accounts[conversation.channel_account_id]
         last = self.last.get(conversation.id)
-        ad = self._opening_ad(conversation)
+        ad = self.opening_ads.get(conversation.id)
         lead = self.leads.get(conversation.lead_id or "")
         return row_of(conversation) | {
-            "person_name": self._name(conversation),
+            "person_name": self.names[conversation.id],
             "channel": account.platform.value,
             "account_name": account.name,
             "ad_name": ad.ad_name if ad else None,
@@ -230,7 +240,7 @@ class _Desk:
 
     def thread(self, conversation: Conversation, before: datetime | None) -> dict[str, Any]:
         account = self.accounts[conversation.channel_account_id]
-        verdict = find_verdict(self.tx, self.business_id, conversation.id)
+        verdict = list_verdicts(self.tx, self.business_id, [conversation.id]).get(conversation.id)
         return {
             **thread_part(self.tx, account, conversation, before),
             "conversation": self.row(conversation),
@@ -256,7 +266,7 @@ class _Desk:
             "source": lead.origin.value,
             "created_at": lead.created_at,
         }
-        ad, attribution = self._opening_ad(conversation), self.attributions.get(conversation.id)
+        ad, attribution = self.opening_ads.get(conversation.id), self.attributions.get(conversation.id)
         first_ad: dict[str, Any] | None = None
         if ad and attribution and attribution.touch_ts is not None:
             tapped_at = from_micros(attribution.touch_ts)
@@ -264,7 +274,7 @@ class _Desk:
             first_ad = {"at": tapped_at, "ad_name": ad.ad_name, "goal": ad.goal.value, **names}
         return {
             "conversation_id": conversation.id,
-            "person_name": self._name(conversation),
+            "person_name": self.names[conversation.id],
             "external_id": None if dialect.ids_are_contacts else person.external_id,
             "channel": account.platform.value,
             "account_name": account.name,
@@ -277,15 +287,6 @@ class _Desk:
             "first_ad": first_ad,
         }
 
-    def _name(self, conversation: Conversation) -> str:
-        lead = self.leads.get(conversation.lead_id or "")
-        person = self.persons[conversation.person_id]
-        return person_label((lead.name if lead else "") or person.name, person.id)
-
-    def _opening_ad(self, conversation: Conversation) -> MeasuredAd | None:
-        attribution: Attribution | None = self.attributions.get(conversation.id)
-        return self.ads.get(attribution.ad_id) if attribution and attribution.ad_id else None
-
 
 async def render_inbox(
     request: Request, caller: Caller, template: str, view: View, selected: str | None, *, strict: bool = False
@@ -295,19 +296,9 @@ async def render_inbox(
     context = context_of(request)
     cached_counts = part_of(request, CachedCounts).begin()
 
-    def load(tx: Tx) -> dict[str, Any]:
-        if template in (THREAD_PANE, CONTACT_PANE):
-            chosen = conversations.find_conversation(tx, caller.business_id, selected) if selected else None
-            if chosen is None:
-                return {"selected": None}
-            desk = _Desk(tx, caller, [chosen], find_reply_target(tx, caller.business_id))
-            if template == CONTACT_PANE:
-                return {"selected": chosen, "contact": desk.contact(chosen)}
-            replies = list_saved_replies(tx, caller.business_id)
-            return {"selected": chosen, "thread": desk.thread(chosen, view.before), "saved_replies": replies}
-        return inbox_values(tx, caller, view, selected, cached_counts, whole=template != "inbox/_list.html")
-
-    values = await context.db.read(load)
+    values = await context.db.read(
+        lambda tx: inbox_values(tx, caller, template, view, selected, cached_counts)
+    )
     if strict and values["selected"] is None:
         raise Refused(errors.NOT_FOUND, "Conversation not found.")
     return context.pages.render(request, template, values | {"caller": caller})
@@ -350,7 +341,7 @@ async def show_inbox(request: Request, caller: PageCaller, view: ViewQuery) -> H
 async def show_list(
     request: Request, caller: PageCaller, view: ViewQuery, selected: str = ""
 ) -> HTMLResponse:
-    return await render_inbox(request, caller, "inbox/_list.html", view, selected or None)
+    return await render_inbox(request, caller, LIST_PANE, view, selected or None)
 
 
 @router.get("/inbox/search", Permission.READ_INBOX, ReadAudit.FOLDED)
@@ -358,7 +349,7 @@ async def find_in_inbox(
     request: Request, caller: PageCaller, q: Annotated[str, Query(max_length=100)] = ""
 ) -> Response:
     """Return conversations for the command palette."""
-    results = await context_of(request).db.read(lambda tx: list_found(tx, caller, q))
+    results = await context_of(request).db.read(lambda tx: list_search_hits(tx, caller, q))
     return json_answer({"found": results})
 
 

@@ -456,7 +456,7 @@ class WorkBatcher[T, R]:
         self._waiting: list[tuple[T, asyncio.Future[R]]] = []
         self._going: asyncio.Task[None] | None = None
 
-    def put(self, one: T) -> asyncio.Future[R]:
+    def submit(self, one: T) -> asyncio.Future[R]:
         """Do one work; its writes are durable when the future is done."""
         loop = asyncio.get_running_loop()
         waiting: asyncio.Future[R] = loop.create_future()
