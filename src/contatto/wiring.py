@@ -208,10 +208,10 @@ EVENT_PERMISSIONS: Final[Mapping[type[Any], Permission]] = {
 
 PORTS: Final = Parts(
     LeadPorts(
-        unread_chats=desk.list_unread_lead_ids,
+        unread_chats=partial(desk.select_leads_of_chats, condition=desk.IS_UNREAD),
         in_crm=list_lead_ids_in_state,
         crm_states=list_states_of_leads,
-        waiting_chats=desk.list_waiting_lead_ids,
+        waiting_chats=partial(desk.select_leads_of_chats, condition=desk.IS_WAITING),
         first_answer=find_first_answer,
         consents=list_receipts_of_lead,
         hold_chats=hold_chats,

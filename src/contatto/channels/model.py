@@ -7,6 +7,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+from contatto.kit import errors
+from contatto.kit.errors import Refused
 from contatto.kit.outbound.model import Failed, HttpAnswer, HttpRequest, NotNow
 
 CHECK: Final = "channel_check"
@@ -313,7 +315,7 @@ class Connector:
         self, headers: Mapping[str, str], raw: bytes, secret: str, at: datetime, tolerance_s: int
     ) -> None:
         """Check the signature over the raw body. Raises UNSIGNED or STALE."""
-        raise NotImplementedError
+        raise Refused(errors.UNSIGNED, "The chat page is not a webhook.")
 
     def challenge(self, query: Mapping[str, str], verify_token: str) -> str | None:
         """Return the answer to the verification of a webhook's address; None refuses it."""
@@ -337,7 +339,7 @@ class Connector:
 
     def outcome(self, answer: HttpAnswer) -> SendOutcome:
         """Interpret the platform's answer to a request of `reply`."""
-        raise NotImplementedError
+        return Failed("cannot_send")
 
     def ask_account(self, access: AccountAccess) -> HttpRequest:
         """Return the request that reads the account's name."""

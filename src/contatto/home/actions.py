@@ -18,7 +18,7 @@ from contatto.delivery.rules import budget_left
 from contatto.delivery.store import list_charged_days, list_spent
 from contatto.guide.actions import list_done_steps
 from contatto.guide.rules import Step
-from contatto.inbox.store.desk import ConversationFilter, count_active_since, count_tabs
+from contatto.inbox.store.desk import ConversationFilter, count_conversations, count_tabs
 from contatto.integrations.model import DeliveryState
 from contatto.jobs.actions import count_failed_work
 from contatto.kit.db.database import CountReader
@@ -126,7 +126,9 @@ def load_home(tx: Tx, caller: Caller, cached_counts: CountReader) -> HomeFigures
     reads_leads, reads_inbox = may(caller, Permission.READ_LEADS), may(caller, Permission.READ_INBOX)
     return HomeFigures(
         leads_today=count_leads_since(tx, caller.business_id, midnight) if reads_leads else None,
-        chats_today=count_active_since(tx, caller.business_id, midnight) if reads_inbox else None,
+        chats_today=count_conversations(tx, caller.business_id, ConversationFilter(active_since=midnight))
+        if reads_inbox
+        else None,
         ads=load_ad_figures(tx, account, midnight) if account else None,
         needs=tuple(list_needs(tx, caller, account, cached_counts)),
         done_steps=frozenset(list_done_steps(tx, caller.business_id)),

@@ -112,14 +112,6 @@ def _small_words() -> list[str]:
 _wish_words = cache(lambda: re.compile(rf"{pattern(words('words', 'wishes'))}[ \t]*$"))
 
 
-@cache
-def _labels() -> tuple[list[str], list[str]]:
-    """Return labels that also name things ("invoice"), and labels of digits only ("invoice number")."""
-    every = words("numbers", "labels")
-    numbering = [label for label in every if _NUMBERING.search(label)]
-    return [label for label in every if label not in set(numbering)], numbering
-
-
 _label_gap = cache(
     lambda: re.compile(
         rf"(?:{_BARE_PY}*(?:{pattern(_small_words())})){{0,4}}{_BARE_PY}*(?P<word>{_OTHER_WORD_PY}{_BARE_PY}*)?"
@@ -132,7 +124,10 @@ _label_gap = cache(
 def _kinds() -> Matcher:
     """Return the matcher of all kinds of words near a number."""
     small = rf"(?:{_BARE}|{either(_small_words())})*"
-    plain, numbering = (linear_pattern(listed) for listed in _labels())
+    # Labels that also name things ("invoice"), and labels of digits only ("invoice number").
+    labels = words("numbers", "labels")
+    plain = linear_pattern(label for label in labels if not _NUMBERING.search(label))
+    numbering = linear_pattern(label for label in labels if _NUMBERING.search(label))
     money = linear_pattern(words("numbers", "currencies"), ends="[.: ]{0,2}$")
     units = linear_pattern(words("numbers", "units"), starts="^[ \t]?")
     patterns = [

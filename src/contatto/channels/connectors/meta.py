@@ -92,7 +92,19 @@ class _Account(msgspec.Struct):
     username: str = ""
 
 
+class _SentMessage(msgspec.Struct):
+    id: str
+
+
+class _SentReply(msgspec.Struct):
+    """Answer of Messenger and Instagram (``message_id``), or of WhatsApp (``messages``)."""
+
+    message_id: str = ""
+    messages: list[_SentMessage] = []
+
+
 _error_answers: Final = msgspec.json.Decoder(_ErrorAnswer)
+_sent_replies: Final = msgspec.json.Decoder(_SentReply)
 _accounts: Final = msgspec.json.Decoder(_Account)
 
 
@@ -132,6 +144,15 @@ class MetaApp(Connector):
         is_ours = hmac.compare_digest(received_token.encode(), verify_token.encode())
         is_sane = 0 < len(challenge) <= 200 and challenge.isprintable()
         return challenge if query.get("hub.mode") == "subscribe" and is_ours and is_sane else None
+
+    def outcome(self, answer: HttpAnswer) -> SendOutcome:
+        if answer.status != 200:
+            return problem(answer)
+        try:
+            sent = _sent_replies.decode(answer.body)
+        except JSON_ERRORS:
+            return Failed("unreadable_answer")
+        return Sent(sent.messages[0].id if sent.messages else sent.message_id)
 
     def ask_account(self, access: AccountAccess) -> HttpRequest:
         headers = {"Authorization": f"Bearer {access.access_token}"}
@@ -260,12 +281,7 @@ class _Body(msgspec.Struct):
     entry: list[_Entry]
 
 
-class _SentReply(msgspec.Struct):
-    message_id: str = ""
-
-
 _bodies: Final = msgspec.json.Decoder(_Body)
-_sent_replies: Final = msgspec.json.Decoder(_SentReply)
 _anything: Final = msgspec.json.Decoder()
 
 
@@ -340,14 +356,6 @@ class MetaMessaging(MetaApp):
             "message": {"text": out.text, "metadata": out.message_id},
         }
         return message_request(out, body)
-
-    def outcome(self, answer: HttpAnswer) -> SendOutcome:
-        if answer.status != 200:
-            return problem(answer)
-        try:
-            return Sent(_sent_replies.decode(answer.body).message_id)
-        except JSON_ERRORS:
-            return Failed("unreadable_answer")
 
     def _read(self, raw: bytes) -> _Entry | Unusable:
         """Return the account of a delivery with its one event, or why it is not one event."""
@@ -435,17 +443,8 @@ class _WhatsAppBody(msgspec.Struct):
     entry: list[_WhatsAppEntry]
 
 
-class _SentMessage(msgspec.Struct):
-    id: str
-
-
-class _WhatsAppAnswer(msgspec.Struct):
-    messages: list[_SentMessage]
-
-
 _OBJECT: Final = "whatsapp_business_account"
 _whatsapp_bodies: Final = msgspec.json.Decoder(_WhatsAppBody)
-_whatsapp_answers: Final = msgspec.json.Decoder(_WhatsAppAnswer)
 _PROGRESS: Final = {
     "sent": SendProgress.SENT, "delivered": SendProgress.DELIVERED, "failed": SendProgress.FAILED,
 }  # fmt: skip
@@ -523,15 +522,6 @@ class WhatsApp(MetaApp):
             "biz_opaque_callback_data": out.message_id,
         }
         return message_request(out, body)
-
-    def outcome(self, answer: HttpAnswer) -> SendOutcome:
-        if answer.status != 200:
-            return problem(answer)
-        try:
-            sent = _whatsapp_answers.decode(answer.body).messages
-        except JSON_ERRORS:
-            return Failed("unreadable_answer")
-        return Sent(sent[0].id if sent else "")
 
 
 def _names(contacts: list[_Contact]) -> dict[str, str]:

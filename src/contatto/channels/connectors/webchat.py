@@ -1,7 +1,5 @@
 """Connector of our own chat page, which has no webhook."""
 
-from collections.abc import Mapping
-from datetime import datetime
 from typing import Annotated, Final
 
 import msgspec
@@ -15,12 +13,8 @@ from contatto.channels.model import (
     MessageKind,
     Platform,
     Sender,
-    SendOutcome,
     Unusable,
 )
-from contatto.kit import errors
-from contatto.kit.errors import Refused
-from contatto.kit.outbound.model import Failed, HttpAnswer
 from contatto.kit.values import JSON_ERRORS, from_micros
 
 _LATEST_US: Final = 4_102_444_800_000_000
@@ -45,12 +39,6 @@ class Webchat(Connector):
     platform = Platform.WEBCHAT
     dialect = Dialect(base_url="", text_limit=6_000, takes_photos=True)
 
-    def verify_signature(
-        self, headers: Mapping[str, str], raw: bytes, secret: str, at: datetime, tolerance_s: int
-    ) -> None:
-        """Refuse any body, as the chat page has no webhook."""
-        raise Refused(errors.UNSIGNED, "The chat page is not a webhook.")
-
     def label(self, raw: bytes) -> Label:
         try:
             delivery = _deliveries.decode(raw)
@@ -59,9 +47,6 @@ class Webchat(Connector):
         return Label(
             f"{delivery.account_id}:{delivery.visitor}:{delivery.client_message_id}", delivery.account_id
         )
-
-    def outcome(self, answer: HttpAnswer) -> SendOutcome:
-        return Failed("cannot_send")
 
     def parse(self, raw: bytes) -> Incoming:
         try:

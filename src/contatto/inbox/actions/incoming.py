@@ -59,7 +59,7 @@ from contatto.inbox.store.conversations import WAITING, Move
 from contatto.kit.background import MANY, QueuedWork
 from contatto.kit.background import Batch as WorkBatch
 from contatto.kit.db.statements import insert_new
-from contatto.kit.db.tx import Tx, in_time, row_of
+from contatto.kit.db.tx import Tx, in_time, row_of, rows_of
 from contatto.kit.fair_queue import Turns, batch_seconds, run_batch
 from contatto.kit.ids import named_id, timed_id
 from contatto.kit.log import logger, where
@@ -71,7 +71,7 @@ from contatto.leads.actions.records import upsert_leads
 from contatto.leads.model import Lead, LeadCaptured, LeadUpdated, Origin, Signal
 from contatto.measurement import actions as measurement
 from contatto.measurement import store as measurement_store
-from contatto.measurement.model import ConversionKind, MeasuredAd, Touch, TouchKind
+from contatto.measurement.model import ConversionKind, MeasuredAd, TouchKind
 from contatto.measurement.rules import natural_number
 from contatto.spam import store
 from contatto.spam.actions import VERDICT_LOCK, judge_chats
@@ -247,9 +247,11 @@ class Threads:
                 self._seen.append(person)
         if conversation is not None:
             return conversation
-        is_blocked = existing_person is not None and conversations.is_blocked(
-            self.tx, account.business_id, person.id
-        )
+        is_blocked = False
+        if existing_person is not None:
+            persons = conversations.persons
+            blocked = sa.select(persons.c.id).where(*rows_of(persons, account.business_id, id=person.id))
+            is_blocked = self.tx.scalar(blocked.where(persons.c.blocked_at.is_not(None))) is not None
         fresh = Conversation(
             id=ids.conversation,
             business_id=account.business_id,
@@ -567,9 +569,9 @@ def send_automatic_reply(
     if account.platform is not Platform.WEBCHAT:
         return
     active = desk.load_automatic(threads.tx, account.business_id, account.id)[0].active
-    tapped = find_tapped_of(threads.tx, account.business_id, conversation.person_id)
     # Questions of the ad that opened the chat come before those of the account.
-    of_ad = rules.with_ad(active, tapped[1] if tapped else None)
+    ad = find_tapped_ad(threads.tx, account.business_id, conversation.person_id)
+    of_ad = rules.with_ad(active, ad)
     text = rules.automatic_answer(of_ad, question.text) or rules.automatic_answer(active, question.text)
     if text is None:
         return
@@ -590,10 +592,10 @@ def _note_failure(tx: Tx, receipt: Receipt, error: Exception) -> None:
         conversations.mark_receipts(tx, [receipt], ReceiptState.REFUSED, "processing_failed")
 
 
-def find_tapped_of(tx: Tx, business_id: str, person_id: str) -> tuple[Touch, MeasuredAd] | None:
+def find_tapped_ad(tx: Tx, business_id: str, person_id: str) -> MeasuredAd | None:
+    """Return the ad that the person tapped last."""
     touch = measurement_store.find_last_tap(tx, business_id, person_id)
-    ad = measurement_store.find_measured_ad(tx, business_id, touch.ad_id) if touch else None
-    return (touch, ad) if touch and ad else None
+    return measurement_store.find_measured_ad(tx, business_id, touch.ad_id) if touch else None
 
 
 def settle_echo(tx: Tx, account: ChannelAccount, conversation: Conversation, chatted: Chatted) -> bool:

@@ -348,64 +348,26 @@ def numbered_messages(
 
 
 class AutoMessageEdit:
-    """Edit of the automatic messages of one kind; each method saves, and returns the id of a message.
-
-    Methods raise NOT_FOUND for an unknown id; INVALID beyond a limit, or for a duplicate.
-    """
+    """Edit of the automatic messages of one kind, by their ids, in their order."""
 
     def __init__(self, tx: Tx, business_id: str, account_id: str, kind: AutomaticKind) -> None:
-        self._account = account = channel_store.load_channel(tx, business_id, account_id)
-        self._tx, self._kind = tx, kind
+        self.account = account = channel_store.load_channel(tx, business_id, account_id)
+        self._tx, self._kind, self.part = tx, kind, _PARTS[kind]
         self._content, self._revision = load_automatic(tx, account.business_id, account.id)
-        self._messages = numbered_messages(account, self._content, kind)
+        self.messages = numbered_messages(account, self._content, kind)
 
-    def add(self, new: PreparedReply) -> int:
-        """Add a message; an account has one welcome message, and no question or prompt twice."""
-        if any(message.ask == new.ask for message in self._messages.values()):
-            raise Refused(
-                errors.INVALID,
-                "%(name)s: this account already has one. Update it, or delete it first.",
-                name=_PARTS[self._kind],
-            )
-        self._keep([*self._messages.values(), new])
-        return natural_number(self._account.id, self._kind, new.ask)
-
-    def change(self, number: int, new: PreparedReply) -> int:
-        """Change a message; it keeps its id and its place."""
-        self._check([number])
-        changed = [*(self._messages | {number: replace(new, number=number)}).values()]
-        if sum(message.ask == new.ask for message in changed) > 1:
-            raise Refused(errors.INVALID, "%(name)s: this account already has one.", name=_PARTS[self._kind])
-        self._keep(changed)
-        return number
-
-    def drop(self, number: int) -> int:
-        self._check([number])
-        self._keep([message for key, message in self._messages.items() if key != number])
-        return number
-
-    def sort(self, order: list[int]) -> int:
-        """Move these messages to the front, in this order, and return the first id."""
-        self._check(order)
-        self._keep([self._messages[number] for number in dict.fromkeys([*order, *self._messages])])
-        return order[0]
-
-    def turn(self, *, is_on: bool) -> None:
-        """Enable or disable all messages of the kind; disabled ones stay stored."""
-        off = set(self._content.off) - {self._kind.value} if is_on else {*self._content.off, self._kind.value}
-        content = replace(self._content, off=tuple(sorted(off)))
-        keep_account_automatic(self._tx, self._account, content, self._revision)
-
-    def _check(self, numbers: list[int]) -> None:
-        if not self._messages.keys() >= set(numbers):
+    def check(self, numbers: list[int]) -> None:
+        """Refuse unknown ids. Raises NOT_FOUND."""
+        if not self.messages.keys() >= set(numbers):
             raise Refused(errors.NOT_FOUND, "auto_message_id: no message of this type has this id.")
 
-    def _keep(self, listed: list[PreparedReply]) -> None:
+    def save(self, listed: list[PreparedReply]) -> None:
+        """Save the messages of the kind. Raises INVALID beyond a limit; CONFLICT after another change."""
         part: Any = tuple(listed)
         if self._kind is AutomaticKind.WELCOME:
             part = listed[-1].say if listed else ""
-        content = replace(self._content, **{_PARTS[self._kind]: part})
-        keep_account_automatic(self._tx, self._account, content, self._revision)
+        content = replace(self._content, **{self.part: part})
+        keep_account_automatic(self._tx, self.account, content, self._revision)
 
 
 def push_message(tx: Tx, event: MessageReceived | MessageSent) -> None:

@@ -29,11 +29,10 @@ from contatto.inbox.model import (
     ThreadState,
 )
 from contatto.inbox.store import conversations, desk
-from contatto.inbox.store.conversations import list_conversations_to_move
 from contatto.kit import errors
 from contatto.kit.api_types import Answer
 from contatto.kit.db.tx import Tx, in_time, rows_of
-from contatto.kit.errors import Refused, check_found
+from contatto.kit.errors import Refused
 from contatto.kit.ids import named_id, new_id
 from contatto.kit.outbox import emit
 from contatto.leads.actions import records as leads
@@ -58,11 +57,6 @@ from contatto.spam import store as spam
 from contatto.spam.actions import MOST_MARKED, forget_verdicts, learn_words, mark_chat
 from contatto.spam.model import Mark
 from contatto.subscriptions import actions as pushes
-
-
-def owned_conversation(tx: Tx, business_id: str, conversation_id: str) -> Conversation:
-    """Return a conversation of the business. Raises Refused: NOT_FOUND."""
-    return check_found(conversations.find_conversation(tx, business_id, conversation_id))
 
 
 def conversation_to_change(tx: Tx, business_id: str, conversation_id: str) -> Conversation:
@@ -303,11 +297,9 @@ def block_person(tx: Tx, actor: Actor, expected: SeenConversation, *, is_spam: b
     if is_spam:  # first, as who judges chats locks them in this order too
         mark_chat(tx, actor.business_id, conversation.id, conversation.channel_account_id, Mark.SPAM)
     tx.change(conversations.persons, actor.business_id, conversation.person_id, blocked_at=tx.now)
-    for other_conversation in conversations.list_conversations_of_person(
-        tx, actor.business_id, conversation.person_id
-    ):
-        conversations.record_desk(tx, other_conversation, state=ThreadState.BLOCKED, **_AWAY)
-        emit_change(tx, other_conversation.business_id, other_conversation.id)
+    for chat in conversations.list_conversations_of(tx, actor.business_id, {conversation.person_id}):
+        conversations.record_desk(tx, chat, state=ThreadState.BLOCKED, **_AWAY)
+        emit_change(tx, chat.business_id, chat.id)
     if is_spam:
         emit(tx, actor.business_id, ConversationMarkedSpam(actor.business_id, conversation.id))
     lead = (
@@ -328,12 +320,10 @@ def unblock_person(tx: Tx, actor: Actor, conversation_id: str, *, is_fine: bool 
         mark_chat(tx, actor.business_id, conversation.id, conversation.channel_account_id, Mark.FINE)
         emit_change(tx, conversation.business_id, conversation.id)
     tx.change(conversations.persons, actor.business_id, conversation.person_id, blocked_at=None)
-    for other_conversation in conversations.list_conversations_of_person(
-        tx, actor.business_id, conversation.person_id
-    ):
-        if other_conversation.state is ThreadState.BLOCKED:
-            conversations.record_desk(tx, other_conversation, state=ThreadState.OPEN)
-            emit_change(tx, other_conversation.business_id, other_conversation.id)
+    for chat in conversations.list_conversations_of(tx, actor.business_id, {conversation.person_id}):
+        if chat.state is ThreadState.BLOCKED:
+            conversations.record_desk(tx, chat, state=ThreadState.OPEN)
+            emit_change(tx, chat.business_id, chat.id)
 
 
 def wake_conversations(tx: Tx) -> int:
@@ -421,8 +411,8 @@ def hold_chats(tx: Tx, business_id: str, person_ids: Collection[str]) -> None:
 
     The order of locks is that of settling: the channel account, the conversation, then the lead.
     """
-    chats = desk.list_chats(tx, business_id, person_ids)
-    for account_id in sorted(set(chats.values())):
+    chats = conversations.list_conversations_of(tx, business_id, person_ids)
+    for account_id in sorted({chat.channel_account_id for chat in chats}):
         account = find_account(tx, business_id, account_id)
         if account is None:
             continue
@@ -434,14 +424,14 @@ def hold_chats(tx: Tx, business_id: str, person_ids: Collection[str]) -> None:
             if Threads(tx).ids_of(account, incoming).person in person_ids:
                 late.append(receipt)
         conversations.mark_receipts(tx, late, ReceiptState.REFUSED, conversations.ERASED)
-    list_conversations_to_move(tx, [business_id], sorted(chats))
+    conversations.list_conversations_to_move(tx, [business_id], sorted(chat.id for chat in chats))
 
 
 def forget_chats(tx: Tx, erased: ErasedPeople) -> set[str]:
     """Delete the chats of persons with all that tells of them; return contacts in their messages."""
     business_id, person_ids = erased.business_id, erased.person_ids
-    account_ids = desk.list_chats(tx, business_id, person_ids)
-    chat_ids = set(account_ids)
+    chats = conversations.list_conversations_of(tx, business_id, person_ids)
+    chat_ids = {chat.id for chat in chats}
     sent, persons, receipts = conversations.messages, conversations.persons, conversations.receipts
 
     # Read the contacts in the messages, normalized and as written, even where capture is off.
@@ -450,7 +440,8 @@ def forget_chats(tx: Tx, erased: ErasedPeople) -> set[str]:
         row.id: tx.vault.open(row.body, business_id, "messages.body", row.id)
         for row in tx.execute(written).all()
     }
-    accounts = [find_account(tx, business_id, account_id) for account_id in sorted(set(account_ids.values()))]
+    account_ids = sorted({chat.channel_account_id for chat in chats})
+    accounts = [find_account(tx, business_id, account_id) for account_id in account_ids]
     countries = {account.registration_country for account in accounts if account is not None}
     values = set[str]()
     for text, country in product(texts.values(), countries):

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
+from dataclasses import replace
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -18,7 +19,7 @@ from contatto.channels.model import SERVED, ChannelAccount, ChannelApp, Connecto
 from contatto.channels.store import CONNECTORS, AppIndex, load_channel
 from contatto.inbox import rules
 from contatto.inbox.actions.incoming import conversation_id_of, message_id_of
-from contatto.inbox.actions.replies import AutoMessageEdit, numbered_messages
+from contatto.inbox.actions.replies import AutoMessageEdit, keep_account_automatic, numbered_messages
 from contatto.inbox.actions.threads import business_open_id
 from contatto.inbox.auth import ChatLimits, admit_newcomer, admit_sender, chat_visitor
 from contatto.inbox.model import AutomaticKind, Message, PreparedReply
@@ -30,7 +31,8 @@ from contatto.kit.api_types import Answer, ApiId, ApiModel, IdText, TextId, json
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_secret
-from contatto.kit.values import JSON_ERRORS, micros
+from contatto.kit.values import JSON_ERRORS, micros, read_number
+from contatto.measurement.rules import natural_number
 from contatto.ui.live import HEARTBEAT, sse, sse_answer
 from contatto.ui.render import iso
 from contatto.ui.requests import Context, context_of, part_of
@@ -165,7 +167,7 @@ async def list_chat_messages(request: Request) -> Response:
     """
     context = context_of(request)
     account, visitor = await chat_visitor(request)
-    after = _after(request)
+    after = read_number(request.query_params.get("after", "")) or 0
     unsent = request.query_params.get("unsent", "").split(",")[:_MOST_UNSENT]
     ids = {
         client_id: message_id_of(account, f"{visitor}:{client_id}")
@@ -183,16 +185,11 @@ async def list_chat_messages(request: Request) -> Response:
     return json_answer(await context.db.read(read))
 
 
-def _after(request: Request) -> int:
-    after = request.query_params.get("after", "0")
-    return int(after) if after.isascii() and after.isdecimal() and len(after) < 19 else 0
-
-
 async def stream_chat(request: Request) -> Response:
     """Stream the visitor's thread as events: ``message``, ``read`` by the business, ``typing``."""
     context = context_of(request)
     account, visitor = await chat_visitor(request)
-    last = _after(request)
+    last = read_number(request.query_params.get("after", "")) or 0
     ids = account.business_id, conversation_id_of(account, visitor)
 
     def read_new(tx: Tx) -> list[ChatMessage]:
@@ -249,10 +246,6 @@ routes = [
 router: Final = api_routes("Business messages", "/business/message/auto_message")
 
 
-def _listed(value: object) -> object:
-    return value if isinstance(value, list) else [value]
-
-
 class AutoWelcome(ApiModel):
     content: str
 
@@ -297,7 +290,11 @@ class OneBody(OfKind):
 class SortBody(OfKind):
     """The message that comes first, or several in their order."""
 
-    auto_message_id: Annotated[list[ApiId], BeforeValidator(_listed), Field(min_length=1, max_length=10)]
+    auto_message_id: Annotated[
+        list[ApiId],
+        BeforeValidator(lambda ids: ids if isinstance(ids, list) else [ids]),
+        Field(min_length=1, max_length=10),
+    ]
 
 
 class StatusBody(OfKind):
@@ -357,48 +354,55 @@ def create_business_auto_message(tx: Tx, caller: Caller, body: MessageBody) -> C
     shown, and what the platform sends by itself is set there. Keyword replies are set in Settings alone.
     """
     new = _read_reply(body)
-    return _changed_message(
-        AutoMessageEdit(tx, caller.business_id, body.business_id, body.auto_message_type).add(new)
-    )
+    edit = AutoMessageEdit(tx, caller.business_id, body.business_id, body.auto_message_type)
+    if any(message.ask == new.ask for message in edit.messages.values()):
+        says = "%(name)s: this account already has one. Update it, or delete it first."
+        raise Refused(errors.INVALID, says, name=edit.part)
+    edit.save([*edit.messages.values(), new])
+    return _changed_message(natural_number(edit.account.id, body.auto_message_type, new.ask))
 
 
 @router.transact("/update/", Permission.WRITE_INBOX)
 def update_business_auto_message(tx: Tx, caller: Caller, body: ChangeBody) -> ChangedAutoMessage:
     """Change a message; it keeps its id and its place."""
-    new = _read_reply(body)
-    return _changed_message(
-        AutoMessageEdit(tx, caller.business_id, body.business_id, body.auto_message_type).change(
-            body.auto_message_id, new
-        )
-    )
+    number, new = body.auto_message_id, _read_reply(body)
+    edit = AutoMessageEdit(tx, caller.business_id, body.business_id, body.auto_message_type)
+    edit.check([number])
+    changed = [*(edit.messages | {number: replace(new, number=number)}).values()]
+    if sum(message.ask == new.ask for message in changed) > 1:
+        raise Refused(errors.INVALID, "%(name)s: this account already has one.", name=edit.part)
+    edit.save(changed)
+    return _changed_message(number)
 
 
 @router.transact("/delete/", Permission.WRITE_INBOX)
 def delete_business_auto_message(tx: Tx, caller: Caller, body: OneBody) -> ChangedAutoMessage:
     """Take a message away."""
-    return _changed_message(
-        AutoMessageEdit(tx, caller.business_id, body.business_id, body.auto_message_type).drop(
-            body.auto_message_id
-        )
-    )
+    edit = AutoMessageEdit(tx, caller.business_id, body.business_id, body.auto_message_type)
+    edit.check([body.auto_message_id])
+    edit.save([message for number, message in edit.messages.items() if number != body.auto_message_id])
+    return _changed_message(body.auto_message_id)
 
 
 @router.transact("/sort/", Permission.WRITE_INBOX)
 def sort_business_auto_messages(tx: Tx, caller: Caller, body: SortBody) -> ChangedAutoMessage:
     """Put a question or a prompt first, or several in their order; the others follow as they were."""
-    return _changed_message(
-        AutoMessageEdit(tx, caller.business_id, body.business_id, body.auto_message_type).sort(
-            body.auto_message_id
-        )
-    )
+    edit = AutoMessageEdit(tx, caller.business_id, body.business_id, body.auto_message_type)
+    edit.check(body.auto_message_id)
+    numbers = dict.fromkeys([*body.auto_message_id, *edit.messages])
+    edit.save([edit.messages[number] for number in numbers])
+    return _changed_message(body.auto_message_id[0])
 
 
 @router.transact("/status/update/", Permission.WRITE_INBOX)
 def update_auto_message_status(tx: Tx, caller: Caller, body: StatusBody) -> ChangedAutoMessage:
     """Turn all messages of a type on or off."""
-    AutoMessageEdit(tx, caller.business_id, body.business_id, body.auto_message_type).turn(
-        is_on=body.operation_status == "ENABLE"
-    )
+    account = load_channel(tx, caller.business_id, body.business_id)
+    content, revision = load_automatic(tx, account.business_id, account.id)
+    off = set(content.off) - {body.auto_message_type.value}
+    if body.operation_status == "DISABLE":  # disabled messages stay stored
+        off.add(body.auto_message_type.value)
+    keep_account_automatic(tx, account, replace(content, off=tuple(sorted(off))), revision)
     return ChangedAutoMessage()
 
 

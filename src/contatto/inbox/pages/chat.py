@@ -48,13 +48,12 @@ from contatto.inbox.actions.forms import (
 )
 from contatto.inbox.actions.incoming import (
     conversation_id_of,
-    find_tapped_of,
+    find_tapped_ad,
     message_id_of,
     note_customer_read,
     person_id_of,
 )
 from contatto.inbox.actions.replies import keep_automatic, send_reply
-from contatto.inbox.actions.threads import owned_conversation
 from contatto.inbox.auth import ChatLimits, admit_newcomer, admit_sender, chat_visitor
 from contatto.inbox.model import (
     AutomaticMessages,
@@ -230,8 +229,7 @@ def _chat_values(
         raise Refused(errors.NOT_FOUND, "Chat not found.")
     switch = capture_store.find_switch(tx, account.business_id, account.id)
     policy = switch.privacy_policy_url if switch else ""
-    tapped = find_tapped_of(tx, account.business_id, person_id_of(tx.vault, account, visitor))
-    ad = tapped[1] if tapped else None
+    ad = find_tapped_ad(tx, account.business_id, person_id_of(tx.vault, account, visitor))
     version = choose_form(tx, account.business_id, account.id, ad.page_id if ad else "")
     form = None
     if version:
@@ -373,7 +371,7 @@ async def post_photo(
     client_message_id: Annotated[str, Query(min_length=8, max_length=64)],
 ) -> Response:
     context, caller, conversation_id = context_of(request), thread.caller, thread.conversation_id
-    await context.db.read(lambda tx: owned_conversation(tx, caller.business_id, conversation_id))
+    check_found(await context.db.read(lambda tx: find_conversation(tx, caller.business_id, conversation_id)))
     picture = await context.uploads.take_picture(request, caller.subject_id)
 
     def send(tx: Tx) -> Message:
@@ -468,7 +466,7 @@ async def post_send_form(
     conversation_id = thread.conversation_id
 
     def send(tx: Tx) -> Message:
-        owned_conversation(tx, business_id, conversation_id)
+        check_found(find_conversation(tx, business_id, conversation_id))
         version = check_found(find_published(tx, business_id, page_id), "Form not found.")
         until = context.clock.now() + timedelta(days=rules.FORM_LINK_DAYS)
         link = FormLink(business_id, conversation_id, version.number, int(until.timestamp()))
@@ -528,7 +526,7 @@ def _open_link(request: Request, token: str) -> tuple[Context, FormLink]:
 
 def _linked(tx: Tx, link: FormLink, token: str) -> tuple[SheetReader, FormVersion]:
     """Return the form of a link, and its reader, who sees no details: the link may be passed on."""
-    conversation = owned_conversation(tx, link.business_id, link.conversation_id)
+    conversation = check_found(find_conversation(tx, link.business_id, link.conversation_id))
     account = check_found(
         find_account(tx, link.business_id, conversation.channel_account_id), "Form not found."
     )

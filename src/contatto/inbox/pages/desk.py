@@ -35,7 +35,7 @@ from contatto.kit import errors
 from contatto.kit.api_types import json_answer
 from contatto.kit.db.database import CachedCounts, CountReader
 from contatto.kit.db.tx import Tx, row_of
-from contatto.kit.errors import Refused
+from contatto.kit.errors import Refused, check_found
 from contatto.kit.form_fields import read_whole, split_fault
 from contatto.kit.i18n import N_
 from contatto.kit.ids import hash_secret, named_id, new_id
@@ -496,8 +496,9 @@ async def post_read(request: Request, caller: FormCaller, conversation_id: str) 
 async def post_typing(request: Request, caller: FormCaller, conversation_id: str) -> Response:
     """Show the customer and other members that this member types; nothing is stored."""
     context = context_of(request)
-    await context.db.read(lambda tx: threads.owned_conversation(tx, caller.business_id, conversation_id))
-    typing = MemberTyping(caller.business_id, conversation_id, caller.subject_id, caller.display_name)
+    ids = caller.business_id, conversation_id
+    check_found(await context.db.read(lambda tx: conversations.find_conversation(tx, *ids)))
+    typing = MemberTyping(*ids, caller.subject_id, caller.display_name)
     context.live.broadcast_transient(caller.business_id, typing)
     return Response(status_code=204)
 

@@ -308,11 +308,6 @@ def save_persons(
     write_rows(tx, _STATED, stated_rows)
 
 
-def is_blocked(tx: Tx, business_id: str, person_id: str) -> bool:
-    query = sa.select(persons.c.id).where(*rows_of(persons, business_id, id=person_id))
-    return tx.scalar(query.where(persons.c.blocked_at.is_not(None))) is not None
-
-
 def load_person(tx: Tx, business_id: str, person_id: str) -> Person:
     """Return the person of a conversation, who is always there."""
     return tx.list(Person, sa.select(persons).where(*rows_of(persons, business_id, id=person_id)))[0]
@@ -487,18 +482,19 @@ def apply_moves(conversation: Conversation, moves: Iterable[Move], lead_id: str 
     )
 
 
+def list_conversations_of(tx: Tx, business_id: str, person_ids: Collection[str]) -> list[Conversation]:
+    """Return all conversations of some persons."""
+    return tx.list(
+        Conversation,
+        sa.select(conversations).where(*rows_of(conversations, business_id, person_id=list(person_ids))),
+    )
+
+
 def record_desk(tx: Tx, conversation: Conversation, **values: Any) -> bool:
     """Change columns of a conversation; return False if somebody changed it after it was read."""
     unchanged = conversations.c.revision == conversation.revision
     values["revision"] = conversation.revision + 1
     return tx.change(conversations, conversation.business_id, conversation.id, unchanged, **values)
-
-
-def list_conversations_of_person(tx: Tx, business_id: str, person_id: str) -> list[Conversation]:
-    return tx.list(
-        Conversation,
-        sa.select(conversations).where(*rows_of(conversations, business_id, person_id=person_id)),
-    )
 
 
 _UPDATE_LEAD: Final = (
@@ -591,16 +587,6 @@ def list_notices(tx: Tx, business_id: str, conversation_id: str) -> list[InlineN
     """
     conversation = find_conversation(tx, business_id, conversation_id)
     leads = list_leads_ever(tx, business_id, {conversation.person_id}) if conversation else set[str]()
-    query = sa.select(inline_notices).where(*notice_conditions(business_id, leads, {conversation_id}))
+    notices = rows_of(inline_notices, business_id, lead_id=leads, conversation_id=conversation_id)
+    query = sa.select(inline_notices).where(*notices)
     return tx.list(InlineNotice, query.order_by(inline_notices.c.at))
-
-
-def notice_conditions(
-    business_id: str, lead_ids: Collection[str], conversation_ids: Collection[str]
-) -> tuple[sa.ColumnElement[bool], ...]:
-    """Return the conditions for the notices of some leads in some conversations."""
-    return (
-        inline_notices.c.business_id == business_id,
-        inline_notices.c.lead_id.in_(lead_ids),
-        inline_notices.c.conversation_id.in_(conversation_ids),
-    )

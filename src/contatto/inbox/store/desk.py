@@ -24,7 +24,6 @@ from contatto.inbox.store.conversations import (
     conversations,
     inline_notices,
     messages,
-    notice_conditions,
     persons,
     receipts,
 )
@@ -81,6 +80,7 @@ class ConversationFilter:
         ids: these alone; None for all.
         state: where on the desk they lie; None for everywhere but blocked.
         member_id: member who reads the list.
+        active_since: those with a message since then; None for all.
     """
 
     tab: str = "all"
@@ -88,6 +88,7 @@ class ConversationFilter:
     state: ThreadState | None = None
     member_id: str = ""
     late_before: datetime | None = None
+    active_since: datetime | None = None
 
 
 def list_conversations(
@@ -132,20 +133,6 @@ def count_conversations(tx: Tx, business_id: str, conversation_filter: Conversat
     return int(tx.scalar(counted))
 
 
-def count_active_since(tx: Tx, business_id: str, moment: datetime) -> int:
-    """Count the conversations with a message since a moment, without blocked ones."""
-    active = (
-        sa.select(sa.func.count())
-        .select_from(conversations)
-        .where(
-            conversations.c.business_id == business_id,
-            conversations.c.last_message_at >= moment,
-            conversations.c.state != ThreadState.BLOCKED,
-        )
-    )
-    return int(tx.scalar(active))
-
-
 def count_tabs(
     tx: Tx, business_id: str, conversation_filter: ConversationFilter, tabs: Iterable[str]
 ) -> dict[str, int]:
@@ -169,6 +156,8 @@ def _matching(
     else:
         statement = statement.where(conversations.c.state == conversation_filter.state)
     statement = statement.where(*_of_tab(business_id, conversation_filter))
+    if conversation_filter.active_since is not None:
+        statement = statement.where(conversations.c.last_message_at >= conversation_filter.active_since)
     if conversation_filter.ids is not None:
         statement = statement.where(conversations.c.id.in_(conversation_filter.ids))
     return statement
@@ -200,11 +189,11 @@ def _of_tab(business_id: str, conversation_filter: ConversationFilter) -> list[s
         "mine": [table.assignee_id == conversation_filter.member_id],
         "mentions": [table.id.in_(sa.select(mentions.c.conversation_id).where(*own_mentions))],
         "unassigned": [table.assignee_id.is_(None)],
-        "waiting": [table.lead_id.is_not(None), table.waiting_since.is_not(None)],
+        "waiting": [table.lead_id.is_not(None), IS_WAITING],
         "late": [table.waiting_since <= conversation_filter.late_before]
         if conversation_filter.late_before
         else [sa.false()],
-        "unread": [table.unread > sa.literal_column("0")],  # a number to fill in would hide the index
+        "unread": [IS_UNREAD],
         "leads": [table.lead_id.is_not(None)],
     }
     return tabs.get(conversation_filter.tab, [])
@@ -222,18 +211,15 @@ def list_late_conversations(
     return tx.list(Conversation, late.order_by(conversations.c.waiting_since).limit(limit))
 
 
-def list_unread_lead_ids(_tx: Tx, business_id: str) -> sa.Select[Any]:
-    """Return a select of leads with unread chats, for a larger statement."""
-    conditions = (conversations.c.business_id == business_id, conversations.c.lead_id.is_not(None))
-    return sa.select(conversations.c.lead_id).where(
-        *conditions, conversations.c.unread > sa.literal_column("0")
-    )
+IS_UNREAD: Final = conversations.c.unread > sa.literal_column("0")
+"""A parameter in place of the number would hide the index."""
+IS_WAITING: Final = conversations.c.waiting_since.is_not(None)
 
 
-def list_waiting_lead_ids(_tx: Tx, business_id: str) -> sa.Select[Any]:
-    """Return leads who wrote last and wait for an answer, as a select."""
-    conditions = (conversations.c.business_id == business_id, conversations.c.lead_id.is_not(None))
-    return sa.select(conversations.c.lead_id).where(*conditions, conversations.c.waiting_since.is_not(None))
+def select_leads_of_chats(_tx: Tx, business_id: str, condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    """Return a select of the leads with such chats, for a larger statement."""
+    has_lead = (conversations.c.business_id == business_id, conversations.c.lead_id.is_not(None))
+    return sa.select(conversations.c.lead_id).where(*has_lead, condition)
 
 
 def list_ended_snoozes(tx: Tx, limit: int) -> list[Conversation]:
@@ -474,14 +460,6 @@ _HANGING: Final = (
 )  # fmt: skip
 
 
-def list_chats(tx: Tx, business_id: str, person_ids: Collection[str]) -> dict[str, str]:
-    """Return the conversations of some persons: the channel account of each by its id."""
-    query = sa.select(conversations.c.id, conversations.c.channel_account_id).where(
-        conversations.c.business_id == business_id, conversations.c.person_id.in_(person_ids)
-    )
-    return {row["id"]: row["channel_account_id"] for row in tx.execute(query).mappings()}
-
-
 def delete_chats(tx: Tx, business_id: str, person_ids: Collection[str], chat_ids: Collection[str]) -> None:
     """Delete persons and their conversations with all that hangs on them.
 
@@ -499,7 +477,7 @@ def delete_chats(tx: Tx, business_id: str, person_ids: Collection[str], chat_ids
     )
     tx.execute(unused_photos)
     noticed_leads = list_leads_ever(tx, business_id, person_ids)
-    tx.execute(inline_notices.delete().where(*notice_conditions(business_id, noticed_leads, chat_ids)))
+    tx.delete(inline_notices, business_id, lead_id=noticed_leads, conversation_id=chat_ids)
     for table in _HANGING:
         tx.delete(table, business_id, conversation_id=chat_ids)
     tx.delete(persons, business_id, id=person_ids)
