@@ -176,7 +176,7 @@ def test_forms_hand_out_what_follows_from_them_in_their_own_transaction(database
     works = [handed_in(world, (person, 0, 0)) for person in range(3)]
 
     async def take() -> list[Any]:
-        return await asyncio.gather(*map(forms.put, works))
+        return await asyncio.gather(*map(forms.submit, works))
 
     assert len(asyncio.run(take())) == 3
     assert database.read_now(lambda tx: tx.scalar(select(func.count()).where(~events.c.fanned_out))) == 0

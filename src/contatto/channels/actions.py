@@ -9,37 +9,14 @@ from typing import Any, Final
 
 import phonenumbers
 
-from contatto.channels import store
-from contatto.channels.model import (
-    CHECK,
-    LOST_ACCESS,
-    AccountAccess,
-    ChannelAccount,
-    ChannelApp,
-    ChannelChecked,
-    ChannelLost,
-    CheckState,
-    Platform,
-)
+from contatto.channels import model, store
 from contatto.channels.rules import CHECK_EVERY_S, CHECK_PLAN, MOST_ORIGINS, embed_origins
 from contatto.channels.store import CONNECTORS
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx, row_of
 from contatto.kit.errors import Refused, check_found
 from contatto.kit.ids import new_id
-from contatto.kit.outbound.model import (
-    Ask,
-    Done,
-    Failed,
-    HttpAnswer,
-    Later,
-    NewRequest,
-    NotNow,
-    OutboundRequest,
-    Outcome,
-    RequestState,
-    Step,
-)
+from contatto.kit.outbound import model as outbound
 from contatto.kit.outbound.queue import OutboundKind, delete_requests_of, queue_request
 from contatto.kit.outbox import emit
 from contatto.kit.vault import Vault
@@ -52,18 +29,18 @@ _EXTERNAL_ID: Final = re.compile(r"[\w.:@+-]{1,128}", re.ASCII)
 class NewAccount:
     """Channel account to connect; ``external_id`` is the platform's id (for TikTok the open id)."""
 
-    platform: Platform
+    platform: model.Platform
     external_id: str
     name: str
     handle: str
     registration_country: str
 
 
-def connect_account(tx: Tx, business_id: str, new: NewAccount) -> ChannelAccount:
+def connect_account(tx: Tx, business_id: str, new: NewAccount) -> model.ChannelAccount:
     """Add a channel account. Raises INVALID, when a value is missing or it is connected already."""
     account_id = new_id()
     ids = (account_id, business_id, new.platform, new.external_id or account_id)
-    account = ChannelAccount(*ids, **_checked(new), created_at=tx.now)
+    account = model.ChannelAccount(*ids, **_checked(new), created_at=tx.now)
     if not tx.insert_ignore(store.channel_accounts, row_of(account)):
         raise Refused(errors.INVALID, "external_id: this account is connected already.")
     return account
@@ -79,11 +56,11 @@ def _checked(new: NewAccount) -> dict[str, Any]:
     return {"name": new.name.strip(), "handle": handle, "registration_country": country}
 
 
-def _load_account(tx: Tx, business_id: str, account_id: str) -> ChannelAccount:
+def _load_account(tx: Tx, business_id: str, account_id: str) -> model.ChannelAccount:
     return check_found(store.find_account(tx, business_id, account_id), "Channel account not found.")
 
 
-def correct_account(tx: Tx, business_id: str, account_id: str, new: NewAccount) -> ChannelAccount:
+def correct_account(tx: Tx, business_id: str, account_id: str, new: NewAccount) -> model.ChannelAccount:
     """Correct an account, except its platform and our own chat's id. Raises NOT_FOUND; INVALID."""
     before = _load_account(tx, business_id, account_id)
     changed = replace(before, **_checked(new))
@@ -97,7 +74,7 @@ def correct_account(tx: Tx, business_id: str, account_id: str, new: NewAccount) 
     return changed
 
 
-def needs_token(account: ChannelAccount) -> bool:
+def needs_token(account: model.ChannelAccount) -> bool:
     """Report whether replies go through the platform; the web chat reads them from the database."""
     return bool(CONNECTORS[account.platform].dialect.base_url)
 
@@ -134,63 +111,73 @@ def ask_platform(tx: Tx, business_id: str, account_id: str) -> None:
     account = _load_account(tx, business_id, account_id)
     if account_id not in store.list_token_checks(tx, business_id):
         raise Refused(errors.INVALID, "access_token: no token is saved yet. Save one first.")
-    delete_requests_of(tx, business_id, CHECK, [account_id])
-    store.record_token_check(tx, business_id, account_id, CheckState.ASKED)
-    queue_request(tx, NewRequest(business_id, CHECK, account_id, account.platform.value), CHECK_PLAN)
+    delete_requests_of(tx, business_id, model.CHECK, [account_id])
+    store.record_token_check(tx, business_id, account_id, model.CheckState.ASKED)
+    queue_request(
+        tx, outbound.NewRequest(business_id, model.CHECK, account_id, account.platform.value), CHECK_PLAN
+    )
 
 
-def account_check_kind(platform_urls: Mapping[Platform, str]) -> OutboundKind:
+def account_check_kind(platform_urls: Mapping[model.Platform, str]) -> OutboundKind:
     """Return the kind of outbound requests that check accounts; ``platform_urls`` replace API addresses."""
     begin = partial(begin_check, platform_urls=platform_urls)
-    return OutboundKind(CHECK, begin, read_check_answer, settle_check, CHECK_PLAN)
+    return OutboundKind(model.CHECK, begin, read_check_answer, settle_check, CHECK_PLAN)
 
 
-def begin_check(tx: Tx, request: OutboundRequest, platform_urls: Mapping[Platform, str]) -> Step:
+def begin_check(
+    tx: Tx, request: outbound.OutboundRequest, platform_urls: Mapping[model.Platform, str]
+) -> outbound.Step:
     """Return the request of a check; `Done` for a disconnected account."""
     account = store.find_account(tx, request.business_id, request.subject)
     token = store.find_token(tx, request.business_id, request.subject)
     if account is None or token is None:
-        return Done()
+        return outbound.Done()
     connector = CONNECTORS[account.platform]
     base_url = platform_urls.get(account.platform, connector.dialect.base_url).rstrip("/")
-    return Ask(connector.ask_account(AccountAccess(base_url, account.external_id, token)))
+    return outbound.Ask(connector.ask_account(model.AccountAccess(base_url, account.external_id, token)))
 
 
-def read_check_answer(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> Step:
+def read_check_answer(
+    tx: Tx, request: outbound.OutboundRequest, answer: outbound.HttpAnswer
+) -> outbound.Step:
     """Record the platform's name of the account; check again tomorrow."""
     account = store.find_account(tx, request.business_id, request.subject)
     if account is None:
-        return Done()
+        return outbound.Done()
     account_seen = CONNECTORS[account.platform].read_account(answer)
-    if isinstance(account_seen, Failed | NotNow):
+    if isinstance(account_seen, outbound.Failed | outbound.NotNow):
         return account_seen
-    store.record_token_check(tx, account.business_id, account.id, CheckState.WORKS, account=account_seen)
-    return Later("", CHECK_EVERY_S)
+    store.record_token_check(
+        tx, account.business_id, account.id, model.CheckState.WORKS, account=account_seen
+    )
+    return outbound.Later("", CHECK_EVERY_S)
 
 
-def settle_check(tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:
+def settle_check(
+    tx: Tx, request: outbound.OutboundRequest, outcome: outbound.Outcome, state: outbound.RequestState
+) -> None:
     """Record a failure, notify open pages, and alert those who can replace a refused token."""
     account_key = request.business_id, request.subject
-    if isinstance(outcome, Failed | NotNow):
-        is_over = isinstance(outcome, Failed) or state is RequestState.DEAD
-        shown = CheckState.REFUSED if is_over else CheckState.AWAY
+    if isinstance(outcome, outbound.Failed | outbound.NotNow):
+        is_over = isinstance(outcome, outbound.Failed) or state is outbound.RequestState.DEAD
+        shown = model.CheckState.REFUSED if is_over else model.CheckState.AWAY
         store.record_token_check(tx, *account_key, shown, outcome.reason)
-        if isinstance(outcome, Failed) and outcome.reason == LOST_ACCESS:
-            emit(tx, request.business_id, ChannelLost(*account_key))
-    emit(tx, request.business_id, ChannelChecked(*account_key))
+        if isinstance(outcome, outbound.Failed) and outcome.reason == model.LOST_ACCESS:
+            emit(tx, request.business_id, model.ChannelLost(*account_key))
+    emit(tx, request.business_id, model.ChannelChecked(*account_key))
 
 
 def disconnect_account(tx: Tx, business_id: str, account_id: str) -> None:
     """Delete the token of an account; its chats and leads stay, and messages still arrive."""
     _load_account(tx, business_id, account_id)
     tx.delete(store.channel_tokens, business_id, channel_account_id=account_id)
-    delete_requests_of(tx, business_id, CHECK, [account_id])
+    delete_requests_of(tx, business_id, model.CHECK, [account_id])
 
 
 def allow_embedding(tx: Tx, business_id: str, account_id: str, text: str) -> None:
     """Save the sites that may show a chat page, one a line. Raises NOT_FOUND; INVALID."""
     account = store.find_account(tx, business_id, account_id)
-    if account is None or account.platform is not Platform.WEBCHAT:
+    if account is None or account.platform is not model.Platform.WEBCHAT:
         raise Refused(errors.NOT_FOUND, "Chat page not found.")
     origins = embed_origins(text)
     if isinstance(origins, str):  # the first invalid line
@@ -205,13 +192,13 @@ def allow_embedding(tx: Tx, business_id: str, account_id: str, text: str) -> Non
     tx.save(store.chat_embeds, embed | {"origins": origins, "changed_at": tx.now})
 
 
-def webhook_verify_token(vault: Vault, app: ChannelApp) -> str:
+def webhook_verify_token(vault: Vault, app: model.ChannelApp) -> str:
     """Return the token with which a platform verifies a webhook's address."""
     named = f"{app.business_id}\0{app.app_id}".encode()
     return hmac.new(vault.derivation_key("webhook-verify"), named, "sha256").hexdigest()[:40]
 
 
-def register_app(tx: Tx, app: ChannelApp) -> None:
+def register_app(tx: Tx, app: model.ChannelApp) -> None:
     """Save a platform app, its secret sealed. Raises INVALID, when the business has this app already."""
     if not app.app_id or not app.secret:
         raise Refused(errors.INVALID, "Enter both app_id and secret.")

@@ -27,29 +27,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from contatto.channels.model import (
-    LOST_ACCESS,
-    AccountAccess,
-    AccountSeen,
-    AdTap,
-    Chatted,
-    Connector,
-    Dialect,
-    Incoming,
-    Label,
-    MessageKind,
-    Outgoing,
-    Platform,
-    Progressed,
-    Referred,
-    ReplyWindow,
-    Sender,
-    SendOutcome,
-    SendProgress,
-    Sent,
-    Unusable,
-    WasRead,
-)
+from contatto.channels import model
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.outbound.model import Failed, HttpAnswer, HttpRequest, NotNow, retry_after_s
@@ -108,7 +86,7 @@ _sent_replies: Final = msgspec.json.Decoder(_SentReply)
 _accounts: Final = msgspec.json.Decoder(_Account)
 
 
-class MetaApp(Connector):
+class MetaApp(model.Connector):
     """Base of Meta's connectors: signature, verification and splitting of webhooks, and names of accounts."""
 
     account_fields = "name,username"
@@ -145,22 +123,22 @@ class MetaApp(Connector):
         is_sane = 0 < len(challenge) <= 200 and challenge.isprintable()
         return challenge if query.get("hub.mode") == "subscribe" and is_ours and is_sane else None
 
-    def outcome(self, answer: HttpAnswer) -> SendOutcome:
+    def outcome(self, answer: HttpAnswer) -> model.SendOutcome:
         if answer.status != 200:
             return problem(answer)
         try:
             sent = _sent_replies.decode(answer.body)
         except JSON_ERRORS:
             return Failed("unreadable_answer")
-        return Sent(sent.messages[0].id if sent.messages else sent.message_id)
+        return model.Sent(sent.messages[0].id if sent.messages else sent.message_id)
 
-    def ask_account(self, access: AccountAccess) -> HttpRequest:
+    def ask_account(self, access: model.AccountAccess) -> HttpRequest:
         headers = {"Authorization": f"Bearer {access.access_token}"}
         account = quote(access.account, safe="")
         url = f"{access.base_url}/{VERSION}/{account}?fields={self.account_fields}"
         return HttpRequest("GET", url, headers, b"")
 
-    def read_account(self, answer: HttpAnswer) -> AccountSeen | NotNow | Failed:
+    def read_account(self, answer: HttpAnswer) -> model.AccountSeen | NotNow | Failed:
         """Read the name of an account, or the reason for its absence."""
         if answer.status != 200:
             return problem(answer)
@@ -168,7 +146,7 @@ class MetaApp(Connector):
             profile = _accounts.decode(answer.body)
         except JSON_ERRORS:
             return Failed("unreadable_answer")
-        return AccountSeen(
+        return model.AccountSeen(
             profile.verified_name or profile.name, profile.display_phone_number or profile.username
         )
 
@@ -195,7 +173,7 @@ def hashed(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def ad_tap(referral: Referral | None) -> AdTap | None:
+def ad_tap(referral: Referral | None) -> model.AdTap | None:
     """Return the ad of a referral; None for another source, such as a link, or without an id of the ad."""
     if referral is None or not (referral.source_type == "ad" or referral.source == "ADS"):
         return None
@@ -204,10 +182,10 @@ def ad_tap(referral: Referral | None) -> AdTap | None:
     headline = referral.headline or (title if isinstance(title, str) else "")
     if ad_number is None and not referral.ctwa_clid:
         return None
-    return AdTap(ad_number or 0, referral.ctwa_clid[:512], headline[:200], referral.body[:500])
+    return model.AdTap(ad_number or 0, referral.ctwa_clid[:512], headline[:200], referral.body[:500])
 
 
-def message_request(out: Outgoing, body: dict[str, Any]) -> HttpRequest:
+def message_request(out: model.Outgoing, body: dict[str, Any]) -> HttpRequest:
     headers = {"Authorization": f"Bearer {out.access_token}", "Content-Type": "application/json"}
     url = f"{out.base_url}/{VERSION}/{quote(out.account, safe='')}/messages"
     return HttpRequest("POST", url, headers, msgspec.json.encode(body))
@@ -230,7 +208,7 @@ def problem(answer: HttpAnswer) -> NotNow | Failed:
     if error_codes & _NOT_REACHED:
         return Failed("person_not_reached")
     if answer.status in (401, 403) or error.code in _TOKEN_REFUSED:
-        return Failed(LOST_ACCESS)
+        return Failed(model.LOST_ACCESS)
     return Failed(f"platform_{error.code}" if error.code > 0 else f"http_{answer.status}")
 
 
@@ -288,9 +266,9 @@ _anything: Final = msgspec.json.Decoder()
 class MetaMessaging(MetaApp):
     """Connector of Messenger and Instagram, which differ in ``object`` and text limit."""
 
-    def __init__(self, platform: Platform, body_object: str, text_limit: int) -> None:
+    def __init__(self, platform: model.Platform, body_object: str, text_limit: int) -> None:
         self.platform = platform
-        self.dialect = Dialect(GRAPH, text_limit, ReplyWindow(24, None))
+        self.dialect = model.Dialect(GRAPH, text_limit, model.ReplyWindow(24, None))
         self.body_object, self.bodies = body_object, _bodies
 
     def pieces(self, body: _Body, document: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -311,45 +289,47 @@ class MetaMessaging(MetaApp):
                     account = entry.id[:SHARED_LIMIT]
                     yield {"object": body.object, "entry": [{"id": account, "messaging": [single_event]}]}
 
-    def label(self, raw: bytes) -> Label:
+    def label(self, raw: bytes) -> model.Label:
         entry = self._read(raw)
-        if isinstance(entry, Unusable):
-            return Label.of_unreadable(raw)
+        if isinstance(entry, model.Unusable):
+            return model.Label.of_unreadable(raw)
         # The natural key of an event: a message by its id, all else by its content.
         account, message = entry.id[:128], entry.messaging[0].message
         if message is None:
-            return Label(f"{account}:event:{hashlib.sha256(raw).hexdigest()}", account)
+            return model.Label(f"{account}:event:{hashlib.sha256(raw).hexdigest()}", account)
         key = message.mid if 0 < len(message.mid) <= 128 else hashed(message.mid)
-        return Label(f"{account}:message:{key}", account)
+        return model.Label(f"{account}:message:{key}", account)
 
-    def parse(self, raw: bytes) -> Incoming:
+    def parse(self, raw: bytes) -> model.Incoming:
         entry = self._read(raw)
-        if isinstance(entry, Unusable):
+        if isinstance(entry, model.Unusable):
             return entry
         event = entry.messaging[0]
         if not 0 < event.timestamp < LATEST_S * 1000:
-            return Unusable("missing_fields")
+            return model.Unusable("missing_fields")
         at = from_micros(event.timestamp * 1000)
         message = event.message
         if message is not None:
             person = event.recipient.id if message.is_echo else event.sender.id
             if not person or not message.mid:
-                return Unusable("missing_fields")
-            return Chatted(
+                return model.Unusable("missing_fields")
+            return model.Chatted(
                 message_id=message.mid,
                 conversation_id=person,
                 person_id=person,
                 person_name="",
-                sender=Sender.BUSINESS if message.is_echo else Sender.CUSTOMER,
-                kind=MessageKind.OTHER if message.text is None else MessageKind.TEXT,
+                sender=model.Sender.BUSINESS if message.is_echo else model.Sender.CUSTOMER,
+                kind=model.MessageKind.OTHER if message.text is None else model.MessageKind.TEXT,
                 text="attachment" if message.text is None else message.text,
                 at=at,
                 tap=ad_tap(message.referral or event.referral),
                 echo_of=message.metadata[:64] if message.is_echo else "",
             )
-        return _read_event(event, event.sender.id, at) if event.sender.id else Unusable("missing_fields")
+        return (
+            _read_event(event, event.sender.id, at) if event.sender.id else model.Unusable("missing_fields")
+        )
 
-    def reply(self, out: Outgoing) -> HttpRequest:
+    def reply(self, out: model.Outgoing) -> HttpRequest:
         body = {
             "recipient": {"id": out.person_id},
             "messaging_type": "RESPONSE",
@@ -357,34 +337,36 @@ class MetaMessaging(MetaApp):
         }
         return message_request(out, body)
 
-    def _read(self, raw: bytes) -> _Entry | Unusable:
+    def _read(self, raw: bytes) -> _Entry | model.Unusable:
         """Return the account of a delivery with its one event, or why it is not one event."""
         try:
             body = _bodies.decode(raw)
         except JSON_ERRORS:
-            return Unusable("unreadable_envelope")
+            return model.Unusable("unreadable_envelope")
         entries = [entry for entry in body.entry if entry.messaging]
         if body.object != self.body_object or not entries:
-            return Unusable("unreadable_envelope")
+            return model.Unusable("unreadable_envelope")
         is_one = len(entries) == len(entries[0].messaging) == 1
-        return entries[0] if is_one else Unusable(TOO_MANY)
+        return entries[0] if is_one else model.Unusable(TOO_MANY)
 
 
-def _read_event(event: _Event, person: str, at: datetime) -> Incoming:
+def _read_event(event: _Event, person: str, at: datetime) -> model.Incoming:
     """Read a receipt, or a tap on an ad or on a button of an automatic message."""
     if event.read is not None:
         is_time = 0 < event.read.watermark < LATEST_S * 1000
-        return WasRead(person, person, from_micros(event.read.watermark * 1000) if is_time else at)
+        return model.WasRead(person, person, from_micros(event.read.watermark * 1000) if is_time else at)
     if event.delivery is not None and event.delivery.mids and event.delivery.mids[0]:
-        return Progressed(event.delivery.mids[0], person, person, SendProgress.DELIVERED, at)
+        return model.Progressed(event.delivery.mids[0], person, person, model.SendProgress.DELIVERED, at)
     postback = event.postback
     tap = ad_tap(event.referral or (postback.referral if postback else None))
     if tap is not None:
-        return Referred(person, person, "", at, tap)
+        return model.Referred(person, person, "", at, tap)
     if postback is not None and postback.mid and postback.title:
         text = postback.title  # the button's text is the person's message
-        return Chatted(postback.mid, person, person, "", Sender.CUSTOMER, MessageKind.TEXT, text, at)
-    return Unusable("unknown_event")
+        return model.Chatted(
+            postback.mid, person, person, "", model.Sender.CUSTOMER, model.MessageKind.TEXT, text, at
+        )
+    return model.Unusable("unknown_event")
 
 
 class _Text(msgspec.Struct):
@@ -445,17 +427,17 @@ class _WhatsAppBody(msgspec.Struct):
 
 _OBJECT: Final = "whatsapp_business_account"
 _whatsapp_bodies: Final = msgspec.json.Decoder(_WhatsAppBody)
-_PROGRESS: Final = {
-    "sent": SendProgress.SENT, "delivered": SendProgress.DELIVERED, "failed": SendProgress.FAILED,
-}  # fmt: skip
+_PROGRESS: Final = {progress.value: progress for progress in model.SendProgress}
 
 
 class WhatsApp(MetaApp):
-    platform = Platform.WHATSAPP
+    platform = model.Platform.WHATSAPP
     account_fields = "verified_name,display_phone_number"
     body_object = _OBJECT
     bodies = _whatsapp_bodies
-    dialect = Dialect(GRAPH, text_limit=4_096, window=ReplyWindow(24, None), ids_are_contacts=True)
+    dialect = model.Dialect(
+        GRAPH, text_limit=4_096, window=model.ReplyWindow(24, None), ids_are_contacts=True
+    )
 
     def pieces(self, body: _WhatsAppBody, document: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Yield each message with its sender's name, each status, and each other change unchanged."""
@@ -479,40 +461,40 @@ class WhatsApp(MetaApp):
                             "entry": [{"changes": [{"field": "messages", "value": value}]}],
                         }
 
-    def label(self, raw: bytes) -> Label:
+    def label(self, raw: bytes) -> model.Label:
         value = _read_value(raw)
-        if isinstance(value, Unusable):
-            return Label.of_unreadable(raw)
+        if isinstance(value, model.Unusable):
+            return model.Label.of_unreadable(raw)
         account = value.metadata.phone_number_id[:128]
         if value.messages:
-            return Label(f"message:{hashed(value.messages[0].id)}", account)
+            return model.Label(f"message:{hashed(value.messages[0].id)}", account)
         status = value.statuses[0]
-        return Label(f"status:{status.status[:32]}:{hashed(status.id)}", account)
+        return model.Label(f"status:{status.status[:32]}:{hashed(status.id)}", account)
 
-    def parse(self, raw: bytes) -> Incoming:
+    def parse(self, raw: bytes) -> model.Incoming:
         value = _read_value(raw)
-        if isinstance(value, Unusable):
+        if isinstance(value, model.Unusable):
             return value
         if value.messages:
             message = value.messages[0]
             at = _at(message.timestamp)
             is_text = message.type == "text"
             if at is None or not message.id or not message.sender or (is_text and message.text is None):
-                return Unusable("missing_fields")
-            return Chatted(
+                return model.Unusable("missing_fields")
+            return model.Chatted(
                 message_id=message.id,
                 conversation_id=message.sender,
                 person_id=message.sender,
                 person_name=_names(value.contacts).get(message.sender, ""),
-                sender=Sender.CUSTOMER,
-                kind=MessageKind.TEXT if is_text else MessageKind.OTHER,
+                sender=model.Sender.CUSTOMER,
+                kind=model.MessageKind.TEXT if is_text else model.MessageKind.OTHER,
                 text=message.text.body if is_text and message.text else message.type,
                 at=at,
                 tap=ad_tap(message.referral),
             )
         return _status(value.statuses[0])
 
-    def reply(self, out: Outgoing) -> HttpRequest:
+    def reply(self, out: model.Outgoing) -> HttpRequest:
         body = {
             "messaging_product": "whatsapp",
             "recipient_type": "individual",
@@ -528,17 +510,17 @@ def _names(contacts: list[_Contact]) -> dict[str, str]:
     return {contact.wa_id: contact.profile.name for contact in contacts if contact.profile}
 
 
-def _read_value(raw: bytes) -> _Value | Unusable:
+def _read_value(raw: bytes) -> _Value | model.Unusable:
     """Return the value of a delivery of one event, or why it is not one event."""
     try:
         body = _whatsapp_bodies.decode(raw)
     except JSON_ERRORS:
-        return Unusable("unreadable_envelope")
+        return model.Unusable("unreadable_envelope")
     changes = [change for entry in body.entry for change in entry.changes]
     count = sum(len(change.value.messages) + len(change.value.statuses) for change in changes)
     if body.object == _OBJECT and count == len(changes) == 1 and changes[0].field == "messages":
         return changes[0].value
-    return Unusable(TOO_MANY if count > 1 and body.object == _OBJECT else "unknown_event")
+    return model.Unusable(TOO_MANY if count > 1 and body.object == _OBJECT else "unknown_event")
 
 
 def _at(timestamp: str | int) -> datetime | None:
@@ -547,18 +529,18 @@ def _at(timestamp: str | int) -> datetime | None:
     return from_micros(int(text) * 1_000_000) if is_time else None
 
 
-def _status(status: _Status) -> Incoming:
+def _status(status: _Status) -> model.Incoming:
     at = _at(status.timestamp)
     if at is None or not status.id or not status.recipient_id:
-        return Unusable("missing_fields")
+        return model.Unusable("missing_fields")
     if status.status == "read":
-        return WasRead(status.recipient_id, status.recipient_id, at)
+        return model.WasRead(status.recipient_id, status.recipient_id, at)
     progress = _PROGRESS.get(status.status)
     if progress is None:
-        return Unusable("unknown_event")
+        return model.Unusable("unknown_event")
     code = next((error.get("code") for error in status.errors), None)
-    reason = f"platform_{code}" if progress is SendProgress.FAILED and isinstance(code, int) else ""
-    return Progressed(
+    reason = f"platform_{code}" if progress is model.SendProgress.FAILED and isinstance(code, int) else ""
+    return model.Progressed(
         message_id=status.id,
         conversation_id=status.recipient_id,
         person_id=status.recipient_id,

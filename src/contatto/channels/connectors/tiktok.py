@@ -16,27 +16,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from contatto.channels.model import (
-    LOST_ACCESS,
-    AccountAccess,
-    AccountSeen,
-    AdTap,
-    Chatted,
-    Connector,
-    Dialect,
-    Incoming,
-    Label,
-    MessageKind,
-    Outgoing,
-    Platform,
-    Referred,
-    ReplyWindow,
-    Sender,
-    SendOutcome,
-    Sent,
-    Unusable,
-    WasRead,
-)
+from contatto.channels import model
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.outbound.model import Failed, HttpAnswer, HttpRequest, NotNow, retry_after_s
@@ -130,9 +110,11 @@ _envelopes: Final = msgspec.json.Decoder(_Envelope)
 _contents: Final = msgspec.json.Decoder(_Content)
 
 
-class TikTok(Connector):
-    platform = Platform.TIKTOK
-    dialect = Dialect("https://business-api.tiktok.com", text_limit=6_000, window=ReplyWindow(48, 10))
+class TikTok(model.Connector):
+    platform = model.Platform.TIKTOK
+    dialect = model.Dialect(
+        "https://business-api.tiktok.com", text_limit=6_000, window=model.ReplyWindow(48, 10)
+    )
 
     def verify_signature(
         self, headers: Mapping[str, str], raw: bytes, secret: str, at: datetime, tolerance_s: int
@@ -150,37 +132,39 @@ class TikTok(Connector):
         if abs(at.timestamp() - int(signed_at)) > tolerance_s:
             raise Refused(errors.STALE)
 
-    def label(self, raw: bytes) -> Label:
+    def label(self, raw: bytes) -> model.Label:
         try:
             envelope = _envelopes.decode(raw)
         except JSON_ERRORS:
-            return Label.of_unreadable(raw)
+            return model.Label.of_unreadable(raw)
         content = envelope.content.encode("utf-8", "surrogatepass")
         try:
             message_id = _contents.decode(content).message_id
         except JSON_ERRORS:
             message_id = ""
         key = message_id if 0 < len(message_id) <= 128 else hashlib.sha256(content).hexdigest()
-        return Label(f"{envelope.user_openid[:64]}:{envelope.event[:32]}:{key}", envelope.user_openid[:128])
+        return model.Label(
+            f"{envelope.user_openid[:64]}:{envelope.event[:32]}:{key}", envelope.user_openid[:128]
+        )
 
-    def parse(self, raw: bytes) -> Incoming:
+    def parse(self, raw: bytes) -> model.Incoming:
         try:
             envelope = _envelopes.decode(raw)
         except JSON_ERRORS:
-            return Unusable("unreadable_envelope")
+            return model.Unusable("unreadable_envelope")
         reader = _READERS.get(envelope.event)
         if reader is None:
-            return Unusable("unknown_event")
+            return model.Unusable("unknown_event")
         try:
             content = _contents.decode(envelope.content.encode("utf-8", "surrogatepass"))
         except JSON_ERRORS:
-            return Unusable("unreadable_content")
+            return model.Unusable("unreadable_content")
         moment = content.timestamp or envelope.create_time * 1000
         if not content.conversation_id or not 0 < moment < _LATEST_MS:
-            return Unusable("missing_fields")
+            return model.Unusable("missing_fields")
         return reader(content, from_micros(moment * 1000))
 
-    def reply(self, out: Outgoing) -> HttpRequest:
+    def reply(self, out: model.Outgoing) -> HttpRequest:
         body = {
             "business_id": out.account,
             "recipient_type": "CONVERSATION",
@@ -192,22 +176,22 @@ class TikTok(Connector):
         url = f"{out.base_url}/open_api/v1.3/business/message/send/"
         return HttpRequest("POST", url, headers, msgspec.json.encode(body))
 
-    def ask_account(self, access: AccountAccess) -> HttpRequest:
+    def ask_account(self, access: model.AccountAccess) -> HttpRequest:
         query = urlencode({"business_id": access.account, "fields": '["display_name","username"]'})
         url = f"{access.base_url}/open_api/v1.3/business/get/?{query}"
         return HttpRequest("GET", url, {"Access-Token": access.access_token}, b"")
 
-    def read_account(self, answer: HttpAnswer) -> AccountSeen | NotNow | Failed:
+    def read_account(self, answer: HttpAnswer) -> model.AccountSeen | NotNow | Failed:
         outcome = self.outcome(answer)
-        if not isinstance(outcome, Sent):
+        if not isinstance(outcome, model.Sent):
             return outcome
         try:
             profile = _profiles.decode(answer.body).data or _Profile()
         except JSON_ERRORS:
             return Failed("unreadable_answer")
-        return AccountSeen(profile.display_name, profile.username)
+        return model.AccountSeen(profile.display_name, profile.username)
 
-    def outcome(self, answer: HttpAnswer) -> SendOutcome:
+    def outcome(self, answer: HttpAnswer) -> model.SendOutcome:
         if answer.status == 429 or answer.status >= 500:
             return NotNow(f"http_{answer.status}", retry_after_s(answer))
         try:
@@ -215,11 +199,13 @@ class TikTok(Connector):
         except JSON_ERRORS:
             return Failed(f"http_{answer.status}")
         if content.code == 0 and answer.status == 200:
-            return Sent(content.data.message.message_id if content.data and content.data.message else "")
+            return model.Sent(
+                content.data.message.message_id if content.data and content.data.message else ""
+            )
         if content.code in _NOT_NOW:
             return NotNow(_NOT_NOW[content.code], retry_after_s(answer))
         if answer.status in (401, 403) or content.code in _TOKEN_REFUSED:
-            return Failed(LOST_ACCESS)
+            return Failed(model.LOST_ACCESS)
         return Failed(f"platform_{content.code}"[:64])
 
 
@@ -239,51 +225,51 @@ def _keyed(secret: str) -> hmac.HMAC:
     return hmac.new(secret.encode(), digestmod="sha256")
 
 
-def _message(content: _Content, at: datetime, sender: Sender) -> Incoming:
-    is_customer = sender is Sender.CUSTOMER
+def _message(content: _Content, at: datetime, sender: model.Sender) -> model.Incoming:
+    is_customer = sender is model.Sender.CUSTOMER
     person = content.from_user if is_customer else content.to_user
     person_id = (person.id if person else "") or content.unique_identifier
     if not content.message_id or not person_id:
-        return Unusable("missing_fields")
+        return model.Unusable("missing_fields")
     is_text = content.type == "text"
     if is_text and content.text is None:
-        return Unusable("missing_fields")
-    return Chatted(
+        return model.Unusable("missing_fields")
+    return model.Chatted(
         message_id=content.message_id,
         conversation_id=content.conversation_id,
         person_id=person_id,
         person_name=content.sender_name if is_customer else content.receiver_name,
         sender=sender,
-        kind=MessageKind.TEXT if is_text else MessageKind.OTHER,
+        kind=model.MessageKind.TEXT if is_text else model.MessageKind.OTHER,
         text=content.text.body if is_text and content.text else content.type,
         at=at,
     )
 
 
-def _referral(content: _Content, at: datetime) -> Incoming:
+def _referral(content: _Content, at: datetime) -> model.Incoming:
     person_id = (content.from_user.id if content.from_user else "") or content.unique_identifier
     touch = content.referral.ad if content.referral else None
     number = read_number(str(touch.ad_id)) if touch else None
     if not person_id or touch is None or number is None:
-        return Unusable("missing_fields")
+        return model.Unusable("missing_fields")
     advertiser = read_number(str(touch.advertiser_id))
-    tap = AdTap(number, headline=touch.ad_name[:200], advertiser=str(advertiser or ""))
-    return Referred(content.conversation_id, person_id, content.sender_name, at, tap)
+    tap = model.AdTap(number, headline=touch.ad_name[:200], advertiser=str(advertiser or ""))
+    return model.Referred(content.conversation_id, person_id, content.sender_name, at, tap)
 
 
-def _read(content: _Content, at: datetime) -> Incoming:
+def _read(content: _Content, at: datetime) -> model.Incoming:
     person_id = (content.from_user.id if content.from_user else "") or content.unique_identifier
     if not person_id:
-        return Unusable("missing_fields")
+        return model.Unusable("missing_fields")
     moment = content.read.last_read_timestamp if content.read else 0
-    return WasRead(
+    return model.WasRead(
         content.conversation_id, person_id, from_micros(moment * 1000) if 0 < moment < _LATEST_MS else at
     )
 
 
-_READERS: Final[dict[str, Callable[[_Content, datetime], Incoming]]] = {
-    "im_receive_msg": partial(_message, sender=Sender.CUSTOMER),
-    "im_send_msg": partial(_message, sender=Sender.BUSINESS),
+_READERS: Final[dict[str, Callable[[_Content, datetime], model.Incoming]]] = {
+    "im_receive_msg": partial(_message, sender=model.Sender.CUSTOMER),
+    "im_send_msg": partial(_message, sender=model.Sender.BUSINESS),
     "im_referral_msg": _referral,
     "im_mark_read_msg": _read,
 }

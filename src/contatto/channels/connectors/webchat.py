@@ -4,17 +4,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from contatto.channels.model import (
-    Chatted,
-    Connector,
-    Dialect,
-    Incoming,
-    Label,
-    MessageKind,
-    Platform,
-    Sender,
-    Unusable,
-)
+from contatto.channels import model
 from contatto.kit.values import JSON_ERRORS, from_micros
 
 _LATEST_US: Final = 4_102_444_800_000_000
@@ -35,31 +25,31 @@ class WebchatDelivery(msgspec.Struct):
 _deliveries: Final = msgspec.json.Decoder(WebchatDelivery)
 
 
-class Webchat(Connector):
-    platform = Platform.WEBCHAT
-    dialect = Dialect(base_url="", text_limit=6_000, takes_photos=True)
+class Webchat(model.Connector):
+    platform = model.Platform.WEBCHAT
+    dialect = model.Dialect(base_url="", text_limit=6_000, takes_photos=True)
 
-    def label(self, raw: bytes) -> Label:
+    def label(self, raw: bytes) -> model.Label:
         try:
             delivery = _deliveries.decode(raw)
         except JSON_ERRORS:
-            return Label.of_unreadable(raw)
-        return Label(
+            return model.Label.of_unreadable(raw)
+        return model.Label(
             f"{delivery.account_id}:{delivery.visitor}:{delivery.client_message_id}", delivery.account_id
         )
 
-    def parse(self, raw: bytes) -> Incoming:
+    def parse(self, raw: bytes) -> model.Incoming:
         try:
             delivery = _deliveries.decode(raw)
         except JSON_ERRORS:
-            return Unusable("unreadable_envelope")
-        return Chatted(
+            return model.Unusable("unreadable_envelope")
+        return model.Chatted(
             message_id=f"{delivery.visitor}:{delivery.client_message_id}",
             conversation_id=delivery.visitor,
             person_id=delivery.visitor,
             person_name="",
-            sender=Sender.CUSTOMER,
-            kind=MessageKind.PHOTO if delivery.photo else MessageKind.TEXT,
+            sender=model.Sender.CUSTOMER,
+            kind=model.MessageKind.PHOTO if delivery.photo else model.MessageKind.TEXT,
             text=delivery.text,
             at=from_micros(delivery.ts),
             photo=delivery.photo,

@@ -17,43 +17,9 @@ from contatto.ad_platforms.model import OutsideAdsMirrored
 from contatto.capture.model import CaptureSwitch, MessageContacts
 from contatto.capture.rules import capture_contacts
 from contatto.capture.store import find_switch, list_uncorrected
-from contatto.channels.model import (
-    AdTap,
-    ChannelAccount,
-    Chatted,
-    Incoming,
-    MessageKind,
-    Platform,
-    Progressed,
-    Referred,
-    Sender,
-    SendProgress,
-    Unusable,
-    WasRead,
-)
+from contatto.channels import model as channels
 from contatto.channels.store import CONNECTORS, channel_accounts, find_account_by_external
-from contatto.inbox import rules
-from contatto.inbox.model import (
-    REPLY,
-    AdReferral,
-    AdTapped,
-    Conversation,
-    ConversationChanged,
-    ConversationRead,
-    ConversationStarted,
-    InlineNotice,
-    Message,
-    MessageReceived,
-    MessageSent,
-    NoticePosted,
-    Person,
-    Receipt,
-    ReceiptState,
-    ReplyProgressed,
-    Send,
-    SendState,
-    ThreadState,
-)
+from contatto.inbox import model, rules
 from contatto.inbox.store import conversations, desk, messages
 from contatto.inbox.store.conversations import WAITING, Move
 from contatto.kit.background import MANY, QueuedWork
@@ -92,10 +58,10 @@ MESSAGE_ID_LIMIT: Final = 256
 """Longer, because on our chat page it is the visitor's id and the message's own one."""
 
 
-type Outcome = tuple[ReceiptState, str | None]
+type Outcome = tuple[model.ReceiptState, str | None]
 """State of a settled delivery, with the reason of all but stored ones."""
-STORED: Final[Outcome] = (ReceiptState.STORED, None)
-type Event = Chatted | Referred | WasRead | Progressed
+STORED: Final[Outcome] = (model.ReceiptState.STORED, None)
+type Event = channels.Chatted | channels.Referred | channels.WasRead | channels.Progressed
 
 
 class Overtaken(Exception):
@@ -108,7 +74,7 @@ class NamedTap:
 
     conversation_id: str
     person_id: str
-    platform: Platform
+    platform: channels.Platform
     ad_number: int
     advertiser: str
     at: datetime
@@ -129,10 +95,10 @@ class ThreadIds:
 class SharedContacts:
     """Contact details that a message shares, and the person's platform name at that time."""
 
-    account: ChannelAccount
-    message: Message
+    account: channels.ChannelAccount
+    message: model.Message
     contacts: MessageContacts
-    person: Person
+    person: model.Person
 
 
 class Threads:
@@ -152,24 +118,24 @@ class Threads:
         self.shared: list[SharedContacts] = []
         self.earned: list[measurement.NewConversion] = []
         self.switches: dict[str, CaptureSwitch | None] = {}
-        self._accounts: dict[tuple[str, Platform, str], ChannelAccount | None] = {}
+        self._accounts: dict[tuple[str, channels.Platform, str], channels.ChannelAccount | None] = {}
         self._events: list[tuple[str, Any]] = []
-        self._conversations: dict[str, Conversation | None] = {}
-        self._persons: dict[str, Person | None] = {}
+        self._conversations: dict[str, model.Conversation | None] = {}
+        self._persons: dict[str, model.Person | None] = {}
         self._messages: dict[str, bool] = {}
         self._ids: dict[tuple[str, str, str], ThreadIds] = {}
         self._start_over()
 
     def _start_over(self) -> None:
-        self._new_persons: list[Person] = []
-        self._seen: list[Person] = []
-        self._stated: list[Person] = []
-        self._new_conversations: dict[str, Conversation] = {}
+        self._new_persons: list[model.Person] = []
+        self._seen: list[model.Person] = []
+        self._stated: list[model.Person] = []
+        self._new_conversations: dict[str, model.Conversation] = {}
         self._new_moves: dict[str, list[Move]] = defaultdict(list)
         self._leads_made: dict[tuple[str, str], str] = {}
-        self._new_messages: list[tuple[str, Message]] = []
+        self._new_messages: list[tuple[str, model.Message]] = []
         self._moves: list[Move] = []
-        self._starts: list[tuple[Conversation, datetime]] = []
+        self._starts: list[tuple[model.Conversation, datetime]] = []
 
     def read(
         self,
@@ -195,7 +161,7 @@ class Threads:
             existing_rows = conversations.EXISTING_MESSAGES.rows(self.tx, values)
             self._messages |= {message_id: True for (message_id,) in existing_rows}
 
-    def find_account(self, receipt: Receipt) -> ChannelAccount | None:
+    def find_account(self, receipt: model.Receipt) -> channels.ChannelAccount | None:
         """Return the account of a delivery, read once; None when the business has no account with this id."""
         key = (receipt.business_id, receipt.platform, receipt.account)
         if key not in self._accounts:
@@ -204,7 +170,7 @@ class Threads:
                 self.switches[account.id] = find_switch(self.tx, account.business_id, account.id)
         return self._accounts[key]
 
-    def ids_of(self, account: ChannelAccount, incoming: Event) -> ThreadIds:
+    def ids_of(self, account: channels.ChannelAccount, incoming: Event) -> ThreadIds:
         """Return our ids of the person and the thread of an event, computed once."""
         person, thread = incoming.person_id, incoming.conversation_id
         key = (account.id, person, thread)
@@ -220,10 +186,10 @@ class Threads:
             )
         return self._ids[key]
 
-    def open(self, account: ChannelAccount, incoming: Event) -> Conversation:
+    def open(self, account: channels.ChannelAccount, incoming: Event) -> model.Conversation:
         """Return the conversation of an event, made when it is the first; its person too."""
         ids = self.ids_of(account, incoming)
-        person = Person(
+        person = model.Person(
             id=ids.person,
             business_id=account.business_id,
             channel_account_id=account.id,
@@ -252,7 +218,7 @@ class Threads:
             persons = conversations.persons
             blocked = sa.select(persons.c.id).where(*rows_of(persons, account.business_id, id=person.id))
             is_blocked = self.tx.scalar(blocked.where(persons.c.blocked_at.is_not(None))) is not None
-        fresh = Conversation(
+        fresh = model.Conversation(
             id=ids.conversation,
             business_id=account.business_id,
             channel_account_id=account.id,
@@ -264,36 +230,36 @@ class Threads:
             unread=0,
             business_read_at=None,
             customer_read_at=None,
-            state=ThreadState.BLOCKED if is_blocked else ThreadState.OPEN,
+            state=model.ThreadState.BLOCKED if is_blocked else model.ThreadState.OPEN,
         )
         self._conversations[fresh.id] = self._new_conversations[fresh.id] = fresh
         return fresh
 
-    def find_conversation(self, business_id: str, conversation_id: str) -> Conversation | None:
+    def find_conversation(self, business_id: str, conversation_id: str) -> model.Conversation | None:
         if conversation_id not in self._conversations:
             self.read([business_id], [conversation_id], [], [])
         return self._conversations[conversation_id]
 
-    def find_person(self, business_id: str, person_id: str) -> Person | None:
+    def find_person(self, business_id: str, person_id: str) -> model.Person | None:
         if person_id not in self._persons:
             self.read([business_id], [], [person_id], [])
         return self._persons[person_id]
 
-    def load_person(self, business_id: str, person_id: str) -> Person:
+    def load_person(self, business_id: str, person_id: str) -> model.Person:
         """Return the person of a conversation, who is always there."""
         person = self.find_person(business_id, person_id)
         if person is None:
             raise LookupError("a conversation without its person")
         return person
 
-    def name_person(self, person: Person, name: str, at: datetime) -> None:
+    def name_person(self, person: model.Person, name: str, at: datetime) -> None:
         """Keep the name that a person stated, unless a later message stated another."""
         existing_person = self.load_person(person.business_id, person.id)
         if existing_person.stated_at is None or existing_person.stated_at <= at:
             named = self._persons[person.id] = replace(existing_person, stated_name=name, stated_at=at)
             self._stated.append(named)
 
-    def append(self, business_id: str, message: Message) -> bool:
+    def append(self, business_id: str, message: model.Message) -> bool:
         """Append a message; False when it was there before."""
         if message.id not in self._messages:
             self.read([business_id], [], [], [message.id])
@@ -310,7 +276,7 @@ class Threads:
         else:
             self._moves.append(move)
 
-    def start(self, conversation: Conversation, at: datetime) -> None:
+    def start(self, conversation: model.Conversation, at: datetime) -> None:
         """Note when the person of a conversation wrote first, as far as is known."""
         started = self._conversations[conversation.id] = replace(conversation, started_at=at)
         fresh = self._new_conversations.get(conversation.id)
@@ -327,7 +293,7 @@ class Threads:
         if conversation is not None and conversation.lead_id is None:
             self._leads_made[lead.business_id, conversation.id] = lead.id
 
-    def forget(self, conversation: Conversation) -> None:
+    def forget(self, conversation: model.Conversation) -> None:
         """Read a conversation anew when it is needed again: somebody else has changed its row."""
         self._conversations.pop(conversation.id, None)
 
@@ -362,22 +328,24 @@ class Threads:
         self.write_events()
 
 
-def shown_name(incoming: Chatted | Referred | WasRead | Progressed) -> str:
+def shown_name(
+    incoming: channels.Chatted | channels.Referred | channels.WasRead | channels.Progressed,
+) -> str:
     """Return the profile's name, cleaned; empty when there is none."""
-    name = "" if isinstance(incoming, WasRead | Progressed) else incoming.person_name
+    name = "" if isinstance(incoming, channels.WasRead | channels.Progressed) else incoming.person_name
     if not name.isprintable():
         name = "".join(letter for letter in name if letter.isprintable())
     return name.strip()[:ID_LIMIT]
 
 
-def kept_id(tx: Tx, account: ChannelAccount, external_id: str) -> str:
+def kept_id(tx: Tx, account: channels.ChannelAccount, external_id: str) -> str:
     """Return the platform's id as we store it: its blind index if it is a contact detail."""
     if not CONNECTORS[account.platform].dialect.ids_are_contacts:
         return external_id
     return tx.vault.blind(external_id, account.business_id).hex()
 
 
-def person_id_of(vault: Vault, account: ChannelAccount, external_id: str) -> str:
+def person_id_of(vault: Vault, account: channels.ChannelAccount, external_id: str) -> str:
     """Derive a person's id from the account and the platform's id: no look-up, whatever comes first.
 
     Files for analysts contain it too, so guessing a person from ids takes our key.
@@ -385,11 +353,11 @@ def person_id_of(vault: Vault, account: ChannelAccount, external_id: str) -> str
     return vault.named_id(account.id, external_id)
 
 
-def conversation_id_of(account: ChannelAccount, external_id: str) -> str:
+def conversation_id_of(account: channels.ChannelAccount, external_id: str) -> str:
     return named_id(account.id, f"conversation:{external_id}")
 
 
-def message_id_of(account: ChannelAccount, external_id: str) -> str:
+def message_id_of(account: channels.ChannelAccount, external_id: str) -> str:
     return named_id(account.id, f"message:{external_id}")
 
 
@@ -408,13 +376,13 @@ def settle_receipts(tx: Tx, limit: int = 0, turns: Turns | None = None) -> int:
     )
 
 
-def settle_batch(tx: Tx, waiting: Sequence[Receipt]) -> list[Receipt]:
+def settle_batch(tx: Tx, waiting: Sequence[model.Receipt]) -> list[model.Receipt]:
     """Turn deliveries into messages, leads and conversions; return those that there was time for.
 
     Each table is read once and written once.
     """
-    threads, tried = Threads(tx), list[Receipt]()
-    receipts_by_outcome: dict[Outcome, list[Receipt]] = defaultdict(list)
+    threads, tried = Threads(tx), list[model.Receipt]()
+    receipts_by_outcome: dict[Outcome, list[model.Receipt]] = defaultdict(list)
 
     # Parse. All parsed deliveries are settled, so this lesser part of the work gets a quarter of the time.
     parsed = [
@@ -425,12 +393,14 @@ def settle_batch(tx: Tx, waiting: Sequence[Receipt]) -> list[Receipt]:
     # Read the persons, conversations and messages that the batch concerns.
     business_ids, conversation_ids, person_ids, message_ids = set[str](), set[str](), set[str](), set[str]()
     for receipt, incoming in parsed:
-        if isinstance(incoming, Chatted | Referred | WasRead) and (account := threads.find_account(receipt)):
+        if isinstance(incoming, channels.Chatted | channels.Referred | channels.WasRead) and (
+            account := threads.find_account(receipt)
+        ):
             ids = threads.ids_of(account, incoming)
             business_ids.add(receipt.business_id)
             conversation_ids.add(ids.conversation)
             person_ids.add(ids.person)
-            if isinstance(incoming, Chatted):
+            if isinstance(incoming, channels.Chatted):
                 message_ids.add(message_id_of(account, incoming.message_id))
     threads.read(business_ids, conversation_ids, person_ids, message_ids)
 
@@ -482,21 +452,21 @@ def settle_batch(tx: Tx, waiting: Sequence[Receipt]) -> list[Receipt]:
     return tried
 
 
-def _settle(threads: Threads, receipt: Receipt, incoming: Incoming) -> Outcome:
+def _settle(threads: Threads, receipt: model.Receipt, incoming: channels.Incoming) -> Outcome:
     reason = refusal_reason(incoming)
     account = None if reason else threads.find_account(receipt)
     if account is None:
-        return ReceiptState.REFUSED, reason or "unknown_account"
-    if isinstance(incoming, Chatted):
+        return model.ReceiptState.REFUSED, reason or "unknown_account"
+    if isinstance(incoming, channels.Chatted):
         return receive_message(threads, account, incoming, receipt)
-    if isinstance(incoming, Referred):  # the platform reports a tap on any ad, ours or not
+    if isinstance(incoming, channels.Referred):  # the platform reports a tap on any ad, ours or not
         conversation = threads.open(account, incoming)
         is_new = _note_tap(threads, account.platform, conversation, incoming.tap, incoming.at)
-        return STORED if is_new else (ReceiptState.MERGED, "same_touch")
-    if isinstance(incoming, Progressed):
+        return STORED if is_new else (model.ReceiptState.MERGED, "same_touch")
+    if isinstance(incoming, channels.Progressed):
         is_ours = settle_progress(threads.tx, account, incoming)
-        return STORED if is_ours else (ReceiptState.REFUSED, "unknown_message")
-    if isinstance(incoming, WasRead):
+        return STORED if is_ours else (model.ReceiptState.REFUSED, "unknown_message")
+    if isinstance(incoming, channels.WasRead):
         conversation = threads.open(account, incoming)
         threads.write()  # the last message of the business has to be in its table
         note_customer_read(threads.tx, conversation, incoming.at)
@@ -504,24 +474,26 @@ def _settle(threads: Threads, receipt: Receipt, incoming: Incoming) -> Outcome:
     return STORED
 
 
-def refusal_reason(incoming: Incoming) -> str | None:
+def refusal_reason(incoming: channels.Incoming) -> str | None:
     """Return why a delivery cannot be stored, or None when it can."""
-    if isinstance(incoming, Unusable):
+    if isinstance(incoming, channels.Unusable):
         return incoming.reason
     ids = [(incoming.conversation_id, ID_LIMIT), (incoming.person_id, ID_LIMIT)]
-    if isinstance(incoming, Chatted | Progressed):
+    if isinstance(incoming, channels.Chatted | channels.Progressed):
         ids.append((incoming.message_id, MESSAGE_ID_LIMIT))
     is_usable = all(0 < len(external_id) <= limit and external_id.isprintable() for external_id, limit in ids)
     return None if is_usable else "unusable_id"
 
 
-def receive_message(threads: Threads, account: ChannelAccount, chatted: Chatted, receipt: Receipt) -> Outcome:
+def receive_message(
+    threads: Threads, account: channels.ChannelAccount, chatted: channels.Chatted, receipt: model.Receipt
+) -> Outcome:
     """Append a message once, and look for contact details in the text of a customer."""
     business_id, at = account.business_id, chatted.at
     conversation = threads.open(account, chatted)
-    if chatted.sender is Sender.BUSINESS and settle_echo(threads.tx, account, conversation, chatted):
-        return ReceiptState.MERGED, "own_message"
-    message = Message(
+    if chatted.sender is channels.Sender.BUSINESS and settle_echo(threads.tx, account, conversation, chatted):
+        return model.ReceiptState.MERGED, "own_message"
+    message = model.Message(
         seq=0,
         id=message_id_of(account, chatted.message_id),
         conversation_id=conversation.id,
@@ -533,13 +505,13 @@ def receive_message(threads: Threads, account: ChannelAccount, chatted: Chatted,
         photo=chatted.photo or None,
     )
     if not threads.append(business_id, message):
-        return ReceiptState.MERGED, "same_message"
-    from_customer = chatted.sender is Sender.CUSTOMER
+        return model.ReceiptState.MERGED, "same_message"
+    from_customer = chatted.sender is channels.Sender.CUSTOMER
     threads.move(Move(conversation, at, from_customer))
     if not from_customer:
-        threads.emit(MessageSent(business_id, conversation.id, message.id))
+        threads.emit(model.MessageSent(business_id, conversation.id, message.id))
         return STORED
-    if conversation.state is ThreadState.BLOCKED:
+    if conversation.state is model.ThreadState.BLOCKED:
         return STORED  # the message is kept, but it makes no lead, conversion or notification
     if chatted.tap is not None:
         _note_tap(threads, account.platform, conversation, chatted.tap, at)
@@ -550,9 +522,9 @@ def receive_message(threads: Threads, account: ChannelAccount, chatted: Chatted,
         )
         threads.start(conversation, at)
         if conversation.started_at is None:
-            threads.emit(ConversationStarted(business_id, conversation.id, person_id))
-    threads.emit(MessageReceived(business_id, conversation.id, message.id))
-    if chatted.kind is MessageKind.TEXT:
+            threads.emit(model.ConversationStarted(business_id, conversation.id, person_id))
+    threads.emit(model.MessageReceived(business_id, conversation.id, message.id))
+    if chatted.kind is channels.MessageKind.TEXT:
         switch, country = threads.switches[account.id], account.registration_country
         contacts = capture_contacts(switch, message.text, country, receipt.received_at)
         if contacts is not None and (contacts.contacts or contacts.name):
@@ -563,10 +535,13 @@ def receive_message(threads: Threads, account: ChannelAccount, chatted: Chatted,
 
 
 def send_automatic_reply(
-    threads: Threads, account: ChannelAccount, conversation: Conversation, question: Message
+    threads: Threads,
+    account: channels.ChannelAccount,
+    conversation: model.Conversation,
+    question: model.Message,
 ) -> None:
     """Reply to a message that is exactly a suggested question or a keyword."""
-    if account.platform is not Platform.WEBCHAT:
+    if account.platform is not channels.Platform.WEBCHAT:
         return
     active = desk.load_automatic(threads.tx, account.business_id, account.id)[0].active
     # Questions of the ad that opened the chat come before those of the account.
@@ -575,21 +550,21 @@ def send_automatic_reply(
     text = rules.automatic_answer(of_ad, question.text) or rules.automatic_answer(active, question.text)
     if text is None:
         return
-    reply_id, kind = named_id(question.id, "automatic"), MessageKind.AUTOMATIC
-    reply = Message(0, reply_id, conversation.id, Sender.BUSINESS, kind, text, "", question.at)
+    reply_id, kind = named_id(question.id, "automatic"), channels.MessageKind.AUTOMATIC
+    reply = model.Message(0, reply_id, conversation.id, channels.Sender.BUSINESS, kind, text, "", question.at)
     if threads.append(account.business_id, reply):
         threads.move(Move(conversation, reply.at, from_customer=False, is_automatic=True))
-        threads.emit(MessageSent(account.business_id, conversation.id, reply.id))
+        threads.emit(model.MessageSent(account.business_id, conversation.id, reply.id))
 
 
-def _note_failure(tx: Tx, receipt: Receipt, error: Exception) -> None:
+def _note_failure(tx: Tx, receipt: model.Receipt, error: Exception) -> None:
     logger().warning("receipt.failed", receipt_id=str(receipt.id), error_at=where(error))
     tries = receipt.attempts + 1
     due_at = receipt.received_at + tries * tries * conversations.WAIT
     tx.change(conversations.receipts, receipt.business_id, receipt.id, attempts=tries, due_at=due_at)
     # A fault of the database is not the delivery's, however long it lasts.
     if tries >= MOST_TRIES and not isinstance(error, OperationalError | Overtaken):
-        conversations.mark_receipts(tx, [receipt], ReceiptState.REFUSED, "processing_failed")
+        conversations.mark_receipts(tx, [receipt], model.ReceiptState.REFUSED, "processing_failed")
 
 
 def find_tapped_ad(tx: Tx, business_id: str, person_id: str) -> MeasuredAd | None:
@@ -598,7 +573,9 @@ def find_tapped_ad(tx: Tx, business_id: str, person_id: str) -> MeasuredAd | Non
     return measurement_store.find_measured_ad(tx, business_id, touch.ad_id) if touch else None
 
 
-def settle_echo(tx: Tx, account: ChannelAccount, conversation: Conversation, chatted: Chatted) -> bool:
+def settle_echo(
+    tx: Tx, account: channels.ChannelAccount, conversation: model.Conversation, chatted: channels.Chatted
+) -> bool:
     """Report whether a message of the business from the platform echoes a reply of ours.
 
     It is known by our own id, by the platform's id, or, while an answer is out or lost, by its text.
@@ -607,7 +584,7 @@ def settle_echo(tx: Tx, account: ChannelAccount, conversation: Conversation, cha
     send = messages.find_send(tx, account.business_id, external_ref=ref)
     if send is None and chatted.echo_of:
         send = messages.find_send(tx, account.business_id, message_id=chatted.echo_of)
-    if send is None and chatted.kind is MessageKind.TEXT:
+    if send is None and chatted.kind is channels.MessageKind.TEXT:
         for unsure in messages.list_unsure_sends(tx, conversation.business_id, conversation.id):
             message = messages.find_message(tx, conversation.business_id, unsure.message_id)
             if message is not None and message.text == chatted.text:
@@ -616,13 +593,13 @@ def settle_echo(tx: Tx, account: ChannelAccount, conversation: Conversation, cha
     if send is None or send.channel_account_id != account.id:
         return False
     tx.change(messages.sends, send.business_id, send.id, external_ref=ref)
-    mark_requests_done(tx, send.business_id, REPLY, send.message_id)
-    if messages.record_send(tx, send, SendState.SENT):
+    mark_requests_done(tx, send.business_id, model.REPLY, send.message_id)
+    if messages.record_send(tx, send, model.SendState.SENT):
         emit_progress(tx, send)
     return True
 
 
-def settle_progress(tx: Tx, account: ChannelAccount, news: Progressed) -> bool:
+def settle_progress(tx: Tx, account: channels.ChannelAccount, news: channels.Progressed) -> bool:
     """Note how far a reply has come; False when it was not sent from here."""
     ref = message_id_of(account, news.message_id)
     send = messages.find_send(tx, account.business_id, external_ref=ref)
@@ -630,25 +607,29 @@ def settle_progress(tx: Tx, account: ChannelAccount, news: Progressed) -> bool:
         send = messages.find_send(tx, account.business_id, message_id=news.echo_of)
     if send is None or send.channel_account_id != account.id:
         return False
-    mark_requests_done(tx, send.business_id, REPLY, send.message_id)
-    if news.progress is SendProgress.DELIVERED:
-        changed = messages.record_send(tx, send, SendState.DELIVERED, expected=messages.UNDELIVERED)
-    elif news.progress is SendProgress.FAILED:
+    mark_requests_done(tx, send.business_id, model.REPLY, send.message_id)
+    if news.progress is channels.SendProgress.DELIVERED:
+        changed = messages.record_send(tx, send, model.SendState.DELIVERED, expected=messages.UNDELIVERED)
+    elif news.progress is channels.SendProgress.FAILED:
         reason = news.reason or "person_not_reached"
-        changed = messages.record_send(tx, send, SendState.FAILED, reason, messages.UNDELIVERED)
+        changed = messages.record_send(tx, send, model.SendState.FAILED, reason, messages.UNDELIVERED)
     else:
-        changed = messages.record_send(tx, send, SendState.SENT)
+        changed = messages.record_send(tx, send, model.SendState.SENT)
     if changed:
         emit_progress(tx, send)
     return True
 
 
-def emit_progress(tx: Tx, send: Send) -> None:
-    emit(tx, send.business_id, ReplyProgressed(send.business_id, send.conversation_id, send.message_id))
+def emit_progress(tx: Tx, send: model.Send) -> None:
+    emit(tx, send.business_id, model.ReplyProgressed(send.business_id, send.conversation_id, send.message_id))
 
 
 def _note_tap(
-    threads: Threads, platform: Platform, conversation: Conversation, tap: AdTap, at: datetime
+    threads: Threads,
+    platform: channels.Platform,
+    conversation: model.Conversation,
+    tap: channels.AdTap,
+    at: datetime,
 ) -> bool:
     """Record the ad that opened a chat, and emit an event; False when the tap was recorded before.
 
@@ -664,12 +645,12 @@ def _note_tap(
         referral_id = named_id(conversation.id, f"referral:{tap.ad_number}:{tap.click_id}:{micros(at)}")
         shown = (tap.click_id, tap.headline, tap.text)
         ad_facts = (conversation.id, tap.ad_number, *shown, at, tap.advertiser)
-        referral = AdReferral(referral_id, business_id, *ad_facts)
+        referral = model.AdReferral(referral_id, business_id, *ad_facts)
         is_new = tx.insert_ignore(messages.ad_referrals, tx.sealed_row(referral))
         if is_new:
             _credit_taps(tx, business_id, [named_tap])
-    if is_new and conversation.state is not ThreadState.BLOCKED:
-        threads.emit(AdTapped(business_id, conversation.id, str(tap.ad_number), at))
+    if is_new and conversation.state is not model.ThreadState.BLOCKED:
+        threads.emit(model.AdTapped(business_id, conversation.id, str(tap.ad_number), at))
     return is_new
 
 
@@ -713,29 +694,31 @@ def _record_touch(tx: Tx, ad: MeasuredAd, tap: NamedTap) -> bool:
     return measurement.record_tap(tx, touch)
 
 
-def note_customer_read(tx: Tx, conversation: Conversation, at: datetime) -> None:
+def note_customer_read(tx: Tx, conversation: model.Conversation, at: datetime) -> None:
     """Record the time up to which a person has read; update open pages if more is read now."""
     conversation_key = (conversation.business_id, conversation.id)
-    last = messages.find_last_time(tx, *conversation_key, Sender.BUSINESS)
+    last = messages.find_last_time(tx, *conversation_key, channels.Sender.BUSINESS)
     read_at = conversation.customer_read_at
     is_news = last is not None and last <= at and (read_at is None or read_at < last)
     read_mark = conversations.conversations.c.customer_read_at
     is_later = sa.or_(read_mark.is_(None), read_mark < at)
     if tx.change(conversations.conversations, *conversation_key, is_later, customer_read_at=at) and is_news:
-        emit(tx, conversation.business_id, ConversationRead(*conversation_key, Sender.CUSTOMER))
+        emit(
+            tx, conversation.business_id, model.ConversationRead(*conversation_key, channels.Sender.CUSTOMER)
+        )
 
 
 def post_notices(tx: Tx, events: Sequence[LeadCaptured | LeadUpdated]) -> None:
     """Add inline notices to the threads that the leads came from (R37); a handler of the outbox."""
     lead_ids = {(event.business_id, event.conversation_id): event.lead_id for event in events}
     conversations.record_leads(tx, lead_ids)
-    notices: dict[str, InlineNotice] = {}
+    notices: dict[str, model.InlineNotice] = {}
     for event in events:
         if event.fields and event.conversation_id:  # the same event has the same id; ids sort by time
             at = micros(event.at)
             notice_id = timed_id(at // 1000, event.lead_id, f"{at}:{','.join(event.fields)}")
             origin = (event.business_id, event.conversation_id, event.lead_id)
-            notices.setdefault(notice_id, InlineNotice(notice_id, *origin, event.fields, event.at))
+            notices.setdefault(notice_id, model.InlineNotice(notice_id, *origin, event.fields, event.at))
     if not notices:
         return
     values = {"businesses": {event.business_id for event in events}, "ids": list(notices)}
@@ -743,13 +726,13 @@ def post_notices(tx: Tx, events: Sequence[LeadCaptured | LeadUpdated]) -> None:
         del notices[existing_id]
     insert_new(tx, conversations.inline_notices, [row_of(notice) for notice in notices.values()])
     changes = [
-        (notice.business_id, NoticePosted(notice.business_id, notice.conversation_id, notice.lead_id))
+        (notice.business_id, model.NoticePosted(notice.business_id, notice.conversation_id, notice.lead_id))
         for notice in notices.values()
     ]
     emit_all(tx, changes)
 
 
-def judge_messages(tx: Tx, events: Sequence[MessageReceived]) -> None:
+def judge_messages(tx: Tx, events: Sequence[model.MessageReceived]) -> None:
     """Judge the chats of customers who wrote; a handler of the outbox.
 
     Before a business marks its first chat as spam none can look like it (see `judge_chat`), so none is read.
@@ -782,7 +765,9 @@ def judge_messages(tx: Tx, events: Sequence[MessageReceived]) -> None:
                 for suspect in suspects
             ]
             changed = [verdict.conversation_id for verdict in judge_chats(tx, business_id, chats, rates)]
-            emit_all(tx, [(business_id, ConversationChanged(business_id, chat_id)) for chat_id in changed])
+            emit_all(
+                tx, [(business_id, model.ConversationChanged(business_id, chat_id)) for chat_id in changed]
+            )
 
 
 _LATE: Final = timedelta(milliseconds=500)

@@ -12,25 +12,9 @@ from contatto.channels import store as channel_store
 from contatto.channels.model import LOST_ACCESS, ChannelAccount, ChannelLost, Outgoing, Platform, Sender
 from contatto.channels.rules import WindowState, may_use_message_api, window_state
 from contatto.channels.store import CONNECTORS, find_account
-from contatto.inbox import rules
+from contatto.inbox import model, rules
 from contatto.inbox.actions import incoming, threads
 from contatto.inbox.actions.incoming import emit_progress
-from contatto.inbox.model import (
-    REPLY,
-    AdTapped,
-    AutomaticKind,
-    AutomaticMessages,
-    Conversation,
-    ConversationRead,
-    Message,
-    MessageReceived,
-    MessageSent,
-    PreparedReply,
-    ScheduledReply,
-    ScheduleState,
-    SendState,
-    ThreadState,
-)
 from contatto.inbox.store import conversations, messages
 from contatto.inbox.store.conversations import Move
 from contatto.inbox.store.desk import automatic_messages, load_automatic
@@ -39,19 +23,7 @@ from contatto.kit.db.tx import Tx, in_time, row_of, rows_of
 from contatto.kit.errors import Refused, check_found
 from contatto.kit.fair_queue import Turns
 from contatto.kit.ids import named_id
-from contatto.kit.outbound.model import (
-    Ask,
-    Done,
-    Failed,
-    HttpAnswer,
-    NewRequest,
-    NotNow,
-    OutboundRequest,
-    Outcome,
-    RequestState,
-    RetryPlan,
-    Step,
-)
+from contatto.kit.outbound import model as outbound
 from contatto.kit.outbound.queue import OutboundKind, queue_request, send_again
 from contatto.kit.outbox import emit
 from contatto.kit.values import is_unreadable, micros
@@ -61,11 +33,11 @@ from contatto.measurement.store import find_measured_ad_by_number
 from contatto.subscriptions.actions import queue_message_pushes
 from contatto.subscriptions.rules import message_payload
 
-PLAN: Final = RetryPlan(rules.RETRY_AFTER_S)
+PLAN: Final = outbound.RetryPlan(rules.RETRY_AFTER_S)
 """Retries of a reply; the platform's reply window ends them."""
 
 
-def send_reply(tx: Tx, business_id: str, conversation_id: str, reply: Message) -> Message:
+def send_reply(tx: Tx, business_id: str, conversation_id: str, reply: model.Message) -> model.Message:
     """Store a reply of the business; where the channel has a platform, queue the request to it.
 
     Raises Refused: NOT_FOUND; INVALID for an empty or too long text; CANNOT_SEND, with the reason.
@@ -89,21 +61,23 @@ def send_reply(tx: Tx, business_id: str, conversation_id: str, reply: Message) -
             "message_id": reply.id,
             "conversation_id": conversation_id,
             "channel_account_id": account.id,
-            "state": SendState.DUE,
+            "state": model.SendState.DUE,
             "changed_at": tx.now,
         }
         tx.insert_ignore(messages.sends, row)
         # Requests of one ``line`` keep the order of the replies of a conversation.
-        request = NewRequest(business_id, REPLY, reply.id, account.platform.value, line=conversation_id)
+        request = outbound.NewRequest(
+            business_id, model.REPLY, reply.id, account.platform.value, line=conversation_id
+        )
         queue_request(tx, request, PLAN)
-    emit(tx, business_id, MessageSent(business_id, conversation_id, reply.id))
+    emit(tx, business_id, model.MessageSent(business_id, conversation_id, reply.id))
     return messages.find_message(tx, business_id, reply.id) or reply
 
 
-def load_window(tx: Tx, account: ChannelAccount, conversation: Conversation) -> WindowState:
+def load_window(tx: Tx, account: ChannelAccount, conversation: model.Conversation) -> WindowState:
     """Return whether the business may write to this person now, and for how long."""
     dialect = CONNECTORS[account.platform].dialect
-    if conversation.state is ThreadState.BLOCKED:
+    if conversation.state is model.ThreadState.BLOCKED:
         return WindowState(is_open=False, reason="blocked")
     if not dialect.base_url:
         return WindowState(is_open=True)
@@ -115,7 +89,7 @@ def load_window(tx: Tx, account: ChannelAccount, conversation: Conversation) -> 
     return window_state(dialect.window, last, sent, tx.now)
 
 
-def _check_window(tx: Tx, account: ChannelAccount, conversation: Conversation) -> None:
+def _check_window(tx: Tx, account: ChannelAccount, conversation: model.Conversation) -> None:
     window = load_window(tx, account, conversation)
     if not window.is_open:
         code = errors.TOO_FAST if window.reason == "window_used_up" else errors.CANNOT_SEND
@@ -129,7 +103,9 @@ def retry_reply(tx: Tx, business_id: str, conversation_id: str, message_id: str)
     if send is None or send.conversation_id != conversation_id:
         raise Refused(errors.NOT_FOUND)
     account = ready_reply(tx, business_id, message_id)
-    request = NewRequest(business_id, REPLY, message_id, account.platform.value, line=conversation_id)
+    request = outbound.NewRequest(
+        business_id, model.REPLY, message_id, account.platform.value, line=conversation_id
+    )
     send_again(tx, request, PLAN)
 
 
@@ -139,7 +115,7 @@ def ready_reply(tx: Tx, business_id: str, message_id: str) -> ChannelAccount:
     conversation = threads.conversation_to_change(tx, business_id, send.conversation_id)
     account = check_found(channel_store.find_account(tx, business_id, send.channel_account_id))
     _check_window(tx, account, conversation)
-    if not messages.record_send(tx, send, SendState.DUE, expected=messages.STOPPED):
+    if not messages.record_send(tx, send, model.SendState.DUE, expected=messages.STOPPED):
         raise Refused(errors.CONFLICT, "This message is being sent, or was already delivered.")
     emit_progress(tx, send)
     return account
@@ -147,7 +123,7 @@ def ready_reply(tx: Tx, business_id: str, message_id: str) -> ChannelAccount:
 
 def reply_kind(platform_urls: Mapping[Platform, str]) -> OutboundKind:
     return OutboundKind(
-        REPLY,
+        model.REPLY,
         begin=lambda tx, request: begin_reply(tx, request, platform_urls),
         read=read_reply_answer,
         settle=settle_reply,
@@ -156,27 +132,31 @@ def reply_kind(platform_urls: Mapping[Platform, str]) -> OutboundKind:
     )
 
 
-def begin_reply(tx: Tx, request: OutboundRequest, platform_urls: Mapping[Platform, str]) -> Step:
+def begin_reply(
+    tx: Tx, request: outbound.OutboundRequest, platform_urls: Mapping[Platform, str]
+) -> outbound.Step:
     """Make the platform's request, or return why none is sent."""
     send = messages.find_send(tx, request.business_id, message_id=request.subject)
-    if send is None or send.state is not SendState.DUE:  # erased, or settled by a status of the platform
-        return Done()
+    if (
+        send is None or send.state is not model.SendState.DUE
+    ):  # erased, or settled by a status of the platform
+        return outbound.Done()
     account = channel_store.find_account(tx, send.business_id, send.channel_account_id)
     conversation = conversations.find_conversation(tx, send.business_id, send.conversation_id)
     message = messages.find_message(tx, send.business_id, send.message_id)
     token = channel_store.find_token(tx, send.business_id, send.channel_account_id)
     if account is None or conversation is None or message is None:
-        return Failed("cannot_send")
+        return outbound.Failed("cannot_send")
     if token is None:
-        return Failed("no_token")
+        return outbound.Failed("no_token")
     if is_unreadable(message.text):
-        return Failed("broken")
+        return outbound.Failed("broken")
     last, _ = messages.load_reply_facts(tx, send.business_id, send.conversation_id)
     connector = CONNECTORS[account.platform]
     # `send_reply` has checked the number of replies.
     window = window_state(connector.dialect.window, last, 0, tx.now)
     if not window.is_open:
-        return Failed(window.reason or "window_closed")
+        return outbound.Failed(window.reason or "window_closed")
     person = conversations.load_person(tx, send.business_id, conversation.person_id)
     out = Outgoing(
         base_url=platform_urls.get(account.platform, connector.dialect.base_url).rstrip("/"),
@@ -187,37 +167,41 @@ def begin_reply(tx: Tx, request: OutboundRequest, platform_urls: Mapping[Platfor
         text=message.text,
         message_id=message.id,
     )
-    return Ask(connector.reply(out), is_repeatable=False)
+    return outbound.Ask(connector.reply(out), is_repeatable=False)
 
 
-def read_reply_answer(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> Step:
+def read_reply_answer(
+    tx: Tx, request: outbound.OutboundRequest, answer: outbound.HttpAnswer
+) -> outbound.Step:
     """Settle a reply by the platform's answer; an accepted one is sent."""
     send = messages.find_send(tx, request.business_id, message_id=request.subject)
     account = channel_store.find_account(tx, send.business_id, send.channel_account_id) if send else None
     if send is None or account is None:
-        return Done()
+        return outbound.Done()
     outcome = CONNECTORS[account.platform].outcome(answer)
-    if isinstance(outcome, Failed | NotNow):
+    if isinstance(outcome, outbound.Failed | outbound.NotNow):
         return outcome
     if outcome.message_id:
         external_ref = incoming.message_id_of(account, outcome.message_id)
         tx.change(messages.sends, send.business_id, send.id, external_ref=external_ref)
-    messages.record_send(tx, send, SendState.SENT)
+    messages.record_send(tx, send, model.SendState.SENT)
     emit_progress(tx, send)
-    return Done()
+    return outbound.Done()
 
 
-def settle_reply(tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:
+def settle_reply(
+    tx: Tx, request: outbound.OutboundRequest, outcome: outbound.Outcome, state: outbound.RequestState
+) -> None:
     """Show the result of a failed attempt in the thread."""
     send = messages.find_send(tx, request.business_id, message_id=request.subject)
-    if send is None or not isinstance(outcome, NotNow | Failed):
+    if send is None or not isinstance(outcome, outbound.NotNow | outbound.Failed):
         return
-    if isinstance(outcome, Failed):
-        messages.record_send(tx, send, SendState.FAILED, outcome.reason)
+    if isinstance(outcome, outbound.Failed):
+        messages.record_send(tx, send, model.SendState.FAILED, outcome.reason)
         if outcome.reason == LOST_ACCESS:
             emit(tx, send.business_id, ChannelLost(send.business_id, send.channel_account_id))
     else:
-        shown = SendState.DUE if state is RequestState.DUE else SendState.DEAD
+        shown = model.SendState.DUE if state is outbound.RequestState.DUE else model.SendState.DEAD
         messages.record_send(tx, send, shown, outcome.reason)
     emit_progress(tx, send)
 
@@ -239,14 +223,14 @@ def schedule_reply(
         raise Refused(
             errors.INVALID, "text: %(most)s replies are already scheduled.", most=rules.MOST_SCHEDULED
         )
-    reply = ScheduledReply(
+    reply = model.ScheduledReply(
         reply_id,
         actor.business_id,
         conversation_id,
         text.strip(),
         actor.name,
         due_at,
-        ScheduleState.DUE,
+        model.ScheduleState.DUE,
         None,
     )
     # The column of the sealed text is the body.
@@ -260,8 +244,8 @@ def cancel_scheduled(tx: Tx, business_id: str, conversation_id: str, reply_id: s
     """Cancel a scheduled reply, or dismiss a stopped one. Raises NOT_FOUND; CONFLICT for a sent one."""
     threads.conversation_to_change(tx, business_id, conversation_id)
     reply_key = (business_id, conversation_id, reply_id)
-    expected = (ScheduleState.DUE, ScheduleState.STOPPED)
-    if not messages.record_scheduled(tx, reply_key, ScheduleState.CANCELLED, expected=expected):
+    expected = (model.ScheduleState.DUE, model.ScheduleState.STOPPED)
+    if not messages.record_scheduled(tx, reply_key, model.ScheduleState.CANCELLED, expected=expected):
         raise Refused(errors.CONFLICT, "This reply is no longer scheduled. It may have been sent.")
     threads.emit_change(tx, business_id, conversation_id)
 
@@ -276,22 +260,24 @@ def send_scheduled(tx: Tx) -> int:
     for reply in in_time(due):
         reply_key = (reply.business_id, reply.conversation_id, reply.id)
         message_id = named_id(reply.id, "scheduled")
-        message = Message.of_business(message_id, reply.conversation_id, reply.text, tx.now, reply.author)
+        message = model.Message.of_business(
+            message_id, reply.conversation_id, reply.text, tx.now, reply.author
+        )
         try:
             if is_unreadable(reply.text):
                 raise Refused(errors.CANNOT_SEND, rules.STOPPED["broken"])
             send_reply(tx, reply.business_id, reply.conversation_id, message)
         except Refused as refused:
-            messages.record_scheduled(tx, reply_key, ScheduleState.STOPPED, reason=refused.detail)
+            messages.record_scheduled(tx, reply_key, model.ScheduleState.STOPPED, reason=refused.detail)
         else:
-            messages.record_scheduled(tx, reply_key, ScheduleState.SENT)
+            messages.record_scheduled(tx, reply_key, model.ScheduleState.SENT)
         threads.emit_change(tx, reply.business_id, reply.conversation_id)
         count += 1
     return count
 
 
 def keep_automatic(
-    tx: Tx, business_id: str, account_id: str, content: AutomaticMessages, revision: int
+    tx: Tx, business_id: str, account_id: str, content: model.AutomaticMessages, revision: int
 ) -> None:
     """Save the automatic messages of a chat page, edited from ``revision``.
 
@@ -314,7 +300,7 @@ def keep_automatic(
 
 
 def keep_account_automatic(
-    tx: Tx, account: ChannelAccount, content: AutomaticMessages, revision: int
+    tx: Tx, account: ChannelAccount, content: model.AutomaticMessages, revision: int
 ) -> None:
     """Save the automatic messages of any account. Raises INVALID; CONFLICT after another change."""
     problem = rules.automatic_problem(content)
@@ -332,25 +318,27 @@ def keep_account_automatic(
 
 
 _PARTS: Final = {
-    AutomaticKind.WELCOME: "welcome", AutomaticKind.QUESTION: "questions", AutomaticKind.PROMPT: "prompts",
-}  # fmt: skip
+    model.AutomaticKind.WELCOME: "welcome",
+    model.AutomaticKind.QUESTION: "questions",
+    model.AutomaticKind.PROMPT: "prompts",
+}
 
 
 def numbered_messages(
-    account: ChannelAccount, content: AutomaticMessages, kind: AutomaticKind
-) -> dict[int, PreparedReply]:
+    account: ChannelAccount, content: model.AutomaticMessages, kind: model.AutomaticKind
+) -> dict[int, model.PreparedReply]:
     """Return the messages of a kind by the API's ``auto_message_id``, in their order."""
-    if kind is AutomaticKind.WELCOME:
-        welcome = PreparedReply("", content.welcome)
+    if kind is model.AutomaticKind.WELCOME:
+        welcome = model.PreparedReply("", content.welcome)
         return {natural_number(account.id, kind, ""): welcome} if content.welcome else {}
-    listed: tuple[PreparedReply, ...] = getattr(content, _PARTS[kind])
+    listed: tuple[model.PreparedReply, ...] = getattr(content, _PARTS[kind])
     return {message.number or natural_number(account.id, kind, message.ask): message for message in listed}
 
 
 class AutoMessageEdit:
     """Edit of the automatic messages of one kind, by their ids, in their order."""
 
-    def __init__(self, tx: Tx, business_id: str, account_id: str, kind: AutomaticKind) -> None:
+    def __init__(self, tx: Tx, business_id: str, account_id: str, kind: model.AutomaticKind) -> None:
         self.account = account = channel_store.load_channel(tx, business_id, account_id)
         self._tx, self._kind, self.part = tx, kind, _PARTS[kind]
         self._content, self._revision = load_automatic(tx, account.business_id, account.id)
@@ -361,16 +349,16 @@ class AutoMessageEdit:
         if not self.messages.keys() >= set(numbers):
             raise Refused(errors.NOT_FOUND, "auto_message_id: no message of this type has this id.")
 
-    def save(self, listed: list[PreparedReply]) -> None:
+    def save(self, listed: list[model.PreparedReply]) -> None:
         """Save the messages of the kind. Raises INVALID beyond a limit; CONFLICT after another change."""
         part: Any = tuple(listed)
-        if self._kind is AutomaticKind.WELCOME:
+        if self._kind is model.AutomaticKind.WELCOME:
             part = listed[-1].say if listed else ""
         content = replace(self._content, **{self.part: part})
         keep_account_automatic(self._tx, self.account, content, self._revision)
 
 
-def push_message(tx: Tx, event: MessageReceived | MessageSent) -> None:
+def push_message(tx: Tx, event: model.MessageReceived | model.MessageSent) -> None:
     """Notify subscribers of a message, without notices and notes; a handler of the outbox."""
     message = messages.find_message(tx, event.business_id, event.message_id)
     if message is None:
@@ -391,7 +379,7 @@ def push_message(tx: Tx, event: MessageReceived | MessageSent) -> None:
     _queue_pushes(tx, conversation, message.id, message.sender, (push_kind, message.at, facts))
 
 
-def push_tap(tx: Tx, event: AdTapped) -> None:
+def push_tap(tx: Tx, event: model.AdTapped) -> None:
     """Notify subscribers of the ad that a person came from; a handler of the outbox."""
     ad = find_measured_ad_by_number(tx, event.business_id, int(event.ad_number))
     ad_accounts = list_ad_accounts(tx, BusinessId(event.business_id)) if ad else []
@@ -412,7 +400,7 @@ def push_tap(tx: Tx, event: AdTapped) -> None:
     _queue_pushes(tx, conversation, event.conversation_id, Sender.CUSTOMER, push)
 
 
-def push_read(tx: Tx, event: ConversationRead) -> None:
+def push_read(tx: Tx, event: model.ConversationRead) -> None:
     """Notify subscribers up to when one side has read; a handler of the outbox."""
     conversation = conversations.find_conversation(tx, event.business_id, event.conversation_id)
     if conversation is None:
@@ -427,7 +415,7 @@ def push_read(tx: Tx, event: ConversationRead) -> None:
 
 def _queue_pushes(
     tx: Tx,
-    conversation: Conversation | None,
+    conversation: model.Conversation | None,
     subject_id: str,
     sender: Sender,
     push: tuple[str, datetime, dict[str, Any]],

@@ -13,21 +13,8 @@ from contatto.accounts.store import list_able_members
 from contatto.capture.rules import detect_contacts
 from contatto.channels.model import ChannelAccount, Chatted, MessageKind, Platform, Referred, Sender, WasRead
 from contatto.channels.store import CONNECTORS, find_account
-from contatto.inbox import rules
+from contatto.inbox import model, rules
 from contatto.inbox.actions.incoming import Threads, conversation_id_of
-from contatto.inbox.model import (
-    Conversation,
-    ConversationChanged,
-    ConversationMarkedSpam,
-    ConversationRead,
-    Message,
-    Person,
-    PrivateNote,
-    Receipt,
-    ReceiptState,
-    SavedReply,
-    ThreadState,
-)
 from contatto.inbox.store import conversations, desk
 from contatto.kit import errors
 from contatto.kit.api_types import Answer
@@ -59,7 +46,7 @@ from contatto.spam.model import Mark
 from contatto.subscriptions import actions as pushes
 
 
-def conversation_to_change(tx: Tx, business_id: str, conversation_id: str) -> Conversation:
+def conversation_to_change(tx: Tx, business_id: str, conversation_id: str) -> model.Conversation:
     """Return a conversation of the business, locked. Raises Refused: NOT_FOUND."""
     locked = conversations.list_conversations_to_move(tx, [business_id], [conversation_id])
     if not locked:
@@ -85,7 +72,7 @@ MESSAGE_TYPES: Final[Mapping[MessageKind, MessageType]] = {
 }
 
 
-def load_business_conversation(tx: Tx, account: ChannelAccount, conversation_id: str) -> Conversation:
+def load_business_conversation(tx: Tx, account: ChannelAccount, conversation_id: str) -> model.Conversation:
     """Return a conversation of the account, by our id or its platform's. Raises NOT_FOUND."""
     for candidate_id in (conversation_id, conversation_id_of(account, conversation_id)):
         conversation = conversations.find_conversation(tx, account.business_id, candidate_id)
@@ -94,7 +81,7 @@ def load_business_conversation(tx: Tx, account: ChannelAccount, conversation_id:
     raise Refused(errors.NOT_FOUND, "conversation_id: this account has no conversation with this id.")
 
 
-def shown_id(account: ChannelAccount, conversation: Conversation) -> str:
+def shown_id(account: ChannelAccount, conversation: model.Conversation) -> str:
     """Return the id of a conversation in the API: the platform's own on TikTok, ours elsewhere."""
     return conversation.external_id if account.platform is Platform.TIKTOK else conversation.id
 
@@ -114,21 +101,21 @@ class Sides(NamedTuple):
     to_user: SideInfo
 
 
-def show_sides(account: ChannelAccount, person: Person, sender: Sender) -> Sides:
+def show_sides(account: ChannelAccount, person: model.Person, sender: Sender) -> Sides:
     """Return sender and recipient of a message, in the words of the API."""
     customer = SideInfo("PERSONAL_ACCOUNT", person.external_id, person.name)
     business = SideInfo("BUSINESS_ACCOUNT", business_open_id(account), account.name)
     return Sides(customer, business) if sender is Sender.CUSTOMER else Sides(business, customer)
 
 
-def source_of_message(message: Message) -> MessageSource:
+def source_of_message(message: model.Message) -> MessageSource:
     """Return the platform of a message, in the words of the API."""
     if message.kind is MessageKind.AUTOMATIC:
         return "OTHERS"
     return "API" if message.author else "APP"
 
 
-def list_own_taps(tx: Tx, conversation: Conversation) -> list[tuple[Touch, MeasuredAd]]:
+def list_own_taps(tx: Tx, conversation: model.Conversation) -> list[tuple[Touch, MeasuredAd]]:
     """Return the person's clicks on our own ads; those on others stand as referrals."""
     touches = list_touches_of(tx, conversation.business_id, conversation.person_id)
     taps = [touch for touch in touches if touch.kind is TouchKind.CLICK]
@@ -234,7 +221,7 @@ def note_conversation_read(tx: Tx, business_id: str, conversation_id: str, membe
     is_unread = conversations.conversations.c.unread > 0
     read = {"unread": 0, "business_read_at": tx.now}
     if tx.change(conversations.conversations, business_id, conversation_id, is_unread, **read):
-        emit(tx, business_id, ConversationRead(business_id, conversation_id, Sender.BUSINESS))
+        emit(tx, business_id, model.ConversationRead(business_id, conversation_id, Sender.BUSINESS))
 
 
 def assign_conversation(tx: Tx, actor: Actor, expected: SeenConversation, member_id: str | None) -> None:
@@ -247,7 +234,7 @@ def assign_conversation(tx: Tx, actor: Actor, expected: SeenConversation, member
 
 
 def set_thread_state(
-    tx: Tx, actor: Actor, expected: SeenConversation, state: ThreadState, span: str = ""
+    tx: Tx, actor: Actor, expected: SeenConversation, state: model.ThreadState, span: str = ""
 ) -> None:
     """Snooze a conversation for a span, resolve it, or reopen it.
 
@@ -256,18 +243,18 @@ def set_thread_state(
     Raises Refused: NOT_FOUND; INVALID for an unknown span; CONFLICT, also for a blocked conversation.
     """
     values: dict[str, Any] = {"snoozed_until": None}
-    if state is ThreadState.SNOOZED:
+    if state is model.ThreadState.SNOOZED:
         if span not in rules.SNOOZES:
             raise Refused(
                 errors.INVALID, "span: choose one of %(choices)s.", choices=", ".join(rules.SNOOZES)
             )
         values = {"snoozed_until": tx.now + rules.SNOOZES[span]}
-    elif state is ThreadState.RESOLVED:
+    elif state is model.ThreadState.RESOLVED:
         values = dict(_AWAY)
     _change(tx, actor, expected, state=state, **values)
 
 
-def _load_seen(tx: Tx, actor: Actor, expected: SeenConversation) -> Conversation:
+def _load_seen(tx: Tx, actor: Actor, expected: SeenConversation) -> model.Conversation:
     """Return a conversation as the member saw it, locked. Raises Refused: NOT_FOUND; CONFLICT."""
     conversation = conversation_to_change(tx, actor.business_id, expected.conversation_id)
     if conversation.revision != expected.revision:
@@ -275,9 +262,9 @@ def _load_seen(tx: Tx, actor: Actor, expected: SeenConversation) -> Conversation
     return conversation
 
 
-def _change(tx: Tx, actor: Actor, expected: SeenConversation, **values: Any) -> Conversation:
+def _change(tx: Tx, actor: Actor, expected: SeenConversation, **values: Any) -> model.Conversation:
     conversation = _load_seen(tx, actor, expected)
-    if conversation.state is ThreadState.BLOCKED and "state" in values:
+    if conversation.state is model.ThreadState.BLOCKED and "state" in values:
         raise Refused(errors.CONFLICT, "This person is blocked. Unblock them first.")
     conversations.record_desk(tx, conversation, **values)
     emit_change(tx, conversation.business_id, conversation.id)
@@ -285,7 +272,7 @@ def _change(tx: Tx, actor: Actor, expected: SeenConversation, **values: Any) -> 
 
 
 def emit_change(tx: Tx, business_id: str, conversation_id: str) -> None:
-    emit(tx, business_id, ConversationChanged(business_id, conversation_id))
+    emit(tx, business_id, model.ConversationChanged(business_id, conversation_id))
 
 
 def block_person(tx: Tx, actor: Actor, expected: SeenConversation, *, is_spam: bool) -> None:
@@ -298,10 +285,10 @@ def block_person(tx: Tx, actor: Actor, expected: SeenConversation, *, is_spam: b
         mark_chat(tx, actor.business_id, conversation.id, conversation.channel_account_id, Mark.SPAM)
     tx.change(conversations.persons, actor.business_id, conversation.person_id, blocked_at=tx.now)
     for chat in conversations.list_conversations_of(tx, actor.business_id, {conversation.person_id}):
-        conversations.record_desk(tx, chat, state=ThreadState.BLOCKED, **_AWAY)
+        conversations.record_desk(tx, chat, state=model.ThreadState.BLOCKED, **_AWAY)
         emit_change(tx, chat.business_id, chat.id)
     if is_spam:
-        emit(tx, actor.business_id, ConversationMarkedSpam(actor.business_id, conversation.id))
+        emit(tx, actor.business_id, model.ConversationMarkedSpam(actor.business_id, conversation.id))
     lead = (
         find_lead(tx, actor.business_id, conversation.lead_id) if is_spam and conversation.lead_id else None
     )
@@ -321,8 +308,8 @@ def unblock_person(tx: Tx, actor: Actor, conversation_id: str, *, is_fine: bool 
         emit_change(tx, conversation.business_id, conversation.id)
     tx.change(conversations.persons, actor.business_id, conversation.person_id, blocked_at=None)
     for chat in conversations.list_conversations_of(tx, actor.business_id, {conversation.person_id}):
-        if chat.state is ThreadState.BLOCKED:
-            conversations.record_desk(tx, chat, state=ThreadState.OPEN)
+        if chat.state is model.ThreadState.BLOCKED:
+            conversations.record_desk(tx, chat, state=model.ThreadState.OPEN)
             emit_change(tx, chat.business_id, chat.id)
 
 
@@ -330,7 +317,7 @@ def wake_conversations(tx: Tx) -> int:
     """Return conversations to the inbox at the end of their snooze; return their number."""
     woken = 0
     for conversation in in_time(desk.list_ended_snoozes(tx, 200)):
-        conversations.record_desk(tx, conversation, state=ThreadState.OPEN, snoozed_until=None)
+        conversations.record_desk(tx, conversation, state=model.ThreadState.OPEN, snoozed_until=None)
         emit_change(tx, conversation.business_id, conversation.id)
         woken += 1
     return woken
@@ -358,7 +345,7 @@ def add_private_note(tx: Tx, actor: Actor, conversation_id: str, note_id: str, t
     conversation = conversation_to_change(tx, actor.business_id, conversation_id)
     if not 0 < len(text.strip()) <= rules.NOTE_LIMIT:
         raise Refused(errors.INVALID, "text: use 1 to %(most)s characters.", most=rules.NOTE_LIMIT)
-    note = PrivateNote(note_id, actor.business_id, conversation_id, text.strip(), actor.name, tx.now)
+    note = model.PrivateNote(note_id, actor.business_id, conversation_id, text.strip(), actor.name, tx.now)
     if tx.insert_ignore(desk.private_notes, tx.sealed_row(note)):
         # Notify the members that a note mentions, except its author.
         able = list_able_members(tx, BusinessId(note.business_id), Permission.READ_INBOX)
@@ -395,7 +382,7 @@ def keep_saved_reply(tx: Tx, business_id: str, shortcut: str, text: str) -> None
             "shortcut: you have the maximum of %(most)s. Delete one first.",
             most=rules.MOST_SAVED,
         )
-    reply = SavedReply(new_id(), business_id, word, text.strip())
+    reply = model.SavedReply(new_id(), business_id, word, text.strip())
     row = tx.sealed_row(reply) | {"changed_at": tx.now}
     tx.save(desk.saved_replies, row, ("business_id", "shortcut"), changes=("text", "changed_at"))
 
@@ -416,14 +403,14 @@ def hold_chats(tx: Tx, business_id: str, person_ids: Collection[str]) -> None:
         account = find_account(tx, business_id, account_id)
         if account is None:
             continue
-        late = list[Receipt]()
+        late = list[model.Receipt]()
         for receipt in desk.list_waiting_receipts(tx, business_id, account.external_id):
             incoming = CONNECTORS[account.platform].parse(conversations.open_receipt(tx.vault, receipt))
             if not isinstance(incoming, Chatted | Referred | WasRead):
                 continue
             if Threads(tx).ids_of(account, incoming).person in person_ids:
                 late.append(receipt)
-        conversations.mark_receipts(tx, late, ReceiptState.REFUSED, conversations.ERASED)
+        conversations.mark_receipts(tx, late, model.ReceiptState.REFUSED, conversations.ERASED)
     conversations.list_conversations_to_move(tx, [business_id], sorted(chat.id for chat in chats))
 
 
@@ -456,8 +443,8 @@ def forget_chats(tx: Tx, erased: ErasedPeople) -> set[str]:
         if row.address is not None:
             words.add(tx.vault.open(row.address, business_id, "persons.address", row.id))
     marks = {word.encode() for word in words if word}
-    is_refused = rows_of(receipts, business_id, state=ReceiptState.REFUSED)
-    refused = tx.list(Receipt, sa.select(receipts).where(*is_refused, receipts.c.body.is_not(None)))
+    is_refused = rows_of(receipts, business_id, state=model.ReceiptState.REFUSED)
+    refused = tx.list(model.Receipt, sa.select(receipts).where(*is_refused, receipts.c.body.is_not(None)))
     named = [
         receipt.id
         for receipt in refused

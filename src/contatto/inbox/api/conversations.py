@@ -16,20 +16,8 @@ from contatto.accounts.store import is_token_live, list_ad_accounts
 from contatto.channels.model import Platform
 from contatto.channels.store import CONNECTORS, load_channel
 from contatto.inbox import rules
+from contatto.inbox.actions import threads
 from contatto.inbox.actions.replies import send_reply
-from contatto.inbox.actions.threads import (
-    MESSAGE_TYPES,
-    MessageSource,
-    MessageType,
-    SideInfo,
-    business_open_id,
-    list_own_taps,
-    load_business_conversation,
-    note_conversation_read,
-    show_sides,
-    shown_id,
-    source_of_message,
-)
 from contatto.inbox.model import MemberTyping, Message
 from contatto.inbox.rules import TEXT_LIMIT
 from contatto.inbox.store import conversations, desk, messages
@@ -109,7 +97,7 @@ class ImageContent(Answer, frozen=True):
 
 
 class MessageTag(Answer, frozen=True):
-    source: MessageSource
+    source: threads.MessageSource
 
 
 class MessageInfo(Answer, frozen=True, kw_only=True):
@@ -117,18 +105,18 @@ class MessageInfo(Answer, frozen=True, kw_only=True):
 
     message_id: str
     conversation_id: str
-    message_type: MessageType
+    message_type: threads.MessageType
     timestamp: Annotated[int, Meta(description="Milliseconds since 1970, UTC.")]
     text: TextContent | UnsetType = UNSET
     image: ImageContent | UnsetType = UNSET
-    from_user: SideInfo
-    to_user: SideInfo
+    from_user: threads.SideInfo
+    to_user: threads.SideInfo
     message_tag: MessageTag
 
 
 class MessageList(Answer, frozen=True):
     messages: list[MessageInfo]
-    participants: list[SideInfo]
+    participants: list[threads.SideInfo]
     has_more: bool
     cursor: int
 
@@ -155,13 +143,13 @@ def list_business_conversations(tx: Tx, caller: Caller, query: ConversationQuery
             AdReferralInfo(
                 numbers.get(touch.ad_account_id, ""), str(ad.ad_number), ad.ad_name, touch.ts // 1_000_000, ""
             )
-            for touch, ad in list_own_taps(tx, conversation)
+            for touch, ad in threads.list_own_taps(tx, conversation)
         ]
         for tap in list_referrals(tx, conversation.business_id, conversation.id):
             at_s = micros(tap.at) // 1_000_000
             ads.append(AdReferralInfo(tap.advertiser, str(tap.ad_number), tap.headline, at_s, ""))
         referral = ReferralInfo(sorted(ads, key=lambda ad: (ad.timestamp, ad.ad_id)), [])
-        ids = shown_id(account, conversation), business_open_id(account)
+        ids = threads.shown_id(account, conversation), threads.business_open_id(account)
         rows.append(ConversationInfo(*ids, at_ms, at_ms, referral))
     has_more = len(matching_conversations) > query.limit
     cursor = query.cursor + len(rows)
@@ -175,7 +163,7 @@ def list_business_messages(tx: Tx, caller: Caller, query: ContentQuery) -> Messa
     What only the business sees, such as notices and notes, is never among them.
     """
     account = load_channel(tx, caller.business_id, query.business_id)
-    conversation = load_business_conversation(tx, account, query.conversation_id)
+    conversation = threads.load_business_conversation(tx, account, query.conversation_id)
     person = conversations.load_person(tx, caller.business_id, conversation.person_id)
     matching_messages = messages.list_messages(
         tx, caller.business_id, conversation.id, query.limit + 1, query.cursor or None
@@ -183,25 +171,27 @@ def list_business_messages(tx: Tx, caller: Caller, query: ContentQuery) -> Messa
     shown = matching_messages[: query.limit]
     shown_messages: list[MessageInfo] = []
     for message in shown:
-        kind = MESSAGE_TYPES[message.kind]
-        sides = show_sides(account, person, message.sender)
+        kind = threads.MESSAGE_TYPES[message.kind]
+        sides = threads.show_sides(account, person, message.sender)
         is_text = kind == "TEXT" and not message.photo
         shown_messages.append(
             MessageInfo(
                 message_id=message.id,
-                conversation_id=shown_id(account, conversation),
+                conversation_id=threads.shown_id(account, conversation),
                 message_type=kind,
                 timestamp=micros(message.at) // 1_000,
                 text=TextContent(message.text) if is_text else UNSET,
                 image=ImageContent(message.photo) if message.photo else UNSET,
                 from_user=sides.from_user,
                 to_user=sides.to_user,
-                message_tag=MessageTag(source_of_message(message)),
+                message_tag=MessageTag(threads.source_of_message(message)),
             )
         )
     return MessageList(
         messages=shown_messages,
-        participants=[*show_sides(account, person, matching_messages[0].sender)] if matching_messages else [],
+        participants=[*threads.show_sides(account, person, matching_messages[0].sender)]
+        if matching_messages
+        else [],
         has_more=len(matching_messages) > query.limit,
         cursor=shown[-1].seq if shown else 0,
     )
@@ -306,10 +296,10 @@ async def send_business_message(request: Request, caller: ApiCaller, body: SendB
     def work(tx: Tx) -> str:
         """Return the id of the message, or for an action that of the conversation."""
         account = load_channel(tx, business_id, body.business_id)
-        conversation = load_business_conversation(tx, account, body.recipient)
+        conversation = threads.load_business_conversation(tx, account, body.recipient)
         if is_action:
             if body.sender_action == "MARK_READ":
-                note_conversation_read(tx, business_id, conversation.id)
+                threads.note_conversation_read(tx, business_id, conversation.id)
             return conversation.id
         photo = body.image.media_id if body.message_type == "IMAGE" and body.image else None
         text = body.text.body if body.message_type == "TEXT" and body.text else ""
@@ -355,7 +345,7 @@ async def upload_business_media(
 def get_capabilities(tx: Tx, caller: Caller, query: CapabilityQuery) -> Capabilities:
     """Return whether an account can send pictures into a conversation."""
     account = load_channel(tx, caller.business_id, query.business_id)
-    load_business_conversation(tx, account, query.conversation_id)
+    threads.load_business_conversation(tx, account, query.conversation_id)
     takes_photos = CONNECTORS[account.platform].dialect.takes_photos
     return Capabilities([CapabilityInfo(name, takes_photos) for name in query.capability_types])
 
@@ -391,7 +381,7 @@ async def download_business_media(
 
     def work(tx: Tx) -> None:
         account = load_channel(tx, caller.business_id, body.business_id)
-        conversation = load_business_conversation(tx, account, body.conversation_id)
+        conversation = threads.load_business_conversation(tx, account, body.conversation_id)
         message = find_message(tx, caller.business_id, body.message_id)
         if message is None or message.conversation_id != conversation.id:
             raise Refused(errors.NOT_FOUND, "message_id: there is no such message in this conversation.")

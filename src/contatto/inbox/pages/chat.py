@@ -78,27 +78,13 @@ from contatto.kit.languages import LANGUAGES, translator_for
 from contatto.kit.rate_limits import client_network
 from contatto.kit.uploads import picture_answer
 from contatto.kit.values import JSON_ERRORS, Revision, micros, read_number
-from contatto.ui.render import (
-    NO_STORE,
-    VISITOR_KEY,
-    Carrier,
-    FragmentCache,
-    Placeholders,
-    draw,
-    new_visitor,
-    open_visitor,
-    public_id,
-    read_visitor,
-    set_visitor,
-    sign_visitor,
-    translator_of,
-)
+from contatto.ui import render
 from contatto.ui.requests import CSP, Context, context_of, part_of, show_page
 
 OPENING_KEY: Final = "form-opening"
 """Purpose of the vault's signer of opening times."""
 _LONGEST_LANGUAGE: Final = 16
-_PLACEHOLDERS: Final = Placeholders("opening", "base")
+_PLACEHOLDERS: Final = render.Placeholders("opening", "base")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,17 +118,24 @@ def draw_sheet(request: Request, version: FormVersion, reader: SheetReader, lang
     """Render a form in this language, or in one that the reader's browser accepts."""
     context = context_of(request)
     accepted = accepted_languages(request.headers.get("accept-language", ""))
-    languages = [language[:_LONGEST_LANGUAGE]] if language else [translator_of(request).lang, *accepted]
+    languages = (
+        [language[:_LONGEST_LANGUAGE]] if language else [render.translator_of(request).lang, *accepted]
+    )
     chosen, at = best_language(version.content, languages), context.clock.now()
     signer = context.vault.signer(OPENING_KEY)
     opening = sign_opening(version.number, reader.visitor, int(at.timestamp()), signer)
-    html = fill_sheet(part_of(request, FragmentCache), version, reader, chosen, opening, at)
+    html = fill_sheet(part_of(request, render.FragmentCache), version, reader, chosen, opening, at)
     headline = text_of(version.content, "headline", chosen)
     return DrawnSheet(headline, html, chosen, translator_for(chosen).dir)
 
 
 def fill_sheet(
-    drawn: FragmentCache, version: FormVersion, reader: SheetReader, language: str, opening: str, at: datetime
+    drawn: render.FragmentCache,
+    version: FormVersion,
+    reader: SheetReader,
+    language: str,
+    opening: str,
+    at: datetime,
 ) -> Markup:
     """Return the HTML of a form in one of its languages; ``opening`` is the signed opening time.
 
@@ -160,7 +153,7 @@ def fill_sheet(
             "base": mark("base"),
             "preview": False,
         }
-        return draw("forms/_sheet.html", values, translator_for(language))
+        return render.draw("forms/_sheet.html", values, translator_for(language))
 
     if any(question.prefill and prefill.details.get(question.kind) for question in questions):
         part = fresh()
@@ -181,14 +174,14 @@ router = page_routes()
 async def show_chat(request: Request, account_id: str) -> HTMLResponse:
     """Show the customer's page. It is public: each visitor gets an identity at this account."""
     context = context_of(request)
-    signer = context.vault.signer(VISITOR_KEY)
-    secret = read_visitor(request, account_id, signer) or new_visitor()
-    person = public_id(secret, account_id, context.vault.derivation_key(VISITOR_KEY))
+    signer = context.vault.signer(render.VISITOR_KEY)
+    secret = render.read_visitor(request, account_id, signer) or render.new_visitor()
+    person = render.public_id(secret, account_id, context.vault.derivation_key(render.VISITOR_KEY))
     values, form = await context.db.read(lambda tx: _chat_values(tx, account_id, person))
     values["form"] = draw_sheet(request, *form) if form else None
     response = context.pages.render(request, "inbox/chat.html", values)
     # Sign it anew each time: after a key rotation visitors get a cookie of the newest key.
-    set_visitor(response, secret, account_id, signer, context.pages.cookies)
+    render.set_visitor(response, secret, account_id, signer, context.pages.cookies)
     return response
 
 
@@ -203,14 +196,14 @@ async def show_embedded_chat(request: Request, account_id: str, v: str = "") -> 
     account = check_found(await part_of(request, AccountBatcher).submit(account_id), no_site)
     sites = await context.db.read(lambda tx: list_embed_origins(tx, account.business_id))
     origins = check_found(sites.get(account.id) or None, no_site)
-    signer = context.vault.signer(VISITOR_KEY)
-    secret = open_visitor(v, account_id, Carrier.FRAME, signer)
+    signer = context.vault.signer(render.VISITOR_KEY)
+    secret = render.open_visitor(v, account_id, render.Carrier.FRAME, signer)
     if secret is None:
-        fresh = sign_visitor(new_visitor(), account_id, Carrier.FRAME, signer)
+        fresh = render.sign_visitor(render.new_visitor(), account_id, render.Carrier.FRAME, signer)
         values: dict[str, Any] = {"account_id": account_id, "fresh": fresh}
         response = context.pages.render(request, "inbox/embed.html", values)
     else:
-        person = public_id(secret, account_id, context.vault.derivation_key(VISITOR_KEY))
+        person = render.public_id(secret, account_id, context.vault.derivation_key(render.VISITOR_KEY))
         values, form = await context.db.read(lambda tx: _chat_values(tx, account_id, person))
         values |= {"form": draw_sheet(request, *form) if form else None, "visitor_token": v}
         response = context.pages.render(request, "inbox/chat.html", values)
@@ -277,7 +270,8 @@ async def show_form(request: Request) -> HTMLResponse:
     version, prefill = opened
     reader = SheetReader(account, visitor, prefill)
     return HTMLResponse(
-        draw_sheet(request, version, reader, request.query_params.get("lang", "")).html, headers=NO_STORE
+        draw_sheet(request, version, reader, request.query_params.get("lang", "")).html,
+        headers=render.NO_STORE,
     )
 
 
@@ -312,7 +306,7 @@ async def answer_form(request: Request, sent: SentForm, handed: HandedIn, opened
     try:
         answer = await part_of(request, FormBatcher).submit(handed)
     except Unanswered as unanswered:
-        words = translator_for(sent.language) if sent.language in LANGUAGES else translator_of(request)
+        words = translator_for(sent.language) if sent.language in LANGUAGES else render.translator_of(request)
         problems = {problem.at: problem.in_language(words) for problem in unanswered.problems}
         message = words.gettext("Some answers need a correction.")
         is_stale = any(problem.says == SLOT_TAKEN for problem in unanswered.problems)
@@ -500,7 +494,7 @@ async def show_linked_sheet(request: Request, token: str, page_id: str, lang: st
     if page_id != str(link.number):
         raise Refused(errors.NOT_FOUND, "Form not found.")
     reader, version = await context.db.read(lambda tx: _linked(tx, link, token))
-    return HTMLResponse(draw_sheet(request, version, reader, lang).html, headers=NO_STORE)
+    return HTMLResponse(draw_sheet(request, version, reader, lang).html, headers=render.NO_STORE)
 
 
 @router.post("/form/{token}", Access(Credential.ADDRESS))
@@ -632,7 +626,7 @@ async def _render_automatic(
 
     values: dict[str, Any] = {"can_manage": may(caller, Permission.ADMINISTER)}
     if refused is not None:
-        words = translator_of(request)
+        words = render.translator_of(request)
         field, says = split_fault(refused, words)
         values["error"] = f"{words.gettext(_LABELS[field])}: {says}" if field in _LABELS else says
     return await show_page(request, caller, "inbox/automatic.html", load, refused, **values)
