@@ -646,7 +646,17 @@ def find_phones(text: Folded, country: str) -> list[Find]:
                     if is_written_out(rest, country):
                         run = DigitRun(figure.end(), run.end, plain_digits(rest).lstrip("+"))
                         verdict = _judge_run(text, run, context)
-            finds += _finds_of_run(text, run, context, verdict)
+            if verdict.whatsapp is None:
+                continue
+            field = Field.WHATSAPP if verdict.whatsapp else Field.PHONE
+            for start, end, reading in numbers_in(text.text, run, country):
+                if verdict.cued or reading.form not in _NEED_A_CUE:
+                    sure = verdict.cued or reading.form is NumberForm.INTERNATIONAL
+                    rule = verdict.whatsapp or _RULES[reading.form]
+                    finds.append(Find(field, reading.value, start, end, 0.95 if sure else 0.85, rule))
+            extension = context.extension
+            if extension is not None and finds and finds[-1].end == run.end:
+                finds[-1] = finds[-1]._replace(end=extension.end(), extension=extension[1])
     return finds
 
 
@@ -731,19 +741,3 @@ def _judge_run(text: Folded, run: DigitRun, context: _Context) -> _Verdict:
     whatsapp = around.whatsapp()
     cued = bool(whatsapp) or around.cue(*_NUMBER_CUES) or around.cue_after(*_NUMBER_CUES) is not None
     return _Verdict(whatsapp, cued)
-
-
-def _finds_of_run(text: Folded, run: DigitRun, context: _Context, verdict: _Verdict) -> list[Find]:
-    if verdict.whatsapp is None:
-        return []
-    field = Field.WHATSAPP if verdict.whatsapp else Field.PHONE
-    finds = []
-    for start, end, reading in numbers_in(text.text, run, context.country):
-        if not verdict.cued and reading.form in _NEED_A_CUE:
-            continue
-        sure = verdict.cued or reading.form is NumberForm.INTERNATIONAL
-        rule = verdict.whatsapp or _RULES[reading.form]
-        finds.append(Find(field, reading.value, start, end, 0.95 if sure else 0.85, rule))
-    if context.extension is not None and finds and finds[-1].end == run.end:
-        finds[-1] = finds[-1]._replace(end=context.extension.end(), extension=context.extension[1])
-    return finds

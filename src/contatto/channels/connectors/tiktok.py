@@ -127,7 +127,8 @@ class TikTok(model.Connector):
             raise Refused(errors.UNSIGNED)
         if not (signed_at.isascii() and signed_at.isdigit() and len(signed_at) <= 12):
             raise Refused(errors.UNSIGNED)
-        if not hmac.compare_digest(signature.encode(), _signature(raw, secret, int(signed_at)).encode()):
+        expected = sign_body(raw, secret, int(signed_at)).partition("s=")[2]
+        if not hmac.compare_digest(signature.encode(), expected.encode()):
             raise Refused(errors.UNSIGNED)
         if abs(at.timestamp() - int(signed_at)) > tolerance_s:
             raise Refused(errors.STALE)
@@ -210,13 +211,9 @@ class TikTok(model.Connector):
 
 
 def sign_body(raw: bytes, secret: str, signed_at: int) -> str:
-    return f"t={signed_at},s={_signature(raw, secret, signed_at)}"
-
-
-def _signature(raw: bytes, secret: str, signed_at: int) -> str:
     signature = _keyed(secret).copy()
     signature.update(b"%d." % signed_at + raw)
-    return signature.hexdigest()
+    return f"t={signed_at},s={signature.hexdigest()}"
 
 
 @lru_cache(maxsize=1_024)

@@ -29,6 +29,7 @@ from contatto.kit.db.tx import Tx, in_time, row_of, rows_of
 from contatto.kit.fair_queue import Turns, batch_seconds, run_batch
 from contatto.kit.ids import named_id, timed_id
 from contatto.kit.log import logger, where
+from contatto.kit.outbound.queue import is_unsure as is_unsure_request
 from contatto.kit.outbound.queue import mark_requests_done
 from contatto.kit.outbox import emit, emit_all
 from contatto.kit.values import micros
@@ -328,9 +329,7 @@ class Threads:
         self.write_events()
 
 
-def shown_name(
-    incoming: channels.Chatted | channels.Referred | channels.WasRead | channels.Progressed,
-) -> str:
+def shown_name(incoming: Event) -> str:
     """Return the profile's name, cleaned; empty when there is none."""
     name = "" if isinstance(incoming, channels.WasRead | channels.Progressed) else incoming.person_name
     if not name.isprintable():
@@ -585,7 +584,18 @@ def settle_echo(
     if send is None and chatted.echo_of:
         send = messages.find_send(tx, account.business_id, message_id=chatted.echo_of)
     if send is None and chatted.kind is channels.MessageKind.TEXT:
-        for unsure in messages.list_unsure_sends(tx, conversation.business_id, conversation.id):
+        # The platform may have accepted these replies, though no response came; oldest first.
+        sends = messages.sends
+        is_unsure = sa.or_(
+            sa.and_(
+                sends.c.state == model.SendState.DUE,
+                is_unsure_request(sends.c.business_id, model.REPLY, sends.c.message_id),
+            ),
+            sa.and_(sends.c.state == model.SendState.FAILED, sends.c.reason == "answer_lost"),
+        )
+        own = rows_of(sends, conversation.business_id, conversation_id=conversation.id)
+        query = sa.select(sends).where(*own, is_unsure, sends.c.external_ref.is_(None))
+        for unsure in tx.list(model.Send, query.order_by(sends.c.id)):
             message = messages.find_message(tx, conversation.business_id, unsure.message_id)
             if message is not None and message.text == chatted.text:
                 send = unsure

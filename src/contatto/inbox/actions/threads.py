@@ -12,10 +12,10 @@ from contatto.accounts.model import BusinessId, Permission
 from contatto.accounts.store import list_able_members
 from contatto.capture.rules import detect_contacts
 from contatto.channels.model import ChannelAccount, Chatted, MessageKind, Platform, Referred, Sender, WasRead
-from contatto.channels.store import CONNECTORS, find_account
+from contatto.channels.store import CONNECTORS, channel_accounts, find_account
 from contatto.inbox import model, rules
 from contatto.inbox.actions.incoming import Threads, conversation_id_of
-from contatto.inbox.store import conversations, desk
+from contatto.inbox.store import conversations, desk, messages
 from contatto.kit import errors
 from contatto.kit.api_types import Answer
 from contatto.kit.db.tx import Tx, in_time, rows_of
@@ -35,9 +35,10 @@ from contatto.leads.model import (
     Signal,
     WorkAssigned,
 )
-from contatto.leads.rules.records import MOVES, LeadFilter, fold_text, has_all_words
-from contatto.leads.store.listing import list_leads
-from contatto.leads.store.records import find_lead
+from contatto.leads.rules.records import MOVES, LeadFilter, fold_text, has_all_words, visitor_mark
+from contatto.leads.store.listing import list_leads, match_mark, match_words
+from contatto.leads.store.records import find_lead, list_leads_ever
+from contatto.leads.store.tables import leads as leads_table
 from contatto.measurement.model import MeasuredAd, Touch, TouchKind
 from contatto.measurement.store import list_measured_ads, list_touches_of
 from contatto.spam import store as spam
@@ -145,7 +146,25 @@ def search_conversations(
         return FoundConversations(frozenset())
     ids: set[str] = set()
     if before is None:
-        ids.update(desk.list_named_conversations(tx, business_id, query.strip(), limit))
+        # Find the words in names of persons, or exactly this id on a platform. Each way has an index of its
+        # own; joined by "or" they would have none.
+        persons, accounts, chats = conversations.persons.c, channel_accounts.c, conversations.conversations.c
+        own_accounts = sa.select(accounts.id).where(accounts.business_id == business_id)
+        has_external_id = sa.and_(
+            persons.channel_account_id.in_(own_accounts), persons.external_id == query.strip()
+        )
+        ways = [match_words(persons.name_key, query.strip()), has_external_id]
+        mark = visitor_mark(query.strip())
+        if mark is not None:
+            ways.append(sa.and_(persons.name_key == "", match_mark(persons.id, mark)))
+        named = sa.union_all(
+            *(sa.select(persons.id).where(persons.business_id == business_id, way) for way in ways)
+        )
+        chats_of_named = sa.select(chats.id).where(
+            chats.business_id == business_id, chats.person_id.in_(named)
+        )
+        latest = chats_of_named.order_by(chats.last_message_at.desc()).limit(limit)
+        ids.update(tx.execute(latest).scalars())
         leads = list_leads(tx, business_id, LeadFilter(text=query.strip()), limit=50)
         ids.update(lead.conversation_id for lead in leads if lead.conversation_id)
     sent = conversations.messages.c
@@ -170,7 +189,18 @@ def learn_marked_chats(tx: Tx) -> int:
     for business_id in spam.list_businesses_to_learn(tx):
         bad = spam.list_marked(tx, business_id, Mark.SPAM, MOST_MARKED)
         fine = spam.list_marked(tx, business_id, Mark.FINE, MOST_MARKED)
-        fine += desk.list_chats_of_good_leads(tx, business_id, MOST_MARKED - len(fine))
+        # Chats with qualified or converted leads are fine too.
+        chats = conversations.conversations
+        good = sa.select(chats.c.id).join(
+            leads_table,
+            sa.and_(leads_table.c.id == chats.c.lead_id, leads_table.c.business_id == chats.c.business_id),
+        )
+        good = good.where(
+            chats.c.business_id == business_id,
+            leads_table.c.status.in_((LeadStatus.QUALIFIED, LeadStatus.CONVERTED)),
+        )
+        latest = good.order_by(chats.c.last_message_at.desc()).limit(MOST_MARKED - len(fine))
+        fine += tx.execute(latest).scalars()
         fine = [chat_id for chat_id in dict.fromkeys(fine) if chat_id not in bad]
         texts = [desk.list_texts(tx, business_id, ids).values() for ids in (bad, fine)]
         learned += learn_words(tx, business_id, *([text for text in some if text] for some in texts))
@@ -455,5 +485,20 @@ def forget_chats(tx: Tx, erased: ErasedPeople) -> set[str]:
 
     pushes.forget_subjects(tx, business_id, {*texts, *chat_ids, *erased.lead_ids})
     forget_verdicts(tx, business_id, chat_ids)
-    desk.delete_chats(tx, business_id, person_ids, chat_ids)
+
+    # The conversation goes first: who writes into it meanwhile waits for its row.
+    tx.delete(conversations.conversations, business_id, id=chat_ids)
+    photos = messages.photos.table
+    shown = sa.select(sent.c.photo).where(sent.c.business_id == business_id, sent.c.photo.is_not(None))
+    unused_photos = photos.delete().where(
+        photos.c.business_id == business_id,
+        photos.c.digest.in_(shown.where(sent.c.conversation_id.in_(chat_ids))),
+        photos.c.digest.not_in(shown.where(sent.c.conversation_id.not_in(chat_ids))),
+    )
+    tx.execute(unused_photos)
+    noticed_leads = list_leads_ever(tx, business_id, person_ids)
+    tx.delete(conversations.inline_notices, business_id, lead_id=noticed_leads, conversation_id=chat_ids)
+    for table in desk.TABLES_OF_CHATS:
+        tx.delete(table, business_id, conversation_id=chat_ids)
+    tx.delete(persons, business_id, id=person_ids)
     return values

@@ -10,7 +10,6 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from contatto.channels.model import Sender
-from contatto.channels.store import channel_accounts
 from contatto.inbox.model import (
     AutomaticMessages,
     Conversation,
@@ -22,12 +21,10 @@ from contatto.inbox.model import (
 from contatto.inbox.store.conversations import (
     _WAITS,
     conversations,
-    inline_notices,
     messages,
-    persons,
     receipts,
 )
-from contatto.inbox.store.messages import ad_referrals, is_answer_of_person, photos, scheduled_replies, sends
+from contatto.inbox.store.messages import ad_referrals, is_answer_of_person, scheduled_replies, sends
 from contatto.kit.db.statements import PreparedQuery, Query
 from contatto.kit.db.tx import (
     ROW,
@@ -42,11 +39,6 @@ from contatto.kit.db.tx import (
     text,
     within,
 )
-from contatto.leads.model import LeadStatus
-from contatto.leads.rules.records import visitor_mark
-from contatto.leads.store.listing import match_mark, match_words
-from contatto.leads.store.records import list_leads_ever
-from contatto.leads.store.tables import leads
 from contatto.measurement.store import IS_CLICK, touches
 from contatto.spam.model import Mark
 from contatto.spam.store import chats as judged_chats
@@ -161,25 +153,6 @@ def _matching(
     if conversation_filter.ids is not None:
         statement = statement.where(conversations.c.id.in_(conversation_filter.ids))
     return statement
-
-
-def list_named_conversations(tx: Tx, business_id: str, text: str, limit: int) -> list[str]:
-    """List conversations with these words in the person's name, or exactly this id on the platform."""
-    accounts = sa.select(channel_accounts.c.id).where(channel_accounts.c.business_id == business_id)
-    has_external_id = sa.and_(persons.c.channel_account_id.in_(accounts), persons.c.external_id == text)
-    ways = [match_words(persons.c.name_key, text), has_external_id]
-    mark = visitor_mark(text)
-    if mark is not None:
-        ways.append(sa.and_(persons.c.name_key == "", match_mark(persons.c.id, mark)))
-    # Each way has an index of its own; joined by "or" they would have none.
-    named = sa.union_all(
-        *(sa.select(persons.c.id).where(persons.c.business_id == business_id, way) for way in ways)
-    )
-    query = sa.select(conversations.c.id).where(
-        conversations.c.business_id == business_id, conversations.c.person_id.in_(named)
-    )
-    latest = query.order_by(conversations.c.last_message_at.desc()).limit(limit)
-    return list(tx.execute(latest).scalars())
 
 
 def _of_tab(business_id: str, conversation_filter: ConversationFilter) -> list[sa.ColumnElement[bool]]:
@@ -329,17 +302,6 @@ def load_automatic(tx: Tx, business_id: str, account_id: str) -> tuple[Automatic
 _BUSINESS: Final = sa.bindparam("of", type_=sa.String())
 
 
-def list_chats_of_good_leads(tx: Tx, business_id: str, limit: int) -> list[str]:
-    """Return the latest chats with qualified or converted leads, by their ids."""
-    condition = sa.and_(
-        leads.c.id == conversations.c.lead_id, leads.c.business_id == conversations.c.business_id
-    )
-    good = leads.c.status.in_((LeadStatus.QUALIFIED, LeadStatus.CONVERTED))
-    query = sa.select(conversations.c.id).join(leads, condition)
-    query = query.where(conversations.c.business_id == business_id, good)
-    return list(tx.execute(query.order_by(conversations.c.last_message_at.desc()).limit(limit)).scalars())
-
-
 @dataclass(frozen=True, slots=True)
 class Suspect:
     """A chat to check for spam, by its id."""
@@ -455,29 +417,7 @@ def list_waiting_receipts(tx: Tx, business_id: str, account: str) -> list[Receip
     return tx.list(Receipt, query.order_by(receipts.c.id))
 
 
-_HANGING: Final = (
+TABLES_OF_CHATS: Final = (
     sends, ad_referrals, conversation_labels, private_notes, mentions, scheduled_replies, messages,
 )  # fmt: skip
-
-
-def delete_chats(tx: Tx, business_id: str, person_ids: Collection[str], chat_ids: Collection[str]) -> None:
-    """Delete persons and their conversations with all that hangs on them.
-
-    The conversation goes first: who writes into it meanwhile waits for its row.
-    """
-    tx.delete(conversations, business_id, id=chat_ids)
-    shown = sa.select(messages.c.photo).where(
-        messages.c.business_id == business_id, messages.c.photo.is_not(None)
-    )
-    digest = photos.table.c.digest
-    unused_photos = photos.table.delete().where(
-        photos.table.c.business_id == business_id,
-        digest.in_(shown.where(messages.c.conversation_id.in_(chat_ids))),
-        digest.not_in(shown.where(messages.c.conversation_id.not_in(chat_ids))),
-    )
-    tx.execute(unused_photos)
-    noticed_leads = list_leads_ever(tx, business_id, person_ids)
-    tx.delete(inline_notices, business_id, lead_id=noticed_leads, conversation_id=chat_ids)
-    for table in _HANGING:
-        tx.delete(table, business_id, conversation_id=chat_ids)
-    tx.delete(persons, business_id, id=person_ids)
+"""Tables with rows of a conversation, without inline notices."""

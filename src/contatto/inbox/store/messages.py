@@ -8,7 +8,6 @@ import sqlalchemy as sa
 
 from contatto.channels.model import MessageKind, Sender
 from contatto.inbox.model import (
-    REPLY,
     AdReferral,
     Message,
     Photo,
@@ -20,7 +19,6 @@ from contatto.inbox.model import (
 from contatto.inbox.store.conversations import messages
 from contatto.kit.db.tx import Choice, Serial, Tx, instant, key, metadata, rows_of, sealed, tenant, text
 from contatto.kit.fair_queue import Queue
-from contatto.kit.outbound.queue import is_unsure
 from contatto.kit.uploads import PictureTable
 
 
@@ -153,20 +151,6 @@ def record_send(
 def find_send(tx: Tx, business_id: str, **column: str) -> Send | None:
     """Find a send by its ``message_id``, or by its ``external_ref``."""
     return tx.find(Send, sa.select(sends).where(*rows_of(sends, business_id, **column)))
-
-
-def list_unsure_sends(tx: Tx, business_id: str, conversation_id: str) -> list[Send]:
-    """List sends that the platform may have accepted though no response came, oldest first."""
-    on_its_way = sa.and_(
-        sends.c.state == SendState.DUE, is_unsure(sends.c.business_id, REPLY, sends.c.message_id)
-    )
-    lost = sa.and_(sends.c.state == SendState.FAILED, sends.c.reason == "answer_lost")
-    query = sa.select(sends).where(
-        *rows_of(sends, business_id, conversation_id=conversation_id),
-        sa.or_(on_its_way, lost),
-        sends.c.external_ref.is_(None),
-    )
-    return tx.list(Send, query.order_by(sends.c.id))
 
 
 def list_sends(tx: Tx, business_id: str, message_ids: Iterable[str]) -> dict[str, Send]:
