@@ -7,18 +7,10 @@ from urllib.parse import quote
 
 import sqlalchemy as sa
 
+from contatto.channels import model
 from contatto.channels.connectors.meta import MetaMessaging, WhatsApp
 from contatto.channels.connectors.tiktok import TikTok
 from contatto.channels.connectors.webchat import Webchat
-from contatto.channels.model import (
-    AccountSeen,
-    ChannelAccount,
-    ChannelApp,
-    CheckState,
-    Connector,
-    Platform,
-    TokenCheck,
-)
 from contatto.kit import errors
 from contatto.kit.db.database import Database
 from contatto.kit.db.statements import PreparedQuery, WorkBatcher
@@ -33,7 +25,7 @@ channel_accounts = sa.Table(
     metadata,
     key(),
     tenant(),
-    sa.Column("platform", Choice(Platform), nullable=False),
+    sa.Column("platform", Choice(model.Platform), nullable=False),
     sa.Column("external_id", sa.String(128), nullable=False),
     text("name"),
     text("handle"),
@@ -47,7 +39,7 @@ channel_apps = sa.Table(
     metadata,
     sa.Column("business_id", sa.String(36), primary_key=True),
     sa.Column("app_id", sa.String(64), primary_key=True),
-    sa.Column("platform", Choice(Platform), nullable=False),
+    sa.Column("platform", Choice(model.Platform), nullable=False),
     sealed("secret"),
     instant("created_at"),
     sa.Index("ix_channel_apps_app_id", "app_id", "created_at"),
@@ -71,7 +63,9 @@ channel_tokens = sa.Table(
     tenant(),
     sealed("access_token"),
     instant("changed_at"),
-    sa.Column("check_state", Choice(CheckState), nullable=False, server_default=CheckState.UNTRIED.value),
+    sa.Column(
+        "check_state", Choice(model.CheckState), nullable=False, server_default=model.CheckState.UNTRIED.value
+    ),
     text("check_reason", default=""),
     text("platform_name", default=""),
     text("platform_handle", default=""),
@@ -79,15 +73,16 @@ channel_tokens = sa.Table(
 )
 
 
-def find_account(tx: Tx, business_id: str, account_id: str) -> ChannelAccount | None:
+def find_account(tx: Tx, business_id: str, account_id: str) -> model.ChannelAccount | None:
     in_business = channel_accounts.c.business_id == business_id
     return tx.find(
-        ChannelAccount, sa.select(channel_accounts).where(in_business, channel_accounts.c.id == account_id)
+        model.ChannelAccount,
+        sa.select(channel_accounts).where(in_business, channel_accounts.c.id == account_id),
     )
 
 
 _BY_IDS: Final = PreparedQuery(
-    ChannelAccount, sa.select(channel_accounts).where(within(channel_accounts.c.id, "ids"))
+    model.ChannelAccount, sa.select(channel_accounts).where(within(channel_accounts.c.id, "ids"))
 )
 
 
@@ -97,7 +92,7 @@ def list_registration_countries(tx: Tx) -> list[str]:
     return sorted(tx.execute(countries).scalars())
 
 
-def list_public_accounts(tx: Tx, account_ids: Sequence[str]) -> list[ChannelAccount | None]:
+def list_public_accounts(tx: Tx, account_ids: Sequence[str]) -> list[model.ChannelAccount | None]:
     """Return accounts of any business in the order of the ids, None for an unknown one.
 
     The address of a public chat page contains only the id of an account.
@@ -107,7 +102,7 @@ def list_public_accounts(tx: Tx, account_ids: Sequence[str]) -> list[ChannelAcco
 
 
 _BY_EXTERNAL: Final = PreparedQuery(
-    ChannelAccount,
+    model.ChannelAccount,
     sa.select(channel_accounts).where(
         channel_accounts.c.business_id == sa.bindparam("of"),
         channel_accounts.c.platform == sa.bindparam("on"),
@@ -117,21 +112,21 @@ _BY_EXTERNAL: Final = PreparedQuery(
 
 
 def find_account_by_external(
-    tx: Tx, business_id: str, platform: Platform, external_id: str
-) -> ChannelAccount | None:
+    tx: Tx, business_id: str, platform: model.Platform, external_id: str
+) -> model.ChannelAccount | None:
     accounts = _BY_EXTERNAL.list(tx, {"of": business_id, "on": platform, "named": external_id})
     return accounts[0] if accounts else None
 
 
 _OF_BUSINESS: Final = PreparedQuery(
-    ChannelAccount,
+    model.ChannelAccount,
     sa.select(channel_accounts)
     .where(channel_accounts.c.business_id == sa.bindparam("of"))
     .order_by(channel_accounts.c.created_at),
 )
 
 
-def list_accounts(tx: Tx, business_id: str) -> list[ChannelAccount]:
+def list_accounts(tx: Tx, business_id: str) -> list[model.ChannelAccount]:
     return _OF_BUSINESS.list(tx, {"of": business_id})
 
 
@@ -140,7 +135,7 @@ def save_token(tx: Tx, business_id: str, account_id: str, access_token: str) -> 
     new = {
         "access_token": tx.vault.seal(access_token, business_id, "channel_tokens.access_token", account_id),
         "changed_at": tx.now,
-        "check_state": CheckState.UNTRIED,
+        "check_state": model.CheckState.UNTRIED,
         "check_reason": "",
         "checked_at": None,
     }
@@ -157,10 +152,10 @@ def find_token(tx: Tx, business_id: str, account_id: str) -> str | None:
     return None if token is None else tx.vault.open(token, *place)
 
 
-def list_token_checks(tx: Tx, business_id: str) -> dict[str, TokenCheck]:
+def list_token_checks(tx: Tx, business_id: str) -> dict[str, model.TokenCheck]:
     statement = sa.select(channel_tokens).where(channel_tokens.c.business_id == business_id)
     return {
-        row["channel_account_id"]: TokenCheck(
+        row["channel_account_id"]: model.TokenCheck(
             row["changed_at"],
             row["check_state"],
             row["check_reason"],
@@ -176,13 +171,13 @@ def record_token_check(
     tx: Tx,
     business_id: str,
     account_id: str,
-    state: CheckState,
+    state: model.CheckState,
     reason: str = "",
-    account: AccountSeen | None = None,
+    account: model.AccountSeen | None = None,
 ) -> None:
     """Record the check of a token, and the platform's name of the account, if any."""
     new: dict[str, Any] = {"check_state": state, "check_reason": reason}
-    if state is not CheckState.ASKED:
+    if state is not model.CheckState.ASKED:
         new["checked_at"] = tx.now
     if account is not None:
         new |= {"platform_name": account.name[:200], "platform_handle": account.handle[:200]}
@@ -198,20 +193,20 @@ def list_embed_origins(tx: Tx, business_id: str) -> dict[str, tuple[str, ...]]:
     return {row["channel_account_id"]: row["origins"] for row in tx.execute(statement).mappings()}
 
 
-def list_apps(tx: Tx, business_id: str) -> list[ChannelApp]:
+def list_apps(tx: Tx, business_id: str) -> list[model.ChannelApp]:
     """Return the apps of a business, without their secrets."""
     statement = sa.select(channel_apps).where(channel_apps.c.business_id == business_id)
     rows = tx.execute(statement.order_by(channel_apps.c.created_at)).mappings()
-    return [ChannelApp(row["app_id"], business_id, row["platform"], "") for row in rows]
+    return [model.ChannelApp(row["app_id"], business_id, row["platform"], "") for row in rows]
 
 
-def find_app(tx: Tx, business_id: str, app_id: str) -> ChannelApp | None:
+def find_app(tx: Tx, business_id: str, app_id: str) -> model.ChannelApp | None:
     """Return an app of a business, with its secret opened."""
     conditions = channel_apps.c.business_id == business_id, channel_apps.c.app_id == app_id
     return next(iter(_list_unsealed(tx, sa.select(channel_apps).where(*conditions))), None)
 
 
-def list_apps_named(tx: Tx, app_id: str) -> list[ChannelApp]:
+def list_apps_named(tx: Tx, app_id: str) -> list[model.ChannelApp]:
     """Return the apps with this id of all businesses, oldest first, at most MOST_NAMED.
 
     The caller selects one by the secret that fits a signature.
@@ -222,9 +217,9 @@ def list_apps_named(tx: Tx, app_id: str) -> list[ChannelApp]:
     )
 
 
-def _list_unsealed(tx: Tx, statement: sa.Select[Any]) -> list[ChannelApp]:
+def _list_unsealed(tx: Tx, statement: sa.Select[Any]) -> list[model.ChannelApp]:
     return [
-        ChannelApp(
+        model.ChannelApp(
             row["app_id"],
             row["business_id"],
             row["platform"],
@@ -234,7 +229,9 @@ def _list_unsealed(tx: Tx, statement: sa.Select[Any]) -> list[ChannelApp]:
     ]
 
 
-def load_channel(tx: Tx, business_id: str, account_id: str, field: str = "business_id") -> ChannelAccount:
+def load_channel(
+    tx: Tx, business_id: str, account_id: str, field: str = "business_id"
+) -> model.ChannelAccount:
     """Return a channel account by our id or by the platform's.
 
     Raises NOT_FOUND, with ``field`` as the name of the wrong field: the API calls the account a business.
@@ -248,23 +245,23 @@ def load_channel(tx: Tx, business_id: str, account_id: str, field: str = "busine
     raise Refused(errors.NOT_FOUND, "%(field)s: channel account not found.", field=field)
 
 
-CONNECTORS: Final[Mapping[Platform, Connector]] = {
-    Platform.TIKTOK: TikTok(),
-    Platform.WEBCHAT: Webchat(),
-    Platform.WHATSAPP: WhatsApp(),
-    Platform.MESSENGER: MetaMessaging(Platform.MESSENGER, "page", 2_000),
-    Platform.INSTAGRAM: MetaMessaging(Platform.INSTAGRAM, "instagram", 1_000),
+CONNECTORS: Final[Mapping[model.Platform, model.Connector]] = {
+    model.Platform.TIKTOK: TikTok(),
+    model.Platform.WEBCHAT: Webchat(),
+    model.Platform.WHATSAPP: WhatsApp(),
+    model.Platform.MESSENGER: MetaMessaging(model.Platform.MESSENGER, "page", 2_000),
+    model.Platform.INSTAGRAM: MetaMessaging(model.Platform.INSTAGRAM, "instagram", 1_000),
 }
 
 _PROFILES: Final = {
-    Platform.TIKTOK: "https://www.tiktok.com/@",
-    Platform.WHATSAPP: "https://wa.me/",
-    Platform.MESSENGER: "https://m.me/",
-    Platform.INSTAGRAM: "https://ig.me/m/",
+    model.Platform.TIKTOK: "https://www.tiktok.com/@",
+    model.Platform.WHATSAPP: "https://wa.me/",
+    model.Platform.MESSENGER: "https://m.me/",
+    model.Platform.INSTAGRAM: "https://ig.me/m/",
 }
 
 
-def landing_path(account: ChannelAccount) -> str:
+def landing_path(account: model.ChannelAccount) -> str:
     """Return the address that a click on an ad opens: the web chat, or the profile on the platform."""
     profile = _PROFILES.get(account.platform)
     return f"{profile}{quote(account.handle)}" if profile else f"/chat/{account.id}"
@@ -275,7 +272,7 @@ KEEP_S: Final = 0.5
 _MOST: Final = 1_000
 
 
-class AccountBatcher(WorkBatcher[str, ChannelAccount | None]):
+class AccountBatcher(WorkBatcher[str, model.ChannelAccount | None]):
     """Batching reader of web chat accounts: concurrent requests share one query."""
 
 
@@ -284,9 +281,9 @@ class AppIndex:
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._known: dict[str, tuple[float, list[ChannelApp]]] = {}
+        self._known: dict[str, tuple[float, list[model.ChannelApp]]] = {}
 
-    async def list_named(self, app_id: str) -> list[ChannelApp]:
+    async def list_named(self, app_id: str) -> list[model.ChannelApp]:
         cached = self._known.get(app_id)
         if cached is not None and time.monotonic() - cached[0] < KEEP_S:
             return cached[1]

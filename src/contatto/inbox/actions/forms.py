@@ -9,6 +9,7 @@ from typing import Final
 from contatto.channels import store as channel_store
 from contatto.channels.model import ChannelAccount, MessageKind, WasRead
 from contatto.channels.store import CONNECTORS
+from contatto.forms import model
 from contatto.forms.actions import (
     FilledForm,
     FreshAnswer,
@@ -16,17 +17,6 @@ from contatto.forms.actions import (
     Unanswered,
     keep_answers,
     look_through_forms,
-)
-from contatto.forms.model import (
-    CONTACTS,
-    FormAnswer,
-    FormVerdict,
-    FormVersion,
-    HiddenValue,
-    Prefill,
-    QuestionKind,
-    Respondent,
-    Submission,
 )
 from contatto.forms.rules.answers import list_hours, text_of
 from contatto.forms.store import list_bookings, list_versions_by_number, list_who_sent
@@ -78,16 +68,16 @@ class HandedIn:
     business_id: str
     number: int
     conversation_id: str
-    sent: Submission
+    sent: model.Submission
     chat: ChatVisitor | None = None
     misopened: Refused | None = None
 
 
-type Outcome = FormAnswer | Unanswered | Refused
+type Outcome = model.FormAnswer | Unanswered | Refused
 type Handing = Callable[[Callable[[Tx], list[Outcome]]], Callable[[Tx], list[Outcome]]]
 
 
-class FormBatcher(WorkBatcher[HandedIn, FormAnswer]):
+class FormBatcher(WorkBatcher[HandedIn, model.FormAnswer]):
     """Batching writer of submitted forms.
 
     ``most_new`` newcomers may come to an account in an hour, by network; 0 for any number. ``handing`` makes
@@ -102,7 +92,7 @@ class FormBatcher(WorkBatcher[HandedIn, FormAnswer]):
         )
 
 
-def take_form(tx: Tx, handed: HandedIn) -> FormAnswer:
+def take_form(tx: Tx, handed: HandedIn) -> model.FormAnswer:
     """Take one form. Raises Unanswered, with problems; Refused: NOT_FOUND, or a fault of its opening."""
     (outcome,) = take_forms(tx, [handed])
     if isinstance(outcome, Exception):
@@ -159,14 +149,16 @@ class _FormBatch:
             )
             conversation = self._threads.find_conversation(self._business_id, form.conversation_id)
             account_id = form.chat.account.id if form.chat else ""
-            hidden: dict[HiddenValue, str] = {}
+            hidden: dict[model.HiddenValue, str] = {}
             if tapped:
                 touch, ad = tapped
                 hidden = {
-                    HiddenValue.CAMPAIGN: ad.campaign_name, HiddenValue.AD_GROUP: ad.ad_group_name,
-                    HiddenValue.AD: ad.ad_name, HiddenValue.CLICK: str(touch.touch_id),
-                }  # fmt: skip
-            respondent = Respondent(
+                    model.HiddenValue.CAMPAIGN: ad.campaign_name,
+                    model.HiddenValue.AD_GROUP: ad.ad_group_name,
+                    model.HiddenValue.AD: ad.ad_name,
+                    model.HiddenValue.CLICK: str(touch.touch_id),
+                }
+            respondent = model.Respondent(
                 business_id=self._business_id,
                 person_id=person_id,
                 channel_account_id=conversation.channel_account_id if conversation else account_id,
@@ -217,13 +209,14 @@ class _FormBatch:
         outcomes = [next(answers)[0] if isinstance(answer, FreshAnswer) else answer for answer in looked]
         # Open the threads of persons who answered outside a chat, and append the thank-you messages.
         is_taken = [
-            isinstance(reply, FormAnswer) and reply.verdict is FormVerdict.TAKEN for reply in outcomes
+            isinstance(reply, model.FormAnswer) and reply.verdict is model.FormVerdict.TAKEN
+            for reply in outcomes
         ]
-        ids = [named_id(reply.id, "thanks") for reply in outcomes if isinstance(reply, FormAnswer)]
+        ids = [named_id(reply.id, "thanks") for reply in outcomes if isinstance(reply, model.FormAnswer)]
         self._threads.read([self._business_id], [], [], ids)
         for form, reply, is_answer_taken in zip(self._handed, outcomes, is_taken, strict=True):
             chat = form.chat
-            if chat is None or not isinstance(reply, FormAnswer):
+            if chat is None or not isinstance(reply, model.FormAnswer):
                 continue
             # The person stands in the thread: to open it, that is all that needs to be known.
             was_there = WasRead(chat.visitor, chat.visitor, self._tx.now)
@@ -257,7 +250,7 @@ class Opening:
     number: int
 
 
-type Opened = tuple[FormVersion, Prefill]
+type Opened = tuple[model.FormVersion, model.Prefill]
 """A form, and its prefill for the visitor."""
 
 
@@ -278,8 +271,8 @@ def list_opened(tx: Tx, openings: Sequence[Opening]) -> list[Opened | None]:
 
 
 def list_prefills(
-    tx: Tx, business_id: str, versions: Mapping[Opening, FormVersion]
-) -> dict[Opening, Prefill]:
+    tx: Tx, business_id: str, versions: Mapping[Opening, model.FormVersion]
+) -> dict[Opening, model.Prefill]:
     """Return the prefill of opened forms: whether the visitor sent it before, and their own details."""
     people = {opening: person_id_of(tx.vault, opening.account, opening.visitor) for opening in versions}
     forms = {version.form_id for version in versions.values()}
@@ -287,7 +280,7 @@ def list_prefills(
     booked_forms = {version.form_id for version in versions.values() if list_hours(version.content)}
     bookings = list_bookings(tx, business_id, booked_forms, tx.now)
     return {
-        opening: Prefill(
+        opening: model.Prefill(
             is_back=(version.form_id, people[opening]) in sent,
             details=_find_details(tx, opening, people[opening], version),
             bookings=bookings.get(version.form_id, ()),
@@ -296,7 +289,9 @@ def list_prefills(
     }
 
 
-def _find_details(tx: Tx, opening: Opening, person_id: str, version: FormVersion) -> dict[QuestionKind, str]:
+def _find_details(
+    tx: Tx, opening: Opening, person_id: str, version: model.FormVersion
+) -> dict[model.QuestionKind, str]:
     """Return the details that a visitor wrote in their own messages.
 
     Their lead may hold more: what a member typed or imported, or that came from a merged person.
@@ -322,11 +317,11 @@ def _find_details(tx: Tx, opening: Opening, person_id: str, version: FormVersion
         message = messages.find_message(tx, business_id, proof.source_id)
         if message is not None and message.conversation_id == conversation_id:
             values[point.field] = point.value
-    return {kind: values[field] for kind, field in CONTACTS.items() if field in values}
+    return {kind: values[field] for kind, field in model.CONTACTS.items() if field in values}
 
 
 def send_form(
-    tx: Tx, actor: Actor, conversation_id: str, message_id: str, version: FormVersion, address: str
+    tx: Tx, actor: Actor, conversation_id: str, message_id: str, version: model.FormVersion, address: str
 ) -> Message:
     """Send a form: a card in our own chat, else a link to ``address``. Raises NOT_FOUND; CANNOT_SEND."""
     conversation = conversation_to_change(tx, actor.business_id, conversation_id)

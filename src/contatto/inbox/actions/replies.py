@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from contatto.accounts.model import BusinessId
 from contatto.accounts.store import list_ad_accounts
+from contatto.channels import model as channels
 from contatto.channels import store as channel_store
-from contatto.channels.model import LOST_ACCESS, ChannelAccount, ChannelLost, Outgoing, Platform, Sender
 from contatto.channels.rules import WindowState, may_use_message_api, window_state
 from contatto.channels.store import CONNECTORS, find_account
 from contatto.inbox import model, rules
@@ -74,7 +74,7 @@ def send_reply(tx: Tx, business_id: str, conversation_id: str, reply: model.Mess
     return messages.find_message(tx, business_id, reply.id) or reply
 
 
-def load_window(tx: Tx, account: ChannelAccount, conversation: model.Conversation) -> WindowState:
+def load_window(tx: Tx, account: channels.ChannelAccount, conversation: model.Conversation) -> WindowState:
     """Return whether the business may write to this person now, and for how long."""
     dialect = CONNECTORS[account.platform].dialect
     if conversation.state is model.ThreadState.BLOCKED:
@@ -89,7 +89,7 @@ def load_window(tx: Tx, account: ChannelAccount, conversation: model.Conversatio
     return window_state(dialect.window, last, sent, tx.now)
 
 
-def _check_window(tx: Tx, account: ChannelAccount, conversation: model.Conversation) -> None:
+def _check_window(tx: Tx, account: channels.ChannelAccount, conversation: model.Conversation) -> None:
     window = load_window(tx, account, conversation)
     if not window.is_open:
         code = errors.TOO_FAST if window.reason == "window_used_up" else errors.CANNOT_SEND
@@ -109,7 +109,7 @@ def retry_reply(tx: Tx, business_id: str, conversation_id: str, message_id: str)
     send_again(tx, request, PLAN)
 
 
-def ready_reply(tx: Tx, business_id: str, message_id: str) -> ChannelAccount:
+def ready_reply(tx: Tx, business_id: str, message_id: str) -> channels.ChannelAccount:
     """Make a reply due again, if the platform still allows it. Raises as `retry_reply` does."""
     send = check_found(messages.find_send(tx, business_id, message_id=message_id))
     conversation = threads.conversation_to_change(tx, business_id, send.conversation_id)
@@ -121,7 +121,7 @@ def ready_reply(tx: Tx, business_id: str, message_id: str) -> ChannelAccount:
     return account
 
 
-def reply_kind(platform_urls: Mapping[Platform, str]) -> OutboundKind:
+def reply_kind(platform_urls: Mapping[channels.Platform, str]) -> OutboundKind:
     return OutboundKind(
         model.REPLY,
         begin=lambda tx, request: begin_reply(tx, request, platform_urls),
@@ -133,7 +133,7 @@ def reply_kind(platform_urls: Mapping[Platform, str]) -> OutboundKind:
 
 
 def begin_reply(
-    tx: Tx, request: outbound.OutboundRequest, platform_urls: Mapping[Platform, str]
+    tx: Tx, request: outbound.OutboundRequest, platform_urls: Mapping[channels.Platform, str]
 ) -> outbound.Step:
     """Make the platform's request, or return why none is sent."""
     send = messages.find_send(tx, request.business_id, message_id=request.subject)
@@ -158,7 +158,7 @@ def begin_reply(
     if not window.is_open:
         return outbound.Failed(window.reason or "window_closed")
     person = conversations.load_person(tx, send.business_id, conversation.person_id)
-    out = Outgoing(
+    out = channels.Outgoing(
         base_url=platform_urls.get(account.platform, connector.dialect.base_url).rstrip("/"),
         account=account.external_id,
         access_token=token,
@@ -198,8 +198,8 @@ def settle_reply(
         return
     if isinstance(outcome, outbound.Failed):
         messages.record_send(tx, send, model.SendState.FAILED, outcome.reason)
-        if outcome.reason == LOST_ACCESS:
-            emit(tx, send.business_id, ChannelLost(send.business_id, send.channel_account_id))
+        if outcome.reason == channels.LOST_ACCESS:
+            emit(tx, send.business_id, channels.ChannelLost(send.business_id, send.channel_account_id))
     else:
         shown = model.SendState.DUE if state is outbound.RequestState.DUE else model.SendState.DEAD
         messages.record_send(tx, send, shown, outcome.reason)
@@ -287,7 +287,7 @@ def keep_automatic(
     Raises Refused: NOT_FOUND; INVALID beyond a limit; CONFLICT when somebody was faster.
     """
     account = channel_store.find_account(tx, business_id, account_id)
-    if account is None or account.platform is not Platform.WEBCHAT:
+    if account is None or account.platform is not channels.Platform.WEBCHAT:
         raise Refused(errors.NOT_FOUND, "Chat page not found.")
     saved, _ = load_automatic(tx, business_id, account_id)
     kept_parts: dict[str, Any] = {"off": saved.off}
@@ -300,7 +300,7 @@ def keep_automatic(
 
 
 def keep_account_automatic(
-    tx: Tx, account: ChannelAccount, content: model.AutomaticMessages, revision: int
+    tx: Tx, account: channels.ChannelAccount, content: model.AutomaticMessages, revision: int
 ) -> None:
     """Save the automatic messages of any account. Raises INVALID; CONFLICT after another change."""
     problem = rules.automatic_problem(content)
@@ -325,7 +325,7 @@ _PARTS: Final = {
 
 
 def numbered_messages(
-    account: ChannelAccount, content: model.AutomaticMessages, kind: model.AutomaticKind
+    account: channels.ChannelAccount, content: model.AutomaticMessages, kind: model.AutomaticKind
 ) -> dict[int, model.PreparedReply]:
     """Return the messages of a kind by the API's ``auto_message_id``, in their order."""
     if kind is model.AutomaticKind.WELCOME:
@@ -374,7 +374,7 @@ def push_message(tx: Tx, event: model.MessageReceived | model.MessageSent) -> No
         **body,
         "message_tag": {"source": threads.source_of_message(message)},
     }
-    push_kind = "im_receive_msg" if message.sender is Sender.CUSTOMER else "im_send_msg"
+    push_kind = "im_receive_msg" if message.sender is channels.Sender.CUSTOMER else "im_send_msg"
     conversation = conversations.find_conversation(tx, event.business_id, event.conversation_id)
     _queue_pushes(tx, conversation, message.id, message.sender, (push_kind, message.at, facts))
 
@@ -397,7 +397,7 @@ def push_tap(tx: Tx, event: model.AdTapped) -> None:
     facts = {"timestamp": at_ms, "referral": {"source": "ad", "ad": shown}}
     conversation = conversations.find_conversation(tx, event.business_id, event.conversation_id)
     push = ("im_referral_msg", event.at, facts)
-    _queue_pushes(tx, conversation, event.conversation_id, Sender.CUSTOMER, push)
+    _queue_pushes(tx, conversation, event.conversation_id, channels.Sender.CUSTOMER, push)
 
 
 def push_read(tx: Tx, event: model.ConversationRead) -> None:
@@ -405,7 +405,7 @@ def push_read(tx: Tx, event: model.ConversationRead) -> None:
     conversation = conversations.find_conversation(tx, event.business_id, event.conversation_id)
     if conversation is None:
         return
-    from_customer = event.reader is Sender.CUSTOMER
+    from_customer = event.reader is channels.Sender.CUSTOMER
     at = conversation.customer_read_at if from_customer else conversation.business_read_at
     if at is not None:
         at_ms = micros(at) // 1_000
@@ -417,7 +417,7 @@ def _queue_pushes(
     tx: Tx,
     conversation: model.Conversation | None,
     subject_id: str,
-    sender: Sender,
+    sender: channels.Sender,
     push: tuple[str, datetime, dict[str, Any]],
 ) -> None:
     """Queue pushes to all subscriptions; ``push`` is the kind, the time and the facts of an event."""

@@ -22,17 +22,7 @@ from contatto.inbox.model import MemberTyping, Message
 from contatto.inbox.rules import TEXT_LIMIT
 from contatto.inbox.store import conversations, desk, messages
 from contatto.inbox.store.messages import find_message, list_photos, list_referrals, photos
-from contatto.kit import errors
-from contatto.kit.api_types import (
-    Answer,
-    Answered,
-    ApiId,
-    ApiModel,
-    JsonText,
-    TextId,
-    api_answer,
-    request_id_of,
-)
+from contatto.kit import api_types, errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused, check_found
 from contatto.kit.ids import new_id
@@ -43,23 +33,23 @@ from contatto.ui.requests import context_of
 router: Final = api_routes("Business messages", "/business/message")
 
 
-class ConversationQuery(ApiModel):
+class ConversationQuery(api_types.ApiModel):
     """STRANGER: the business has not answered yet; SINGLE: it has."""
 
-    business_id: TextId
+    business_id: api_types.TextId
     conversation_type: Literal["STRANGER", "SINGLE"]
     limit: int = Field(100, ge=1, le=100)
     cursor: int = Field(0, ge=0, le=1_000_000)
 
 
-class ContentQuery(ApiModel):
-    business_id: TextId
-    conversation_id: TextId
+class ContentQuery(api_types.ApiModel):
+    business_id: api_types.TextId
+    conversation_id: api_types.TextId
     limit: int = Field(20, ge=1, le=20)
     cursor: int = Field(0, ge=0, le=(1 << 63) - 1)
 
 
-class AdReferralInfo(Answer, frozen=True):
+class AdReferralInfo(api_types.Answer, frozen=True):
     """An ad that led into the conversation; ``advertiser_id`` is empty for an unknown ad account."""
 
     advertiser_id: str
@@ -69,12 +59,12 @@ class AdReferralInfo(Answer, frozen=True):
     embed_url: str
 
 
-class ReferralInfo(Answer, frozen=True):
+class ReferralInfo(api_types.Answer, frozen=True):
     ad: list[AdReferralInfo]
     short_link: list[str]
 
 
-class ConversationInfo(Answer, frozen=True):
+class ConversationInfo(api_types.Answer, frozen=True):
     conversation_id: str
     business_id: str
     update_time: Annotated[int, Meta(description="Milliseconds since 1970, UTC.")]
@@ -82,25 +72,25 @@ class ConversationInfo(Answer, frozen=True):
     referral: ReferralInfo
 
 
-class ConversationList(Answer, frozen=True):
+class ConversationList(api_types.Answer, frozen=True):
     conversations: list[ConversationInfo]
     has_more: bool
     cursor: int
 
 
-class TextContent(Answer, frozen=True):
+class TextContent(api_types.Answer, frozen=True):
     body: str
 
 
-class ImageContent(Answer, frozen=True):
+class ImageContent(api_types.Answer, frozen=True):
     media_id: str
 
 
-class MessageTag(Answer, frozen=True):
+class MessageTag(api_types.Answer, frozen=True):
     source: threads.MessageSource
 
 
-class MessageInfo(Answer, frozen=True, kw_only=True):
+class MessageInfo(api_types.Answer, frozen=True, kw_only=True):
     """A message, with the part that its type has."""
 
     message_id: str
@@ -114,7 +104,7 @@ class MessageInfo(Answer, frozen=True, kw_only=True):
     message_tag: MessageTag
 
 
-class MessageList(Answer, frozen=True):
+class MessageList(api_types.Answer, frozen=True):
     messages: list[MessageInfo]
     participants: list[threads.SideInfo]
     has_more: bool
@@ -200,21 +190,21 @@ def list_business_messages(tx: Tx, caller: Caller, query: ContentQuery) -> Messa
 _BUTTON_LIMITS: Final = {"QA_BUTTON_CARD": 20, "QA_LINK_CARD": 40}
 
 
-class TextPart(ApiModel):
+class TextPart(api_types.ApiModel):
     body: Annotated[str, Field(min_length=1, max_length=TEXT_LIMIT)]
 
 
-class ImagePart(ApiModel):
+class ImagePart(api_types.ApiModel):
     media_id: Annotated[str, Field(max_length=64)]
 
 
-class Button(ApiModel):
+class Button(api_types.ApiModel):
     type: Literal["REPLY"] = "REPLY"
     title: Annotated[str, Field(min_length=1, max_length=40)]
     id: Annotated[str, Field(max_length=40)] = ""
 
 
-class Template(ApiModel):
+class Template(api_types.ApiModel):
     """A question with 1 to 3 answers; here it is sent as a text with numbered lines."""
 
     type: Literal["QA_BUTTON_CARD", "QA_LINK_CARD"]
@@ -222,18 +212,18 @@ class Template(ApiModel):
     buttons: Annotated[list[Button], Field(min_length=1, max_length=3)]
 
 
-class SharedPost(ApiModel):
+class SharedPost(api_types.ApiModel):
     """A post of the account; here it is sent as a text with its address."""
 
-    item_id: ApiId
+    item_id: api_types.ApiId
 
 
-class SendBody(ApiModel):
+class SendBody(api_types.ApiModel):
     """``business_id`` is a channel account: its id on the platform, or the one of Settings."""
 
-    business_id: TextId
+    business_id: api_types.TextId
     recipient_type: Literal["CONVERSATION"] = "CONVERSATION"
-    recipient: TextId
+    recipient: api_types.TextId
     message_type: Literal["TEXT", "IMAGE", "SHARE_POST", "TEMPLATE", "SENDER_ACTION"]
     text: TextPart | None = None
     image: ImagePart | None = None
@@ -242,39 +232,43 @@ class SendBody(ApiModel):
     sender_action: Literal["TYPING", "MARK_READ"] | None = None
 
 
-class CapabilityQuery(ApiModel):
-    business_id: TextId
-    conversation_id: TextId
+class CapabilityQuery(api_types.ApiModel):
+    business_id: api_types.TextId
+    conversation_id: api_types.TextId
     conversation_type: Literal["STRANGER", "SINGLE"] = "SINGLE"
-    capability_types: JsonText[Annotated[list[Literal["IMAGE_SEND"]], Field(min_length=1, max_length=10)]]
+    capability_types: api_types.JsonText[
+        Annotated[list[Literal["IMAGE_SEND"]], Field(min_length=1, max_length=10)]
+    ]
 
 
-class MessageId(Answer, frozen=True):
+class MessageId(api_types.Answer, frozen=True):
     """Empty after a SENDER_ACTION, which sends no message."""
 
     message_id: str
 
 
-class SentMessage(Answer, frozen=True):
+class SentMessage(api_types.Answer, frozen=True):
     message: MessageId
 
 
-class MediaInfo(Answer, frozen=True):
+class MediaInfo(api_types.Answer, frozen=True):
     media_id: str
     media_type: Literal["IMAGE"]
 
 
-class CapabilityInfo(Answer, frozen=True):
+class CapabilityInfo(api_types.Answer, frozen=True):
     capability_type: Literal["IMAGE_SEND"]
     capability_result: bool
 
 
-class Capabilities(Answer, frozen=True):
+class Capabilities(api_types.Answer, frozen=True):
     capability_infos: list[CapabilityInfo]
 
 
 @router.post("/send/", Permission.WRITE_INBOX)
-async def send_business_message(request: Request, caller: ApiCaller, body: SendBody) -> Answered[SentMessage]:
+async def send_business_message(
+    request: Request, caller: ApiCaller, body: SendBody
+) -> api_types.Answered[SentMessage]:
     """Send a message into a conversation.
 
     A business cannot write first. On TikTok it may send 10 messages within 48 hours of the person's last
@@ -318,19 +312,21 @@ async def send_business_message(request: Request, caller: ApiCaller, body: SendB
     if is_typing:
         typing = MemberTyping(business_id, sent_id, caller.subject_id, caller.display_name)
         context.live.broadcast_transient(business_id, typing)
-    return api_answer(SentMessage(MessageId("" if is_action else sent_id)), request_id_of(request))
+    return api_types.api_answer(
+        SentMessage(MessageId("" if is_action else sent_id)), api_types.request_id_of(request)
+    )
 
 
 @router.post("/media/upload/", Permission.WRITE_INBOX)
 async def upload_business_media(
     request: Request,
     caller: ApiCaller,
-    business_id: Annotated[TextId, Form()],
+    business_id: Annotated[api_types.TextId, Form()],
     file: Annotated[
         UploadFile, File(description="A picture; it is written anew, without what it says of its maker.")
     ],
     media_type: Annotated[Literal["IMAGE"], Form()] = "IMAGE",
-) -> Answered[MediaInfo]:
+) -> api_types.Answered[MediaInfo]:
     """Upload a picture; its ``media_id`` is good for a day, or as long as a message shows it."""
     context = context_of(request)
     await context.db.read(lambda tx: load_channel(tx, caller.business_id, business_id))
@@ -338,7 +334,7 @@ async def upload_business_media(
         raise Refused(errors.PHOTO_TOO_LARGE)
     picture = await context.uploads.remake(await file.read(), caller.subject_id)
     media_id = await context.db.write(lambda tx: photos.save(tx, caller.business_id, picture))
-    return api_answer(MediaInfo(media_id, media_type), request_id_of(request))
+    return api_types.api_answer(MediaInfo(media_id, media_type), api_types.request_id_of(request))
 
 
 @router.transact("/capabilities/get/", Permission.READ_INBOX)
@@ -355,24 +351,24 @@ LINK: Final = timedelta(minutes=10)
 _SAFE: Final = {"Content-Security-Policy": "default-src 'none'; sandbox", "Cache-Control": "no-store"}
 
 
-class MediaBody(ApiModel):
+class MediaBody(api_types.ApiModel):
     """``media_id`` is what a message of the conversation names as its picture."""
 
-    business_id: TextId
-    conversation_id: TextId
-    message_id: TextId
+    business_id: api_types.TextId
+    conversation_id: api_types.TextId
+    message_id: api_types.TextId
     media_id: Annotated[str, Field(min_length=1, max_length=64)]
     media_type: Literal["IMAGE", "VIDEO"] = "IMAGE"
 
 
-class MediaLink(Answer, frozen=True):
+class MediaLink(api_types.Answer, frozen=True):
     download_url: str
 
 
 @router.post("/media/download/", Permission.READ_INBOX, ReadAudit.EACH)
 async def download_business_media(
     request: Request, caller: ApiCaller, body: MediaBody
-) -> Answered[MediaLink]:
+) -> api_types.Answered[MediaLink]:
     """Return a link to the picture of a message. It works without a token.
 
     It is good for ten minutes, and no longer than the access token that asked for it.
@@ -393,7 +389,7 @@ async def download_business_media(
     signer = context.vault.signer(MEDIA_KEY)
     token = rules.media_token(caller.business_id, caller.subject_id, body.media_id, until, signer)
     url = f"{context.settings.base_url}/media?token={quote(token)}"
-    return api_answer(MediaLink(url), request_id_of(request))
+    return api_types.api_answer(MediaLink(url), api_types.request_id_of(request))
 
 
 async def send_media(request: Request) -> Response:

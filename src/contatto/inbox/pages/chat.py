@@ -25,44 +25,13 @@ from contatto.channels.store import (
 )
 from contatto.forms.actions import Unanswered, choose_form, find_published
 from contatto.forms.model import NOBODY, FormVerdict, FormVersion, Prefill, Submission
-from contatto.forms.rules.answers import (
-    SLOT_TAKEN,
-    accepted_languages,
-    best_language,
-    check_opening,
-    list_hours,
-    sign_opening,
-    text_of,
-)
+from contatto.forms.rules import answers
 from contatto.forms.rules.views import picture_path, show_sheet
 from contatto.forms.store import list_bookings
-from contatto.inbox import rules
-from contatto.inbox.actions.forms import (
-    ChatVisitor,
-    FormBatcher,
-    HandedIn,
-    Opening,
-    OpeningBatcher,
-    list_prefills,
-    send_form,
-)
-from contatto.inbox.actions.incoming import (
-    conversation_id_of,
-    find_tapped_ad,
-    message_id_of,
-    note_customer_read,
-    person_id_of,
-)
+from contatto.inbox import model, rules
+from contatto.inbox.actions import forms, incoming
 from contatto.inbox.actions.replies import keep_automatic, send_reply
 from contatto.inbox.auth import ChatLimits, admit_newcomer, admit_sender, chat_visitor
-from contatto.inbox.model import (
-    AutomaticMessages,
-    CustomerTyping,
-    KeywordReply,
-    Message,
-    PreparedReply,
-    ThreadState,
-)
 from contatto.inbox.pages.desk import PostedThread
 from contatto.inbox.rules import FormLink, with_ad
 from contatto.inbox.store.conversations import APPEND_RECEIPT, find_conversation, receipt_row
@@ -117,15 +86,15 @@ class DrawnSheet:
 def draw_sheet(request: Request, version: FormVersion, reader: SheetReader, language: str = "") -> DrawnSheet:
     """Render a form in this language, or in one that the reader's browser accepts."""
     context = context_of(request)
-    accepted = accepted_languages(request.headers.get("accept-language", ""))
+    accepted = answers.accepted_languages(request.headers.get("accept-language", ""))
     languages = (
         [language[:_LONGEST_LANGUAGE]] if language else [render.translator_of(request).lang, *accepted]
     )
-    chosen, at = best_language(version.content, languages), context.clock.now()
+    chosen, at = answers.best_language(version.content, languages), context.clock.now()
     signer = context.vault.signer(OPENING_KEY)
-    opening = sign_opening(version.number, reader.visitor, int(at.timestamp()), signer)
+    opening = answers.sign_opening(version.number, reader.visitor, int(at.timestamp()), signer)
     html = fill_sheet(part_of(request, render.FragmentCache), version, reader, chosen, opening, at)
-    headline = text_of(version.content, "headline", chosen)
+    headline = answers.text_of(version.content, "headline", chosen)
     return DrawnSheet(headline, html, chosen, translator_for(chosen).dir)
 
 
@@ -222,12 +191,12 @@ def _chat_values(
         raise Refused(errors.NOT_FOUND, "Chat not found.")
     switch = capture_store.find_switch(tx, account.business_id, account.id)
     policy = switch.privacy_policy_url if switch else ""
-    ad = find_tapped_ad(tx, account.business_id, person_id_of(tx.vault, account, visitor))
+    ad = incoming.find_tapped_ad(tx, account.business_id, incoming.person_id_of(tx.vault, account, visitor))
     version = choose_form(tx, account.business_id, account.id, ad.page_id if ad else "")
     form = None
     if version:
-        opening = Opening(account, visitor, version.number)
-        prefill = list_prefills(tx, account.business_id, {opening: version})[opening]
+        opening = forms.Opening(account, visitor, version.number)
+        prefill = forms.list_prefills(tx, account.business_id, {opening: version})[opening]
         form = version, SheetReader(account, visitor, prefill)
     automatic = with_ad(load_automatic(tx, account.business_id, account.id)[0].active, ad)
     values = {
@@ -264,7 +233,7 @@ async def show_form(request: Request) -> HTMLResponse:
     account, visitor = await chat_visitor(request)
     number = check_found(read_number(request.path_params["page_id"]), "Form not found.")
     opened = check_found(
-        await part_of(request, OpeningBatcher).submit(Opening(account, visitor, number)),
+        await part_of(request, forms.OpeningBatcher).submit(forms.Opening(account, visitor, number)),
         "Form not found.",
     )
     version, prefill = opened
@@ -285,31 +254,31 @@ async def post_form(request: Request) -> Response:
     admit_sender(request, account)
 
     number = check_found(read_number(sent.page_id), "Form not found.")
-    handed = HandedIn(
+    handed = forms.HandedIn(
         account.business_id,
         number,
-        conversation_id_of(account, visitor),
+        incoming.conversation_id_of(account, visitor),
         sent,
-        ChatVisitor(account, visitor, client_network(request)),
+        forms.ChatVisitor(account, visitor, client_network(request)),
     )
     return await answer_form(request, sent, handed, visitor)
 
 
-async def answer_form(request: Request, sent: SentForm, handed: HandedIn, opened_by: str) -> Response:
+async def answer_form(request: Request, sent: SentForm, handed: forms.HandedIn, opened_by: str) -> Response:
     """Answer the form's sheet: accepted, or the problem of each answer."""
     context = context_of(request)
     signer, now_s = context.vault.signer(OPENING_KEY), context.clock.now().timestamp()
     try:
-        check_opening(sent.opening, handed.number, opened_by, now_s, signer)
+        answers.check_opening(sent.opening, handed.number, opened_by, now_s, signer)
     except Refused as misopened:  # the opening time is forged, or too recent
         handed = replace(handed, misopened=misopened)
     try:
-        answer = await part_of(request, FormBatcher).submit(handed)
+        answer = await part_of(request, forms.FormBatcher).submit(handed)
     except Unanswered as unanswered:
         words = translator_for(sent.language) if sent.language in LANGUAGES else render.translator_of(request)
         problems = {problem.at: problem.in_language(words) for problem in unanswered.problems}
         message = words.gettext("Some answers need a correction.")
-        is_stale = any(problem.says == SLOT_TAKEN for problem in unanswered.problems)
+        is_stale = any(problem.says == answers.SLOT_TAKEN for problem in unanswered.problems)
         body = {"code": "unanswered", "message": message, "problems": problems, "stale": is_stale}
         return json_answer(body, 422)
     # A program that filled in the trap gets the same response as a person.
@@ -368,10 +337,10 @@ async def post_photo(
     check_found(await context.db.read(lambda tx: find_conversation(tx, caller.business_id, conversation_id)))
     picture = await context.uploads.take_picture(request, caller.subject_id)
 
-    def send(tx: Tx) -> Message:
+    def send(tx: Tx) -> model.Message:
         photo = photos.save(tx, caller.business_id, picture)
         message_id, author = thread.named_id(client_message_id), thread.actor.name
-        message = Message.of_business(message_id, conversation_id, "", tx.now, author, photo)
+        message = model.Message.of_business(message_id, conversation_id, "", tx.now, author, photo)
         return send_reply(tx, caller.business_id, conversation_id, message)
 
     return await thread.change(send)
@@ -395,13 +364,13 @@ async def post_chat_photo(
     picture = await context.uploads.take_picture(request)
 
     def work(tx: Tx) -> str:
-        admit_newcomer(tx, request, account, conversation_id_of(account, visitor))
+        admit_newcomer(tx, request, account, incoming.conversation_id_of(account, visitor))
         photo = photos.save(tx, account.business_id, picture)
         delivery = WebchatDelivery(account.id, visitor, client_message_id, "", micros(tx.now), photo)
         body = msgspec.json.encode(delivery)
         row = receipt_row(tx.vault, account.business_id, CONNECTORS[Platform.WEBCHAT], body, tx.now)
         tx.execute(APPEND_RECEIPT[tx.connection.dialect.name], row)
-        return message_id_of(account, f"{visitor}:{client_message_id}")
+        return incoming.message_id_of(account, f"{visitor}:{client_message_id}")
 
     message_id = await context.db.write(work)
     return json_answer({"accepted": True, "message_id": message_id})
@@ -410,7 +379,7 @@ async def post_chat_photo(
 @router.get("/chat/{account_id}/photos/{message_id}", Access(Credential.VISITOR))
 async def show_chat_photo(request: Request, message_id: str) -> Response:
     account, visitor = await chat_visitor(request)
-    conversation_id = conversation_id_of(account, visitor)
+    conversation_id = incoming.conversation_id_of(account, visitor)
     return await show_photo(request, account.business_id, conversation_id, message_id)
 
 
@@ -422,9 +391,11 @@ async def post_chat_read(request: Request) -> Response:
     part_of(request, ChatLimits).signs.check(f"read:{account.id}:{visitor}", context.clock.now().timestamp())
 
     def note(tx: Tx) -> None:
-        conversation = find_conversation(tx, account.business_id, conversation_id_of(account, visitor))
+        conversation = find_conversation(
+            tx, account.business_id, incoming.conversation_id_of(account, visitor)
+        )
         if conversation is not None:
-            note_customer_read(tx, conversation, tx.now)
+            incoming.note_customer_read(tx, conversation, tx.now)
 
     await context.db.write(note)
     return Response(status_code=204)
@@ -438,10 +409,10 @@ async def post_chat_typing(request: Request) -> Response:
     part_of(request, ChatLimits).signs.check(
         f"typing:{account.id}:{visitor}", context.clock.now().timestamp()
     )
-    ids = account.business_id, conversation_id_of(account, visitor)
+    ids = account.business_id, incoming.conversation_id_of(account, visitor)
     conversation = await context.db.read(lambda tx: find_conversation(tx, *ids))
-    if conversation is not None and conversation.state is not ThreadState.BLOCKED:
-        context.live.broadcast_transient(account.business_id, CustomerTyping(*ids))
+    if conversation is not None and conversation.state is not model.ThreadState.BLOCKED:
+        context.live.broadcast_transient(account.business_id, model.CustomerTyping(*ids))
     return Response(status_code=204)
 
 
@@ -459,7 +430,7 @@ async def post_send_form(
     context, business_id = context_of(request), thread.actor.business_id
     conversation_id = thread.conversation_id
 
-    def send(tx: Tx) -> Message:
+    def send(tx: Tx) -> model.Message:
         check_found(find_conversation(tx, business_id, conversation_id))
         version = check_found(find_published(tx, business_id, page_id), "Form not found.")
         until = context.clock.now() + timedelta(days=rules.FORM_LINK_DAYS)
@@ -467,7 +438,7 @@ async def post_send_form(
         token = rules.sign_form_link(link, context.vault.signer(LINK_KEY))
         address = f"{context.settings.base_url}/form/{token}"
         message_id = thread.named_id(client_message_id, "form:")
-        return send_form(tx, thread.actor, conversation_id, message_id, version, address)
+        return forms.send_form(tx, thread.actor, conversation_id, message_id, version, address)
 
     return await thread.change(send)
 
@@ -505,7 +476,7 @@ async def post_linked_form(request: Request, token: str) -> Response:
     now_s = context.clock.now().timestamp()
     part_of(request, ChatLimits).linked_forms.check(link.conversation_id, now_s)
 
-    handed = HandedIn(link.business_id, link.number, link.conversation_id, sent)
+    handed = forms.HandedIn(link.business_id, link.number, link.conversation_id, sent)
     return await answer_form(request, sent, handed, link.conversation_id)
 
 
@@ -526,7 +497,7 @@ def _linked(tx: Tx, link: FormLink, token: str) -> tuple[SheetReader, FormVersio
     )
     version = check_found(find_published(tx, link.business_id, str(link.number)), "Form not found.")
     # The form must not offer times that are booked.
-    booked_forms = [version.form_id] if list_hours(version.content) else []
+    booked_forms = [version.form_id] if answers.list_hours(version.content) else []
     bookings = list_bookings(tx, version.business_id, booked_forms, tx.now).get(version.form_id, ())
     prefill = Prefill(bookings=bookings)
     return SheetReader(account, link.conversation_id, prefill, base=f"/form/{token}"), version
@@ -572,11 +543,11 @@ async def post_automatic(
         (tuple(word.strip() for word in _SEPARATOR.split(typed) if word.strip()), reply)
         for typed, reply in rows("keywords", "reply")
     )
-    content = AutomaticMessages(
+    content = model.AutomaticMessages(
         welcome=str(sent.get("welcome", "")).strip(),
-        questions=tuple(PreparedReply(*pair) for pair in rows("question", "answer")),
-        prompts=tuple(PreparedReply(*pair) for pair in rows("title", "content")),
-        keywords=tuple(KeywordReply(*pair) for pair in words),
+        questions=tuple(model.PreparedReply(*pair) for pair in rows("question", "answer")),
+        prompts=tuple(model.PreparedReply(*pair) for pair in rows("title", "content")),
+        keywords=tuple(model.KeywordReply(*pair) for pair in words),
     )
     try:
         await context_of(request).db.write(
@@ -600,7 +571,7 @@ async def _render_automatic(
     caller: Caller,
     account_id: str,
     refused: Refused | None = None,
-    typed: tuple[AutomaticMessages, int] | None = None,
+    typed: tuple[model.AutomaticMessages, int] | None = None,
 ) -> HTMLResponse:
     require(caller, Permission.READ_INBOX)
 

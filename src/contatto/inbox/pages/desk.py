@@ -21,16 +21,7 @@ from contatto.inbox.actions.threads import FoundConversations, SeenConversation
 from contatto.inbox.model import Conversation, MemberTyping, Message, ThreadState
 from contatto.inbox.pages.thread import thread_part
 from contatto.inbox.store import conversations, messages
-from contatto.inbox.store.desk import (
-    ConversationFilter,
-    count_conversations,
-    count_tabs,
-    find_reply_target,
-    list_conversations,
-    list_label_ids,
-    list_saved_replies,
-    list_unseen_mentions,
-)
+from contatto.inbox.store import desk as store
 from contatto.kit import errors
 from contatto.kit.api_types import json_answer
 from contatto.kit.db.database import CachedCounts, CountReader
@@ -112,29 +103,29 @@ def inbox_values(
         chosen = conversations.find_conversation(tx, business_id, selected) if selected else None
         if chosen is None:
             return {"selected": None}
-        desk = _Desk(tx, caller, [chosen], find_reply_target(tx, business_id))
+        desk = _Desk(tx, caller, [chosen], store.find_reply_target(tx, business_id))
         if template == CONTACT_PANE:
             return {"selected": chosen, "contact": desk.contact(chosen)}
-        replies = list_saved_replies(tx, business_id)
+        replies = store.list_saved_replies(tx, business_id)
         return {"selected": chosen, "thread": desk.thread(chosen, view.before), "saved_replies": replies}
     matches = FoundConversations(frozenset())
     if view.q.strip():
         matches = threads.search_conversations(tx, business_id, view.q, before=view.past)
     conversation_ids = matches.ids if view.q.strip() else None
-    target = find_reply_target(tx, business_id)
+    target = store.find_reply_target(tx, business_id)
     late_before = tx.now - target if target else None
 
-    conversation_filter = ConversationFilter(
+    conversation_filter = store.ConversationFilter(
         view.tab, conversation_ids, view.show, caller.subject_id, late_before
     )
     list_before = None if selected else view.before
-    matching_conversations = list_conversations(tx, business_id, conversation_filter, PAGE, list_before)
+    matching_conversations = store.list_conversations(tx, business_id, conversation_filter, PAGE, list_before)
     chosen = conversations.find_conversation(tx, business_id, selected) if selected else None
     desk = _Desk(tx, caller, [*matching_conversations, chosen] if chosen else matching_conversations, target)
     opened = None if template == LIST_PANE else chosen
 
     def count() -> Mapping[str, int]:
-        return count_tabs(tx, business_id, conversation_filter, _COUNTED)
+        return store.count_tabs(tx, business_id, conversation_filter, _COUNTED)
 
     cache_key = ("tabs", business_id, caller.subject_id, view.show)
     counts = cached_counts.find(cache_key, count) if conversation_ids is None else count()
@@ -159,7 +150,7 @@ def inbox_values(
         "selected": desk.row(chosen) if chosen else None,
         "thread": desk.thread(opened, view.before) if opened else None,
         "contact": desk.contact(opened) if opened else None,
-        "saved_replies": list_saved_replies(tx, business_id) if opened else [],
+        "saved_replies": store.list_saved_replies(tx, business_id) if opened else [],
     }
 
 
@@ -169,9 +160,11 @@ MOST_HITS: Final = 8
 def list_search_hits(tx: Tx, caller: Caller, words: str) -> list[dict[str, str]]:
     """Search conversations for the command palette; return link, name and snippet of each."""
     conversation_ids = threads.search_conversations(tx, caller.business_id, words).ids
-    conversation_filter = ConversationFilter(ids=conversation_ids, member_id=caller.subject_id)
+    conversation_filter = store.ConversationFilter(ids=conversation_ids, member_id=caller.subject_id)
     matching_conversations = (
-        list_conversations(tx, caller.business_id, conversation_filter, MOST_HITS) if conversation_ids else []
+        store.list_conversations(tx, caller.business_id, conversation_filter, MOST_HITS)
+        if conversation_ids
+        else []
     )
     rows = map(_Desk(tx, caller, matching_conversations, None).row, matching_conversations)
     return [
@@ -184,7 +177,7 @@ class _Desk:
 
     def __init__(self, tx: Tx, caller: Caller, shown: list[Conversation], target: timedelta | None) -> None:
         self.target = target
-        self.mentioned = list_unseen_mentions(tx, caller.business_id, caller.subject_id)
+        self.mentioned = store.list_unseen_mentions(tx, caller.business_id, caller.subject_id)
         self.tx = tx
         self.caller = caller
         self.business_id = business_id = caller.business_id
@@ -203,7 +196,7 @@ class _Desk:
             (member.id, member.display_name) for member in members if is_able(member, Permission.READ_INBOX)
         ]
         self.labels = list_labels(tx, business_id)
-        self.labelled = list_label_ids(tx, business_id, ids)
+        self.labelled = store.list_label_ids(tx, business_id, ids)
         lead_ids = {conversation.lead_id for conversation in shown if conversation.lead_id}
         self.leads = listing.list_leads_by_id(tx, business_id, lead_ids)
         self.opening_ads = {
@@ -319,8 +312,8 @@ async def show_nav(request: Request, caller: PageCaller, section: str = "") -> H
     def count(tx: Tx) -> dict[str, int]:
         counts: dict[str, int] = {}
         if may(caller, Permission.READ_INBOX):
-            unread = ConversationFilter("unread")
-            counts["inbox"] = count_conversations(tx, caller.business_id, unread)
+            unread = store.ConversationFilter("unread")
+            counts["inbox"] = store.count_conversations(tx, caller.business_id, unread)
         if may(caller, Permission.READ_LEADS):
             counts["leads"] = load_lead_counts(tx, caller.business_id, cached_counts).get(LeadStatus.RAW, 0)
         return counts
@@ -411,7 +404,7 @@ async def _render_replies(
     field, says = split_fault(refused, translator_of(request)) if refused else ("", "")
     values = {
         "caller": caller,
-        "replies": await context.db.read(lambda tx: list_saved_replies(tx, caller.business_id)),
+        "replies": await context.db.read(lambda tx: store.list_saved_replies(tx, caller.business_id)),
         "can_write": may(caller, Permission.WRITE_INBOX),
         "errors": {field: says} if refused else {},
         "typed": typed or {"shortcut": "", "text": ""},
@@ -622,7 +615,7 @@ async def _render_settings(
 ) -> HTMLResponse:
     require(caller, Permission.READ_INBOX)
     context = context_of(request)
-    target = await context.db.read(lambda tx: find_reply_target(tx, caller.business_id))
+    target = await context.db.read(lambda tx: store.find_reply_target(tx, caller.business_id))
     values = {
         "caller": caller,
         "minutes": typed if refused else int(target.total_seconds() // 60) if target else "",

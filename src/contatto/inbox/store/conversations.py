@@ -11,15 +11,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from contatto.channels.model import Connector, MessageKind, Platform, ReceiptCounts, Sender
-from contatto.inbox.model import (
-    Conversation,
-    InlineNotice,
-    Message,
-    Person,
-    Receipt,
-    ReceiptState,
-    ThreadState,
-)
+from contatto.inbox import model
 from contatto.kit.db.database import Database
 from contatto.kit.db.statements import PreparedQuery, Query, insert_new, write_rows
 from contatto.kit.db.tx import (
@@ -57,7 +49,7 @@ receipts = sa.Table(
     sa.Column("natural_key", sa.String(300), nullable=False),
     sealed("body", nullable=True),
     sa.Column("copies", sa.Integer, nullable=False),
-    sa.Column("state", Choice(ReceiptState), nullable=False),
+    sa.Column("state", Choice(model.ReceiptState), nullable=False),
     sa.Column("reason", sa.String(64)),
     sa.Column("attempts", sa.Integer, nullable=False),
     instant("received_at"),
@@ -88,7 +80,7 @@ def receipt_row(
         "natural_key": natural,
         "body": vault.seal_bytes(raw, business_id, "receipts.body", row_key(platform, natural)),
         "copies": 1,
-        "state": ReceiptState.RECEIVED,
+        "state": model.ReceiptState.RECEIVED,
         "reason": None,
         "attempts": 0,
         "received_at": at,
@@ -96,7 +88,7 @@ def receipt_row(
     }
 
 
-def open_receipt(vault: Vault, receipt: Receipt) -> bytes:
+def open_receipt(vault: Vault, receipt: model.Receipt) -> bytes:
     named = row_key(receipt.platform, receipt.natural_key)
     return vault.open_bytes(receipt.body or b"", receipt.business_id, "receipts.body", named)
 
@@ -159,13 +151,13 @@ WAIT: Final = timedelta(seconds=4)
 """A delivery that failed waits for 4 seconds from its arrival, then for 16, 36, 64…"""
 
 
-def list_waiting_receipts(tx: Tx, business_id: str, limit: int) -> list[Receipt]:
+def list_waiting_receipts(tx: Tx, business_id: str, limit: int) -> list[model.Receipt]:
     """List due deliveries of a business in order of arrival; for the worker only.
 
     Two workers never settle one account at once: they would wait for each other's rows.
     """
     if not tx.locks_rows:
-        return WAITING.list(tx, Receipt, business_id, limit)
+        return WAITING.list(tx, model.Receipt, business_id, limit)
     # Lock accounts that no other worker has locked, the longest waiting first. The claim stops at a part of
     # a batch, so that other workers can take further accounts.
     values = WAITING.values(tx, business_id, limit)
@@ -179,7 +171,7 @@ def list_waiting_receipts(tx: Tx, business_id: str, limit: int) -> list[Receipt]
                 break
         if own_accounts or not counts:
             break  # little is waiting, or other workers have all accounts
-    return tx.list(Receipt, _OF_ACCOUNTS, values | {"accounts": own_accounts}) if own_accounts else []
+    return tx.list(model.Receipt, _OF_ACCOUNTS, values | {"accounts": own_accounts}) if own_accounts else []
 
 
 _SEARCHES: Final = 3
@@ -207,9 +199,11 @@ ERASED: Final = "erased"
 """The reason of deliveries that are refused because their person is erased."""
 
 
-def mark_receipts(tx: Tx, settled: Sequence[Receipt], state: ReceiptState, reason: str | None) -> None:
+def mark_receipts(
+    tx: Tx, settled: Sequence[model.Receipt], state: model.ReceiptState, reason: str | None
+) -> None:
     """Settle receipts. A refused one keeps its body for a replay, unless its person is erased."""
-    is_kept = state is ReceiptState.REFUSED and reason != ERASED
+    is_kept = state is model.ReceiptState.REFUSED and reason != ERASED
     values = {"ids": [receipt.id for receipt in settled], "now_state": state, "why": reason}
     write_rows(tx, _REFUSE if is_kept else _SETTLE, [values])
 
@@ -220,15 +214,15 @@ def count_receipts(tx: Tx, business_id: str | None) -> ReceiptCounts:
     if business_id is not None:
         counted = counted.where(receipts.c.business_id == business_id)
     rows: list[Any] = list(tx.execute(counted.group_by(receipts.c.state, receipts.c.reason)))
-    by_state = {state: sum(row[2] for row in rows if row[0] is state) for state in ReceiptState}
+    by_state = {state: sum(row[2] for row in rows if row[0] is state) for state in model.ReceiptState}
     copies = sum(int(row[3]) for row in rows)
     return ReceiptCounts(
         received=copies,
-        stored=by_state[ReceiptState.STORED],
-        merged=by_state[ReceiptState.MERGED] + copies - sum(by_state.values()),
-        refused=by_state[ReceiptState.REFUSED],
-        waiting=by_state[ReceiptState.RECEIVED],
-        reasons={row[1] or "": row[2] for row in rows if row[0] is ReceiptState.REFUSED},
+        stored=by_state[model.ReceiptState.STORED],
+        merged=by_state[model.ReceiptState.MERGED] + copies - sum(by_state.values()),
+        refused=by_state[model.ReceiptState.REFUSED],
+        waiting=by_state[model.ReceiptState.RECEIVED],
+        reasons={row[1] or "": row[2] for row in rows if row[0] is model.ReceiptState.REFUSED},
     )
 
 
@@ -276,7 +270,10 @@ _STATED: Final = (
 
 
 def save_persons(
-    tx: Tx, new_persons: Sequence[Person], seen_persons: Sequence[Person], stated: Iterable[Person]
+    tx: Tx,
+    new_persons: Sequence[model.Person],
+    seen_persons: Sequence[model.Person],
+    stated: Iterable[model.Person],
 ) -> None:
     """Insert persons; give existing ones a missing name, and an earlier ``created_at``.
 
@@ -308,19 +305,20 @@ def save_persons(
     write_rows(tx, _STATED, stated_rows)
 
 
-def load_person(tx: Tx, business_id: str, person_id: str) -> Person:
+def load_person(tx: Tx, business_id: str, person_id: str) -> model.Person:
     """Return the person of a conversation, who is always there."""
-    return tx.list(Person, sa.select(persons).where(*rows_of(persons, business_id, id=person_id)))[0]
+    return tx.list(model.Person, sa.select(persons).where(*rows_of(persons, business_id, id=person_id)))[0]
 
 
 PERSONS_OF_MANY: Final = PreparedQuery(
-    Person, sa.select(persons).where(within(persons.c.business_id, "businesses"), within(persons.c.id, "ids"))
+    model.Person,
+    sa.select(persons).where(within(persons.c.business_id, "businesses"), within(persons.c.id, "ids")),
 )
 
 
-def list_persons(tx: Tx, business_id: str, person_ids: set[str]) -> dict[str, Person]:
+def list_persons(tx: Tx, business_id: str, person_ids: set[str]) -> dict[str, model.Person]:
     query = sa.select(persons).where(persons.c.business_id == business_id, persons.c.id.in_(person_ids))
-    return {person.id: person for person in tx.list(Person, query)}
+    return {person.id: person for person in tx.list(model.Person, query)}
 
 
 conversations = sa.Table(
@@ -337,7 +335,7 @@ conversations = sa.Table(
     sa.Column("unread", sa.Integer, nullable=False),
     instant("business_read_at", nullable=True),
     instant("customer_read_at", nullable=True),
-    sa.Column("state", Choice(ThreadState), nullable=False, server_default="open"),
+    sa.Column("state", Choice(model.ThreadState), nullable=False, server_default="open"),
     instant("snoozed_until", nullable=True),
     sa.Column("assignee_id", sa.String(36)),
     instant("waiting_since", nullable=True),
@@ -366,7 +364,7 @@ conversations = sa.Table(
 class Move:
     """Effect of a message on its conversation; automatic messages do not answer a customer."""
 
-    conversation: Conversation
+    conversation: model.Conversation
     at: datetime
     from_customer: bool
     is_automatic: bool = False
@@ -386,8 +384,8 @@ _MOVE: Final = (
         unread=conversations.c.unread + sa.case((_KIND == "customer", 1), else_=0),
         state=sa.case(
             (
-                sa.and_(_KIND == "customer", conversations.c.state != ThreadState.BLOCKED),
-                ThreadState.OPEN.value,
+                sa.and_(_KIND == "customer", conversations.c.state != model.ThreadState.BLOCKED),
+                model.ThreadState.OPEN.value,
             ),
             else_=conversations.c.state,
         ),
@@ -411,7 +409,7 @@ _START: Final = (
 
 
 _TO_MOVE: Final = PreparedQuery(
-    Conversation,
+    model.Conversation,
     sa.select(conversations)
     .where(within(conversations.c.business_id, "businesses"), within(conversations.c.id, "ids"))
     .order_by(conversations.c.id)
@@ -421,17 +419,19 @@ _TO_MOVE: Final = PreparedQuery(
 
 def list_conversations_to_move(
     tx: Tx, business_ids: Collection[str], conversation_ids: Collection[str]
-) -> list[Conversation]:
+) -> list[model.Conversation]:
     """Return conversations of several businesses, locked until the end of the transaction; for the worker."""
     values = {"businesses": business_ids, "ids": conversation_ids}
     return _TO_MOVE.list(tx, values)
 
 
-def find_conversation(tx: Tx, business_id: str, conversation_id: str) -> Conversation | None:
-    return tx.find(Conversation, _FIND, {"of_business": business_id, "of_id": conversation_id})
+def find_conversation(tx: Tx, business_id: str, conversation_id: str) -> model.Conversation | None:
+    return tx.find(model.Conversation, _FIND, {"of_business": business_id, "of_id": conversation_id})
 
 
-def record_moves(tx: Tx, moves: Iterable[Move], starts: Iterable[tuple[Conversation, datetime]] = ()) -> None:
+def record_moves(
+    tx: Tx, moves: Iterable[Move], starts: Iterable[tuple[model.Conversation, datetime]] = ()
+) -> None:
     """Record messages in their conversations: the last message, the unread count, and the waiting state.
 
     A customer's message reopens the conversation. A message of a blocked person, or an automatic message of
@@ -455,12 +455,14 @@ def record_moves(tx: Tx, moves: Iterable[Move], starts: Iterable[tuple[Conversat
 
 
 def _kind_of(move: Move) -> str:
-    if move.is_automatic or move.conversation.state is ThreadState.BLOCKED:
+    if move.is_automatic or move.conversation.state is model.ThreadState.BLOCKED:
         return "silent"
     return "customer" if move.from_customer else "business"
 
 
-def apply_moves(conversation: Conversation, moves: Iterable[Move], lead_id: str | None) -> Conversation:
+def apply_moves(
+    conversation: model.Conversation, moves: Iterable[Move], lead_id: str | None
+) -> model.Conversation:
     """Apply moves in memory, by the rules of `record_moves`; ``lead_id`` is a lead that they created."""
     last, waiting = conversation.last_message_at, conversation.waiting_since
     unread, state = conversation.unread, conversation.state
@@ -470,7 +472,7 @@ def apply_moves(conversation: Conversation, moves: Iterable[Move], lead_id: str 
             waiting = (waiting or move.at) if kind == "customer" else None
         if kind == "customer":
             unread += 1
-            state = state if state is ThreadState.BLOCKED else ThreadState.OPEN
+            state = state if state is model.ThreadState.BLOCKED else model.ThreadState.OPEN
         last = last if is_late else move.at
     return replace(
         conversation,
@@ -482,15 +484,15 @@ def apply_moves(conversation: Conversation, moves: Iterable[Move], lead_id: str 
     )
 
 
-def list_conversations_of(tx: Tx, business_id: str, person_ids: Collection[str]) -> list[Conversation]:
+def list_conversations_of(tx: Tx, business_id: str, person_ids: Collection[str]) -> list[model.Conversation]:
     """Return all conversations of some persons."""
     return tx.list(
-        Conversation,
+        model.Conversation,
         sa.select(conversations).where(*rows_of(conversations, business_id, person_id=list(person_ids))),
     )
 
 
-def record_desk(tx: Tx, conversation: Conversation, **values: Any) -> bool:
+def record_desk(tx: Tx, conversation: model.Conversation, **values: Any) -> bool:
     """Change columns of a conversation; return False if somebody changed it after it was read."""
     unchanged = conversations.c.revision == conversation.revision
     values["revision"] = conversation.revision + 1
@@ -534,7 +536,7 @@ messages = sa.Table(
 )  # fmt: skip
 
 
-def append_messages(tx: Tx, pairs: Iterable[tuple[str, Message]]) -> int:
+def append_messages(tx: Tx, pairs: Iterable[tuple[str, model.Message]]) -> int:
     """Append messages, each with its business; return the number of new ones. Rows get a ``seq``."""
     rows = [
         {
@@ -579,7 +581,7 @@ EXISTING_NOTICES: Final = Query(
 )
 
 
-def list_notices(tx: Tx, business_id: str, conversation_id: str) -> list[InlineNotice]:
+def list_notices(tx: Tx, business_id: str, conversation_id: str) -> list[model.InlineNotice]:
     """Return the notices in a thread, oldest first.
 
     The index is by lead, so the query names all leads that the person ever had. Ids of leads grow with
@@ -589,4 +591,4 @@ def list_notices(tx: Tx, business_id: str, conversation_id: str) -> list[InlineN
     leads = list_leads_ever(tx, business_id, {conversation.person_id}) if conversation else set[str]()
     notices = rows_of(inline_notices, business_id, lead_id=leads, conversation_id=conversation_id)
     query = sa.select(inline_notices).where(*notices)
-    return tx.list(InlineNotice, query.order_by(inline_notices.c.at))
+    return tx.list(model.InlineNotice, query.order_by(inline_notices.c.at))

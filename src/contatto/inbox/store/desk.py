@@ -10,20 +10,8 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from contatto.channels.model import Sender
-from contatto.inbox.model import (
-    AutomaticMessages,
-    Conversation,
-    PrivateNote,
-    Receipt,
-    SavedReply,
-    ThreadState,
-)
-from contatto.inbox.store.conversations import (
-    _WAITS,
-    conversations,
-    messages,
-    receipts,
-)
+from contatto.inbox import model
+from contatto.inbox.store.conversations import _WAITS, conversations, messages, receipts
 from contatto.inbox.store.messages import ad_referrals, is_answer_of_person, scheduled_replies, sends
 from contatto.kit.db.statements import PreparedQuery, Query
 from contatto.kit.db.tx import (
@@ -77,7 +65,7 @@ class ConversationFilter:
 
     tab: str = "all"
     ids: frozenset[str] | None = None
-    state: ThreadState | None = None
+    state: model.ThreadState | None = None
     member_id: str = ""
     late_before: datetime | None = None
     active_since: datetime | None = None
@@ -89,17 +77,19 @@ def list_conversations(
     conversation_filter: ConversationFilter,
     limit: int = 50,
     before: datetime | None = None,
-) -> list[Conversation]:
+) -> list[model.Conversation]:
     """Return conversations with at least one message, latest first."""
     statement = _matching(sa.select(conversations), business_id, conversation_filter)
     if before is not None:
         statement = statement.where(conversations.c.last_message_at < before)
-    return tx.list(Conversation, statement.order_by(conversations.c.last_message_at.desc()).limit(limit))
+    return tx.list(
+        model.Conversation, statement.order_by(conversations.c.last_message_at.desc()).limit(limit)
+    )
 
 
 def list_conversations_of_account(
     tx: Tx, business_id: str, account_id: str, span: tuple[int, int], *, is_answered: bool
-) -> list[Conversation]:
+) -> list[model.Conversation]:
     """Return conversations of an account with messages, latest first; ``span`` is offset and limit.
 
     Answered are those in which a message of the business stands that did not write itself.
@@ -115,7 +105,7 @@ def list_conversations_of_account(
         answered.exists() if is_answered else ~answered.exists(),
     )
     latest = query.order_by(conversations.c.last_message_at.desc(), conversations.c.id)
-    return tx.list(Conversation, latest.offset(span[0]).limit(span[1]))
+    return tx.list(model.Conversation, latest.offset(span[0]).limit(span[1]))
 
 
 def count_conversations(tx: Tx, business_id: str, conversation_filter: ConversationFilter) -> int:
@@ -144,7 +134,7 @@ def _matching(
     has_message = conversations.c.last_message_at.is_not(None)
     statement = statement.where(conversations.c.business_id == business_id, has_message)
     if conversation_filter.state is None:
-        statement = statement.where(conversations.c.state != ThreadState.BLOCKED)
+        statement = statement.where(conversations.c.state != model.ThreadState.BLOCKED)
     else:
         statement = statement.where(conversations.c.state == conversation_filter.state)
     statement = statement.where(*_of_tab(business_id, conversation_filter))
@@ -174,14 +164,14 @@ def _of_tab(business_id: str, conversation_filter: ConversationFilter) -> list[s
 
 def list_late_conversations(
     tx: Tx, business_id: str, between: tuple[datetime, datetime], limit: int
-) -> list[Conversation]:
+) -> list[model.Conversation]:
     """Return conversations that have waited since a time between two moments, the longest first."""
     late = sa.select(conversations).where(
-        *rows_of(conversations, business_id, state=ThreadState.OPEN),
+        *rows_of(conversations, business_id, state=model.ThreadState.OPEN),
         conversations.c.waiting_since > between[0],
         conversations.c.waiting_since <= between[1],
     )
-    return tx.list(Conversation, late.order_by(conversations.c.waiting_since).limit(limit))
+    return tx.list(model.Conversation, late.order_by(conversations.c.waiting_since).limit(limit))
 
 
 IS_UNREAD: Final = conversations.c.unread > sa.literal_column("0")
@@ -195,12 +185,12 @@ def select_leads_of_chats(_tx: Tx, business_id: str, condition: sa.ColumnElement
     return sa.select(conversations.c.lead_id).where(*has_lead, condition)
 
 
-def list_ended_snoozes(tx: Tx, limit: int) -> list[Conversation]:
+def list_ended_snoozes(tx: Tx, limit: int) -> list[model.Conversation]:
     """Return snoozed conversations of all businesses that are due; for the timer only."""
     ended = sa.select(conversations).where(
-        conversations.c.state == ThreadState.SNOOZED, conversations.c.snoozed_until <= tx.now
+        conversations.c.state == model.ThreadState.SNOOZED, conversations.c.snoozed_until <= tx.now
     )
-    return tx.list(Conversation, ended.limit(limit))
+    return tx.list(model.Conversation, ended.limit(limit))
 
 
 conversation_labels = sa.Table(
@@ -249,17 +239,17 @@ def list_label_ids(tx: Tx, business_id: str, conversation_ids: Iterable[str]) ->
     return ids_by_conversation
 
 
-def list_private_notes(tx: Tx, business_id: str, conversation_id: str) -> list[PrivateNote]:
+def list_private_notes(tx: Tx, business_id: str, conversation_id: str) -> list[model.PrivateNote]:
     query = sa.select(private_notes).where(
         *rows_of(private_notes, business_id, conversation_id=conversation_id)
     )
     tx.record_contact_reads("conversation_id", (conversation_id,))
-    return tx.list(PrivateNote, query.order_by(private_notes.c.at))
+    return tx.list(model.PrivateNote, query.order_by(private_notes.c.at))
 
 
-def list_saved_replies(tx: Tx, business_id: str) -> list[SavedReply]:
+def list_saved_replies(tx: Tx, business_id: str) -> list[model.SavedReply]:
     query = sa.select(saved_replies).where(saved_replies.c.business_id == business_id)
-    return tx.list(SavedReply, query.order_by(saved_replies.c.shortcut))
+    return tx.list(model.SavedReply, query.order_by(saved_replies.c.shortcut))
 
 
 reply_targets = sa.Table(
@@ -286,17 +276,17 @@ automatic_messages = sa.Table(
     metadata,
     sa.Column("channel_account_id", sa.String(36), primary_key=True),
     tenant(),
-    sa.Column("content", JsonText(AutomaticMessages), nullable=False),
+    sa.Column("content", JsonText(model.AutomaticMessages), nullable=False),
     sa.Column("revision", sa.Integer, nullable=False),
     instant("changed_at"),
 )
 
 
-def load_automatic(tx: Tx, business_id: str, account_id: str) -> tuple[AutomaticMessages, int]:
+def load_automatic(tx: Tx, business_id: str, account_id: str) -> tuple[model.AutomaticMessages, int]:
     """Return the automatic messages of an account and their revision: 0 if there are none."""
     own = rows_of(automatic_messages, business_id, channel_account_id=account_id)
     row = tx.execute(sa.select(automatic_messages).where(*own)).first()
-    return (AutomaticMessages(), 0) if row is None else (row.content, row.revision)
+    return (model.AutomaticMessages(), 0) if row is None else (row.content, row.revision)
 
 
 _BUSINESS: Final = sa.bindparam("of", type_=sa.String())
@@ -404,7 +394,7 @@ def list_texts(
     return {conversation_id: "\n".join(lines) for conversation_id, lines in texts.items()}
 
 
-def list_waiting_receipts(tx: Tx, business_id: str, account: str) -> list[Receipt]:
+def list_waiting_receipts(tx: Tx, business_id: str, account: str) -> list[model.Receipt]:
     """Lock an account, so that no worker settles its deliveries; return those that wait, due or not."""
     if tx.locks_rows:
         name = {"name": business_id + account}
@@ -414,7 +404,7 @@ def list_waiting_receipts(tx: Tx, business_id: str, account: str) -> list[Receip
     query = sa.select(receipts).where(
         _WAITS, receipts.c.business_id == business_id, receipts.c.account == account
     )
-    return tx.list(Receipt, query.order_by(receipts.c.id))
+    return tx.list(model.Receipt, query.order_by(receipts.c.id))
 
 
 TABLES_OF_CHATS: Final = (

@@ -7,15 +7,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from contatto.channels.model import MessageKind, Sender
-from contatto.inbox.model import (
-    AdReferral,
-    Message,
-    Photo,
-    ScheduledReply,
-    ScheduleState,
-    Send,
-    SendState,
-)
+from contatto.inbox import model
 from contatto.inbox.store.conversations import messages
 from contatto.kit.db.tx import Choice, Serial, Tx, instant, key, metadata, rows_of, sealed, tenant, text
 from contatto.kit.fair_queue import Queue
@@ -49,7 +41,7 @@ def find_first_answer(
 
 def list_messages(
     tx: Tx, business_id: str, conversation_id: str, limit: int = 200, before: datetime | int | None = None
-) -> list[Message]:
+) -> list[model.Message]:
     """Return the latest messages of a conversation, oldest first, their texts opened.
 
     ``before`` is a time, or the sequence number of the message before which they end.
@@ -65,14 +57,14 @@ def list_messages(
     return [_message_of(tx, business_id, row) for row in reversed(list(rows))]
 
 
-def list_messages_after(tx: Tx, business_id: str, conversation_id: str, seq: int) -> list[Message]:
+def list_messages_after(tx: Tx, business_id: str, conversation_id: str, seq: int) -> list[model.Message]:
     """Return messages stored after a sequence number, in order of storage."""
     query = sa.select(messages).where(*rows_of(messages, business_id, conversation_id=conversation_id))
     rows = tx.execute(query.where(messages.c.seq > seq).order_by(messages.c.seq).limit(500)).mappings()
     return [_message_of(tx, business_id, row) for row in rows]
 
 
-def list_last_messages(tx: Tx, business_id: str, conversation_ids: set[str]) -> dict[str, Message]:
+def list_last_messages(tx: Tx, business_id: str, conversation_ids: set[str]) -> dict[str, model.Message]:
     ranked = (
         sa.select(
             messages,
@@ -97,15 +89,15 @@ def find_last_time(tx: Tx, business_id: str, conversation_id: str, sender: Sende
     return last_at
 
 
-def find_message(tx: Tx, business_id: str, message_id: str) -> Message | None:
+def find_message(tx: Tx, business_id: str, message_id: str) -> model.Message | None:
     query = sa.select(messages).where(*rows_of(messages, business_id, id=message_id))
     row = tx.execute(query).mappings().first()
     return None if row is None else _message_of(tx, business_id, row)
 
 
-def _message_of(tx: Tx, business_id: str, row: Mapping[Any, Any]) -> Message:
+def _message_of(tx: Tx, business_id: str, row: Mapping[Any, Any]) -> model.Message:
     tx.record_contact_reads("conversation_id", (row["conversation_id"],))
-    return Message(
+    return model.Message(
         seq=row["seq"],
         id=row["id"],
         conversation_id=row["conversation_id"],
@@ -127,7 +119,7 @@ sends = sa.Table(
     sa.Column("message_id", sa.String(36), nullable=False, unique=True),
     sa.Column("conversation_id", sa.String(36), nullable=False),
     sa.Column("channel_account_id", sa.String(36), nullable=False),
-    sa.Column("state", Choice(SendState), nullable=False),
+    sa.Column("state", Choice(model.SendState), nullable=False),
     sa.Column("external_ref", sa.String(36)),
     sa.Column("reason", sa.String(64)),
     instant("changed_at"),
@@ -135,29 +127,33 @@ sends = sa.Table(
     sa.Index("ix_sends_external_ref", "business_id", "external_ref"),
 )
 
-UNSETTLED: Final = (SendState.DUE, SendState.FAILED, SendState.DEAD)
-UNDELIVERED: Final = (*UNSETTLED, SendState.SENT)
-STOPPED: Final = (SendState.FAILED, SendState.DEAD)
+UNSETTLED: Final = (model.SendState.DUE, model.SendState.FAILED, model.SendState.DEAD)
+UNDELIVERED: Final = (*UNSETTLED, model.SendState.SENT)
+STOPPED: Final = (model.SendState.FAILED, model.SendState.DEAD)
 
 
 def record_send(
-    tx: Tx, send: Send, state: SendState, reason: str | None = None, expected: Sequence[SendState] = UNSETTLED
+    tx: Tx,
+    send: model.Send,
+    state: model.SendState,
+    reason: str | None = None,
+    expected: Sequence[model.SendState] = UNSETTLED,
 ) -> bool:
     """Record the state of a send; False unless it has an expected one, as the platform reports states too."""
     values = {"state": state, "reason": reason, "changed_at": tx.now}
     return tx.change(sends, send.business_id, send.id, sends.c.state.in_(expected), **values)
 
 
-def find_send(tx: Tx, business_id: str, **column: str) -> Send | None:
+def find_send(tx: Tx, business_id: str, **column: str) -> model.Send | None:
     """Find a send by its ``message_id``, or by its ``external_ref``."""
-    return tx.find(Send, sa.select(sends).where(*rows_of(sends, business_id, **column)))
+    return tx.find(model.Send, sa.select(sends).where(*rows_of(sends, business_id, **column)))
 
 
-def list_sends(tx: Tx, business_id: str, message_ids: Iterable[str]) -> dict[str, Send]:
+def list_sends(tx: Tx, business_id: str, message_ids: Iterable[str]) -> dict[str, model.Send]:
     query = sa.select(sends).where(
         sends.c.business_id == business_id, sends.c.message_id.in_(list(message_ids))
     )
-    return {send.message_id: send for send in tx.list(Send, query)}
+    return {send.message_id: send for send in tx.list(model.Send, query)}
 
 
 def load_reply_facts(tx: Tx, business_id: str, conversation_id: str) -> tuple[datetime | None, int]:
@@ -187,12 +183,12 @@ photos: Final = PictureTable(
 """Pictures, kept as long as a message shows them."""
 
 
-def list_photos(tx: Tx, business_id: str, shown_messages: Iterable[Message]) -> dict[str, Photo]:
+def list_photos(tx: Tx, business_id: str, shown_messages: Iterable[model.Message]) -> dict[str, model.Photo]:
     """Return the pictures of messages by digest, without their bytes."""
     table, digests = photos.table, {message.photo for message in shown_messages if message.photo}
     query = sa.select(table.c.digest, table.c.width, table.c.height)
     shown = query.where(*rows_of(table, business_id, digest=digests))
-    return {photo.digest: photo for photo in tx.list(Photo, shown)}
+    return {photo.digest: photo for photo in tx.list(model.Photo, shown)}
 
 
 _DUE: Final[sa.ColumnElement[bool]] = sa.literal_column("state = 'due'")
@@ -206,7 +202,7 @@ scheduled_replies = sa.Table(
     sealed("body"),
     text("author"),
     instant("due_at"),
-    sa.Column("state", Choice(ScheduleState), nullable=False),
+    sa.Column("state", Choice(model.ScheduleState), nullable=False),
     sa.Column("reason", sa.Text),
     sa.Index("ix_scheduled_replies_of_conversation", "business_id", "conversation_id"),
     sa.Index("ix_scheduled_replies_due", "business_id", "due_at", sqlite_where=_DUE, postgresql_where=_DUE),
@@ -216,9 +212,9 @@ SCHEDULED: Final = Queue(scheduled_replies, _DUE, scheduled_replies.c.due_at)
 """Scheduled replies that are still to be sent."""
 
 
-def list_scheduled(tx: Tx, business_id: str, conversation_id: str) -> list[ScheduledReply]:
+def list_scheduled(tx: Tx, business_id: str, conversation_id: str) -> list[model.ScheduledReply]:
     """List due and stopped replies of a thread, in order of their time."""
-    shown = (ScheduleState.DUE, ScheduleState.STOPPED)
+    shown = (model.ScheduleState.DUE, model.ScheduleState.STOPPED)
     query = sa.select(scheduled_replies).where(
         *rows_of(scheduled_replies, business_id, conversation_id=conversation_id),
         scheduled_replies.c.state.in_(shown),
@@ -227,7 +223,7 @@ def list_scheduled(tx: Tx, business_id: str, conversation_id: str) -> list[Sched
     return [_scheduled_reply_of(tx, row) for row in rows]
 
 
-def list_due_replies(tx: Tx, business_id: str, limit: int) -> list[ScheduledReply]:
+def list_due_replies(tx: Tx, business_id: str, limit: int) -> list[model.ScheduledReply]:
     """Return due replies of a business, oldest first; for the timer only."""
     rows = tx.execute(SCHEDULED.locked, SCHEDULED.values(tx, business_id, limit)).mappings()
     return [_scheduled_reply_of(tx, row) for row in rows.all()]
@@ -236,10 +232,10 @@ def list_due_replies(tx: Tx, business_id: str, limit: int) -> list[ScheduledRepl
 def record_scheduled(
     tx: Tx,
     reply: tuple[str, str, str],
-    state: ScheduleState,
+    state: model.ScheduleState,
     *,
     reason: str | None = None,
-    expected: Sequence[ScheduleState] = (ScheduleState.DUE,),
+    expected: Sequence[model.ScheduleState] = (model.ScheduleState.DUE,),
 ) -> bool:
     """Record the state of a reply (business, conversation, id); False unless it had an expected state."""
     business_id, conversation_id, reply_id = reply
@@ -249,11 +245,11 @@ def record_scheduled(
     return tx.change(scheduled_replies, business_id, reply_id, is_known, state=state, reason=reason)
 
 
-def _scheduled_reply_of(tx: Tx, row: Mapping[Any, Any]) -> ScheduledReply:
+def _scheduled_reply_of(tx: Tx, row: Mapping[Any, Any]) -> model.ScheduledReply:
     tx.record_contact_reads("conversation_id", (row["conversation_id"],))
-    values = {name: row[name] for name in ScheduledReply.__dataclass_fields__ if name != "text"}
+    values = {name: row[name] for name in model.ScheduledReply.__dataclass_fields__ if name != "text"}
     body_text = tx.open_text(row["body"], row["business_id"], "scheduled_replies.body", row["id"])
-    return ScheduledReply(**values, text=body_text)
+    return model.ScheduledReply(**values, text=body_text)
 
 
 ad_referrals = sa.Table(
@@ -273,8 +269,8 @@ ad_referrals = sa.Table(
 )
 
 
-def list_referrals(tx: Tx, business_id: str, conversation_id: str) -> list[AdReferral]:
+def list_referrals(tx: Tx, business_id: str, conversation_id: str) -> list[model.AdReferral]:
     query = sa.select(ad_referrals).where(
         *rows_of(ad_referrals, business_id, conversation_id=conversation_id)
     )
-    return tx.list(AdReferral, query.order_by(ad_referrals.c.at))
+    return tx.list(model.AdReferral, query.order_by(ad_referrals.c.at))
