@@ -137,6 +137,5 @@ def correct_match(tx: Tx, business_id: str, field: Field, value: str, actor: str
 
 
 def forget_corrections(tx: Tx, business_id: str, values: Collection[str]) -> None:
-    """Delete the corrections of an erased person's values."""
     indexes = [tx.vault.blind(value, business_id) for value in values]
     tx.delete(capture_corrections, business_id, value_index=indexes)

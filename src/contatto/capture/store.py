@@ -75,7 +75,6 @@ def is_capture_on(tx: Tx, business_id: str, channel_account_id: str) -> bool:
 
 
 def list_capturing(tx: Tx, business_id: str) -> set[str]:
-    """Return the channel accounts of a business in which capture is on."""
     return {channel_id for channel_id, switch in list_switches(tx, business_id).items() if switch.is_on}
 
 
@@ -85,7 +84,6 @@ _SWITCHES: Final = PreparedQuery(
 
 
 def list_switches(tx: Tx, business_id: str) -> dict[str, CaptureSwitch]:
-    """Return the switches of a business by channel account."""
     return {switch.channel_account_id: switch for switch in _SWITCHES.list(tx, {"of": business_id})}
 
 

@@ -193,7 +193,6 @@ def allow_embedding(tx: Tx, business_id: str, account_id: str, text: str) -> Non
 
 
 def webhook_verify_token(vault: Vault, app: model.ChannelApp) -> str:
-    """Return the token with which a platform verifies a webhook's address."""
     named = f"{app.business_id}\0{app.app_id}".encode()
     return hmac.new(vault.derivation_key("webhook-verify"), named, "sha256").hexdigest()[:40]
 

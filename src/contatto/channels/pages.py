@@ -79,8 +79,6 @@ async def post_check(request: Request, caller: FormCaller, account_id: str) -> R
 async def post_correction(
     request: Request, caller: FormCaller, account_id: str, form: Annotated[CorrectionForm, Form()]
 ) -> Response:
-    """Correct the entries of an account."""
-
     def correct(tx: Tx) -> None:
         account = store.load_channel(tx, caller.business_id, account_id, "account")
         new = NewAccount(account.platform, form.external_id, form.name, form.handle, form.country)

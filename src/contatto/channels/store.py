@@ -201,7 +201,6 @@ def list_apps(tx: Tx, business_id: str) -> list[model.ChannelApp]:
 
 
 def find_app(tx: Tx, business_id: str, app_id: str) -> model.ChannelApp | None:
-    """Return an app of a business, with its secret opened."""
     conditions = channel_apps.c.business_id == business_id, channel_apps.c.app_id == app_id
     return next(iter(_list_unsealed(tx, sa.select(channel_apps).where(*conditions))), None)
 

@@ -115,7 +115,6 @@ class Message:
         author: str = "",
         photo: str | None = None,
     ) -> "Message":
-        """Return a text of the business, or a photo."""
         kind = MessageKind.PHOTO if photo else MessageKind.TEXT
         return cls(0, message_id, conversation_id, Sender.BUSINESS, kind, text, author, at, photo)
 

@@ -21,7 +21,6 @@ _HALVINGS: Final = 14
 
 
 def chance_of(log_odds: float) -> float:
-    """Return the probability of log-odds."""
     return 1.0 / (1.0 + math.exp(-max(min(log_odds, 30.0), -30.0)))
 
 

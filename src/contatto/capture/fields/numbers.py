@@ -122,7 +122,6 @@ _label_gap = cache(
 
 @cache
 def _kinds() -> Matcher:
-    """Return the matcher of all kinds of words near a number."""
     small = rf"(?:{_BARE}|{either(_small_words())})*"
     # Labels that also name things ("invoice"), and labels of digits only ("invoice number").
     labels = words("numbers", "labels")

@@ -94,7 +94,6 @@ class Folded:
         return self.starts[start], self.ends[end - 1]
 
     def match(self, find: Find) -> ContactMatch:
-        """Return a find with its evidence in the original text."""
         start, end = self.span(find.start, find.end)
         raw = self.original[start:end]
         return ContactMatch(
@@ -413,7 +412,6 @@ _ordinary = cache(lambda: frozenset(words("words", "stop")) | frozenset(words("w
 
 
 def find_name(text: Folded) -> NameMatch | None:
-    """Return the first stated name."""
     if not may_open()(as_bytes(text.low)):
         return None
     for opening in intro().finditer(text.low):

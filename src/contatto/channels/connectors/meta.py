@@ -139,7 +139,6 @@ class MetaApp(model.Connector):
         return HttpRequest("GET", url, headers, b"")
 
     def read_account(self, answer: HttpAnswer) -> model.AccountSeen | NotNow | Failed:
-        """Read the name of an account, or the reason for its absence."""
         if answer.status != 200:
             return problem(answer)
         try:

@@ -567,7 +567,6 @@ def _note_failure(tx: Tx, receipt: model.Receipt, error: Exception) -> None:
 
 
 def find_tapped_ad(tx: Tx, business_id: str, person_id: str) -> MeasuredAd | None:
-    """Return the ad that the person tapped last."""
     touch = measurement_store.find_last_tap(tx, business_id, person_id)
     return measurement_store.find_measured_ad(tx, business_id, touch.ad_id) if touch else None
 

@@ -385,7 +385,6 @@ async def show_chat_photo(request: Request, message_id: str) -> Response:
 
 @router.post("/chat/{account_id}/read", Access(Credential.VISITOR))
 async def post_chat_read(request: Request) -> Response:
-    """Record that the visitor has read all messages."""
     context = context_of(request)
     account, visitor = await chat_visitor(request)
     part_of(request, ChatLimits).signs.check(f"read:{account.id}:{visitor}", context.clock.now().timestamp())

@@ -1,7 +1,8 @@
 """Inbox in three panes, changes by members, saved replies and settings."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 
@@ -123,10 +124,7 @@ def inbox_values(
     chosen = conversations.find_conversation(tx, business_id, selected) if selected else None
     desk = _Desk(tx, caller, [*matching_conversations, chosen] if chosen else matching_conversations, target)
     opened = None if template == LIST_PANE else chosen
-
-    def count() -> Mapping[str, int]:
-        return store.count_tabs(tx, business_id, conversation_filter, _COUNTED)
-
+    count = partial(store.count_tabs, tx, business_id, conversation_filter, _COUNTED)
     cache_key = ("tabs", business_id, caller.subject_id, view.show)
     counts = cached_counts.find(cache_key, count) if conversation_ids is None else count()
     older = None
@@ -341,7 +339,6 @@ async def show_list(
 async def find_in_inbox(
     request: Request, caller: PageCaller, q: Annotated[str, Query(max_length=100)] = ""
 ) -> Response:
-    """Return conversations for the command palette."""
     results = await context_of(request).db.read(lambda tx: list_search_hits(tx, caller, q))
     return json_answer({"found": results})
 
@@ -425,7 +422,6 @@ class ThreadForm:
         return named_id(self.conversation_id, f"{prefix}{client_id}") if client_id and is_uuid else new_id()
 
     async def change(self, change: Callable[[Tx], object]) -> Response:
-        """Change the conversation, and go back to it."""
         await context_of(self.request).db.write(change)
         if not self.request.headers.get("hx-request"):
             return RedirectResponse(f"/inbox/{self.conversation_id}", 303)

@@ -485,7 +485,6 @@ def apply_moves(
 
 
 def list_conversations_of(tx: Tx, business_id: str, person_ids: Collection[str]) -> list[model.Conversation]:
-    """Return all conversations of some persons."""
     return tx.list(
         model.Conversation,
         sa.select(conversations).where(*rows_of(conversations, business_id, person_id=list(person_ids))),
@@ -507,7 +506,6 @@ _UPDATE_LEAD: Final = (
 
 
 def record_leads(tx: Tx, lead_ids: Mapping[tuple[str, str], str]) -> None:
-    """Record the leads of conversations, by business and conversation."""
     rows = [
         {"of_business": business_id, "of_id": conversation_id, "lead": lead_ids[business_id, conversation_id]}
         for business_id, conversation_id in sorted(lead_ids)

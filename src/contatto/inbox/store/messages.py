@@ -145,7 +145,6 @@ def record_send(
 
 
 def find_send(tx: Tx, business_id: str, **column: str) -> model.Send | None:
-    """Find a send by its ``message_id``, or by its ``external_ref``."""
     return tx.find(model.Send, sa.select(sends).where(*rows_of(sends, business_id, **column)))
 
 
