@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from contatto.learning.journal import InUse, Keeper
+from contatto.learning.journal import InUse, MarketplaceJournal
 from contatto.learning.marketplace import Marketplace
 from contatto.learning.model import AnyLine
 from contatto.learning.storage import Damaged
@@ -26,27 +26,27 @@ def new() -> Marketplace:
     return Marketplace(4, settings=SETTINGS)
 
 
-def tell(marketplace: Marketplace, keeper: Keeper, lines: list[Line]) -> None:
+def tell(marketplace: Marketplace, journal: MarketplaceJournal, lines: list[Line]) -> None:
     for line in lines:
         raw = msgspec.json.encode(line)
         marketplace.take(decode(raw))
-        keeper.note(raw)
-        keeper.flush()
+        journal.note(raw)
+        journal.flush()
 
 
 def keep(folder: Path, lines: list[Line]) -> None:
     marketplace = new()
-    keeper = Keeper(folder, marketplace, print, every=60)
-    tell(marketplace, keeper, lines)
-    keeper.close()
+    journal = MarketplaceJournal(folder, marketplace, print, every=60)
+    tell(marketplace, journal, lines)
+    journal.close()
 
 
 def go_on(folder: Path, lines: list[Line], says: list[str]) -> bytes:
     """Open the folder again, go on with what it does not have, and give back all that is known then."""
     marketplace = new()
-    keeper = Keeper(folder, marketplace, says.append, every=60)
-    tell(marketplace, keeper, lines[keeper.count :])
-    keeper.close()
+    journal = MarketplaceJournal(folder, marketplace, says.append, every=60)
+    tell(marketplace, journal, lines[journal.count :])
+    journal.close()
     return marketplace.save()
 
 
@@ -92,11 +92,11 @@ def test_a_folder_with_nothing_that_can_be_used_is_not_begun_anew(told: list[Lin
     for path in states(tmp_path):
         path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(Damaged):
-        Keeper(tmp_path, new(), print)
+        MarketplaceJournal(tmp_path, new(), print)
 
 
 def test_one_process_at_a_time_uses_a_folder(tmp_path: Path) -> None:
-    keeper = Keeper(tmp_path, new(), print)
+    journal = MarketplaceJournal(tmp_path, new(), print)
     with pytest.raises(InUse):
-        Keeper(tmp_path, new(), print)
-    keeper.close()
+        MarketplaceJournal(tmp_path, new(), print)
+    journal.close()

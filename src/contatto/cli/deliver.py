@@ -12,7 +12,7 @@ import typer
 from contatto.kit.runtime import freeze_loaded_objects
 from contatto.learning.batch_learning import FEW as CLICKS_TO_RELEARN
 from contatto.learning.features import FIRST_FIT
-from contatto.learning.journal import InUse, Keeper
+from contatto.learning.journal import InUse, MarketplaceJournal
 from contatto.learning.market import SETTINGS
 from contatto.learning.marketplace import Marketplace, UnusableLine
 from contatto.learning.model import (
@@ -65,13 +65,13 @@ def deliver_command(
     load_kernels()
     gc.disable()  # nothing here makes cycles, and a search for them would hold up a decision
     try:
-        keeper = None if state is None else Keeper(state, marketplace, faults.say)
+        journal = None if state is None else MarketplaceJournal(state, marketplace, faults.say)
     except (InUse, Damaged, Different, OSError) as error:
         faults.say(f"{state}: {error}")
         raise typer.Exit(2) from error
-    answer_lines(marketplace, keeper, sys.stdin.buffer, sys.stdout.buffer, faults)
-    if keeper is not None:
-        keeper.close()
+    answer_lines(marketplace, journal, sys.stdin.buffer, sys.stdout.buffer, faults)
+    if journal is not None:
+        journal.close()
     if faults.count:
         faults.finish()
         raise typer.Exit(1)
@@ -144,7 +144,11 @@ def read_settings(texts: list[str]) -> dict[str, float]:
 
 
 def answer_lines(
-    marketplace: Marketplace, keeper: Keeper | None, lines: BinaryIO, out: BinaryIO, faults: LineFaults
+    marketplace: Marketplace,
+    journal: MarketplaceJournal | None,
+    lines: BinaryIO,
+    out: BinaryIO,
+    faults: LineFaults,
 ) -> None:
     """Process line after line, and write each answer before reading the next line."""
     decode = msgspec.json.Decoder(AnyLine.__value__).decode
@@ -163,10 +167,10 @@ def answer_lines(
             answer = take(line_object)
         except UnusableLine as error:
             faults.add(str(error))
-        if keeper is not None:
-            keeper.note(line)
+        if journal is not None:
+            journal.note(line)
             if answer is not None:
-                keeper.flush()
+                journal.flush()
         if answer is not None:
             write(encode(answer) + b"\n")
             flush()

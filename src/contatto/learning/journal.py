@@ -28,7 +28,7 @@ class InUse(Exception):
     """Error: another process has locked the folder."""
 
 
-class Keeper:
+class MarketplaceJournal:
     """Snapshots and journal of one marketplace; opening them restores it.
 
     ``count`` is the number of lines so far, ``every`` that between two snapshots. ``say`` gets warnings.
