@@ -161,7 +161,7 @@ async def show_embedded_chat(request: Request, account_id: str, v: str = "") -> 
     if request.headers.get("sec-fetch-dest") == "document":  # somebody else's token must not come by a link
         return RedirectResponse(f"/chat/{quote(account_id)}", 303)
 
-    no_site = "No other site may show this chat."
+    no_site = N_("No other site may show this chat.")
     account = check_found(await part_of(request, AccountBatcher).submit(account_id), no_site)
     sites = await context.db.read(lambda tx: list_embed_origins(tx, account.business_id))
     origins = check_found(sites.get(account.id) or None, no_site)
