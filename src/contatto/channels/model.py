@@ -7,8 +7,6 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from contatto.kit import errors
-from contatto.kit.errors import Refused
 from contatto.kit.outbound.model import Failed, HttpAnswer, HttpRequest, NotNow
 
 CHECK: Final = "channel_check"
@@ -315,7 +313,7 @@ class Connector:
         self, headers: Mapping[str, str], raw: bytes, secret: str, at: datetime, tolerance_s: int
     ) -> None:
         """Check the signature over the raw body. Raises UNSIGNED or STALE."""
-        raise Refused(errors.UNSIGNED, "The chat page is not a webhook.")
+        raise NotImplementedError
 
     def challenge(self, query: Mapping[str, str], verify_token: str) -> str | None:
         """Return the answer to the verification of a webhook's address; None refuses it."""
