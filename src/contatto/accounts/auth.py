@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, is_dataclass, replace
 from datetime import timedelta
 from functools import lru_cache, partial
+from inspect import Parameter, Signature, signature
 from types import GenericAlias
 from typing import Annotated, Any, Final, get_type_hints
 from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit
@@ -46,7 +47,7 @@ from contatto.kit.concurrency import take_slot
 from contatto.kit.db.database import Database, RequestDatabase, act_for
 from contatto.kit.db.statements import WorkBatcher
 from contatto.kit.db.tx import ContactReads, Tx, rows_of
-from contatto.kit.errors import Refused
+from contatto.kit.errors import ErrorCode, Refused
 from contatto.kit.ids import hash_secret, new_secret
 from contatto.kit.outbox import last_seq
 from contatto.kit.rate_limits import RequestLimit
@@ -57,7 +58,7 @@ from contatto.ui.render import (
     is_navigation,
     session_token,
 )
-from contatto.ui.requests import bind_database, context_of, part_of
+from contatto.ui.requests import bind_database, context_of, part_of, show_page
 
 API_HEADER: Final = "access-token"
 _LOOK: Final = "look"
@@ -78,6 +79,26 @@ class DeclaredRoute(APIRoute):
     ) -> None:
         super().__init__(path, endpoint, response_model=None, **options)
         self.access, self.audit = access, audit
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Page of a template, with the function that reads its values.
+
+    ``load`` takes the transaction, the request and the caller, then parameters of path and query. Its
+    keyword-only parameters are those of a form that shows the page again.
+    """
+
+    template: str
+    load: Callable[..., Mapping[str, Any]]
+
+    async def show(
+        self, request: Request, caller: Caller, refused: Refused | None = None, at: str = "", **sent: Any
+    ) -> HTMLResponse:
+        """Render the page, after a refusal with the error ``at`` its form; ``load`` gets what it takes."""
+        taken = {name: value for name, value in sent.items() if name in signature(self.load).parameters}
+        load = partial(self.load, request=request, caller=caller, **taken)
+        return await show_page(request, caller, self.template, load, refused, at=at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +128,50 @@ class Routes:
         options |= {"methods": [method], "tags": [self.tag], "include_in_schema": bool(self.tag)}
         self.routes.append(DeclaredRoute(self.prefix + path, endpoint, access, audit, **options))
         return endpoint
+
+    def page(
+        self, path: str, rule: Rule, template: str, audit: ReadAudit | None = None
+    ) -> Callable[[Callable[..., Mapping[str, Any]]], Page]:
+        """Declare a page by the function that reads its values; see `Page`."""
+
+        def declare(load: Callable[..., Mapping[str, Any]]) -> Page:
+            page = Page(template, load)
+
+            async def show(request: Request, caller: PageCaller, **sent: Any) -> HTMLResponse:
+                return await page.show(request, caller, **sent)
+
+            self.add("GET", path, _signed(show, load, PageCaller), rule, audit)
+            return page
+
+        return declare
+
+    def form[W: Callable[..., str | Mapping[str, Any]]](
+        self, path: str, rule: Rule, page: Page | None = None, *codes: ErrorCode, at: str = ""
+    ) -> Callable[[W], W]:
+        """Declare a form by a function that changes data in a transaction.
+
+        The function takes the transaction, the request and the caller, then further parameters. It returns
+        the address to show, or values that the page shows once. After a refusal with one of these codes the
+        page shows the error ``at`` this form.
+        """
+
+        def declare(work: W) -> W:
+            async def post(request: Request, caller: FormCaller, **sent: Any) -> Response:
+                try:
+                    shown = await context_of(request).db.write(lambda tx: work(tx, request, caller, **sent))
+                except Refused as refused:
+                    if page is None:
+                        raise
+                    return await page.show(request, caller, refused.expect(*codes), at, **sent)
+                if page is None or isinstance(shown, str):
+                    return RedirectResponse(str(shown), 303)
+                setattr(request.state, SHOWN_ONCE, True)
+                return await page.show(request, caller, **{**sent, **shown})
+
+            self.add("POST", path, _signed(post, work, FormCaller), rule)
+            return work
+
+        return declare
 
     def transact[W: Callable[..., Answer]](
         self, path: str, rule: Rule, audit: ReadAudit | None = None, *, is_long: bool = False
@@ -149,6 +214,16 @@ class Routes:
             return work
 
         return declare
+
+
+def _signed(endpoint: Any, work: Callable[..., Any], caller: Any) -> Callable[..., Any]:
+    """Return an endpoint with name, text and parameters of a function in a transaction."""
+    _, request, named_caller, *parameters = signature(work).parameters.values()
+    sent = [parameter for parameter in parameters if parameter.kind is not Parameter.KEYWORD_ONLY]
+    endpoint.__signature__ = Signature([request, named_caller.replace(annotation=caller), *sent])
+    endpoint.__name__, endpoint.__doc__ = work.__name__, work.__doc__
+    signed_endpoint: Callable[..., Any] = endpoint
+    return signed_endpoint
 
 
 def page_routes(prefix: str = "") -> Routes:

@@ -186,11 +186,11 @@ class CreditedTap:
 def find_credited_tap(tx: Tx, lead: Lead, candidates: Sequence[SignalSettings]) -> CreditedTap | None:
     """Return the last tap before the lead, as in reports, if its ad is of one of these accounts."""
     taps = list_referrals(tx, lead.business_id, lead.conversation_id)
-    index = rules.last_before([tap.at for tap in taps], lead.created_at)
+    earlier_taps = [tap for tap in taps if tap.at <= lead.created_at]
     channel = find_account(tx, lead.business_id, lead.channel_account_id)
-    if index is None or channel is None:
+    if not earlier_taps or channel is None:
         return None
-    tap, platform = taps[index], AD_PLATFORMS.get(channel.platform)
+    tap, platform = earlier_taps[-1], AD_PLATFORMS.get(channel.platform)
     by_account = {settings.outside_account_id: settings for settings in candidates}
     external_ids = {
         account.id: account.external_id
@@ -269,7 +269,9 @@ def _schedule_steps(
             "outside_account_id": account.id,
             "lead_id": lead.id,
             "step": step,
-            "event_id": name_event(account.id, lead.id, step),
+            # Always the same, so that a platform counts an event once.
+            # Source: TikTok and Meta leave out an event with the same id and name for 48 hours.
+            "event_id": named_id(account.id, f"signal:{lead.id}:{step}"),
             "state": DeliveryState.DUE if agreed else DeliveryState.WITHHELD,
             "is_queued": is_queued,
             "reason": "" if agreed else rules.NO_CONSENT,
@@ -282,14 +284,6 @@ def _schedule_steps(
         signal_id = tx.execute(insert.returning(store.ad_signals.c.id)).scalar()
         if signal_id is not None and is_queued:
             queue.queue_request(tx, signal_request(account, signal_id, lead.id), rules.SIGNAL_PLAN)
-
-
-def name_event(outside_account_id: str, lead_id: str, step: SignalStep) -> str:
-    """Return the event id of a signal, which is always the same, so that a platform counts it once.
-
-    Source: TikTok and Meta leave out an event with the same id and name for 48 hours.
-    """
-    return named_id(outside_account_id, f"signal:{lead_id}:{step}")
 
 
 def make_signal_due(

@@ -6,9 +6,8 @@ from typing import Annotated, Any, Final
 
 from fastapi import Form, Request
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from contatto.accounts.auth import FormCaller, PageCaller, may, page_routes
+from contatto.accounts.auth import may, page_routes
 from contatto.accounts.model import Caller, Permission
 from contatto.ad_platforms.actions import load_outside_account
 from contatto.ad_platforms.model import AdPlatform
@@ -18,7 +17,7 @@ from contatto.integrations.model import Alarm, DeliveryState, ErasureState, Tria
 from contatto.kit import errors
 from contatto.kit.api_types import number_of
 from contatto.kit.db.tx import Tx, row_of
-from contatto.kit.errors import Refused, check_found
+from contatto.kit.errors import check_found
 from contatto.kit.form_fields import read_amount, typed_amount
 from contatto.kit.i18n import N_
 from contatto.leads.store.records import find_lead
@@ -27,7 +26,6 @@ from contatto.signals.connectors import CONNECTORS
 from contatto.signals.model import AdSignal, ConsentRule, SignalMode, SignalSettings, SignalStep
 from contatto.signals.rules import cannot_be_sent, reason_text
 from contatto.ui.render import translator_of
-from contatto.ui.requests import context_of, show_page
 
 router: Final = page_routes()
 ACCOUNT_PATH: Final = "/settings/ad-platforms/{outside_id}/signals"
@@ -95,94 +93,78 @@ class SignalAmountForm(BaseModel):
     model_config = ConfigDict(extra="allow")
 
 
-@router.get(ACCOUNT_PATH, Permission.ADMINISTER)
-async def show_account_signals(request: Request, caller: PageCaller, outside_id: str) -> HTMLResponse:
-    return await _render(request, caller, outside_id)
-
-
-async def _render(
-    request: Request,
-    caller: Caller,
-    outside_id: str,
-    refused: Refused | None = None,
-    form: SignalSettingsForm | None = None,
-    section: str = "settings",
-) -> HTMLResponse:
-    """Render the page; after a refusal with the error in its section, and with the refused form."""
-    translator = translator_of(request)
-
-    def load(tx: Tx) -> dict[str, Any]:
-        account = load_outside_account(tx, caller.business_id, outside_id)
-        settings = store.find_signal_settings(tx, caller.business_id, account.id)
-        mode = settings.mode if settings else SignalMode.OFF
-        mode_title, mode_tone = MODES[mode]
-        ledgers = actions.load_signal_ledger(tx, account.business_id)
-        ledger = next((ledger for ledger in ledgers if ledger.account.id == account.id), None)
-        key = account.business_id, account.id
-        names: Mapping[SignalStep, str] = {}
-        chosen_steps: Iterable[SignalStep] = SignalStep
-        if form is not None:
-            form_values, chosen_steps, names = form.model_dump(), form.steps, form.names
-        elif settings is not None:
-            value = typed_amount(settings.value_micros, settings.currency, translator.lang)
-            form_values, chosen_steps, names = row_of(settings), settings.steps, settings.names
-            form_values |= {"value": value}
-        else:
-            form_values = SignalSettingsForm(currency=account.currency).model_dump()
-        chosen_steps, defaults = set(chosen_steps), CONNECTORS[account.platform].names
-        steps = [
-            {
-                "value": step.value,
-                "label": label,
-                "default": defaults[step],
-                "name": names.get(step, ""),
-                "is_chosen": step in chosen_steps,
-            }
-            for step, label in STEPS.items()
-            if step in defaults
-        ]
-        test_view: dict[str, Any] | None = None
-        if test := store.find_signal_test(tx, *key):
-            state, tone = TESTS[test.state]
-            test_view = {
-                "code": test.code,
-                "step": STEPS[test.step],
-                "state": state,
-                "tone": tone,
-                "why": reason_text(test.reason) if test.reason else "",
-                "answer": test.answer,
-                "at": test.settled_at or test.created_at,
-                "is_pending": test.state is TrialState.PENDING,
-            }
-        return {
-            "most": MOST_SHOWN,
-            "href": ACCOUNT_PATH.format(outside_id=account.id),
-            "account_href": f"/settings/ad-platforms/{account.id}",
-            "account_title": account.name or account.external_id,
-            "platform": PLATFORMS[account.platform],
-            "is_meta": account.platform is AdPlatform.META,
-            "takes_names": CONNECTORS[account.platform].takes_any_name,
-            "mode": mode.value,
-            "mode_title": mode_title,
-            "mode_tone": mode_tone,
-            "why": reason_text(settings.reason) if settings and mode is SignalMode.SHUT_OUT else "",
-            "is_on": mode is not SignalMode.OFF,
-            "standing": ledger.counts if ledger else None,
-            "alarms": [ALARMS[alarm] for alarm in ledger.alarms] if ledger else [],
-            "arrived_at": settings.arrived_at if settings else None,
-            "form": form_values | {"steps": steps},
-            "rows": _signal_rows(
-                tx, account.business_id, store.ledger.list_entries(tx, *key, limit=MOST_SHOWN)
-            ),
-            "test": test_view,
-            "erasures": [
-                {"state": state, "tone": tone, "sent": erasure.sent, "at": erasure.created_at}
-                for erasure in store.list_signal_erasures(tx, *key)
-                for state, tone in (ERASURES[erasure.state],)
-            ],
+@router.page(ACCOUNT_PATH, Permission.ADMINISTER, "signals/signals.html")
+def show_account_signals(
+    tx: Tx, request: Request, caller: Caller, outside_id: str, *, form: SignalSettingsForm | None = None
+) -> dict[str, Any]:
+    """Show the signals of an ad account; after a refusal with the entries."""
+    account = load_outside_account(tx, caller.business_id, outside_id)
+    settings = store.find_signal_settings(tx, caller.business_id, account.id)
+    mode = settings.mode if settings else SignalMode.OFF
+    mode_title, mode_tone = MODES[mode]
+    ledgers = actions.load_signal_ledger(tx, account.business_id)
+    ledger = next((ledger for ledger in ledgers if ledger.account.id == account.id), None)
+    key = account.business_id, account.id
+    names: Mapping[SignalStep, str] = {}
+    chosen_steps: Iterable[SignalStep] = SignalStep
+    if form is not None:
+        form_values, chosen_steps, names = form.model_dump(), form.steps, form.names
+    elif settings is not None:
+        value = typed_amount(settings.value_micros, settings.currency, translator_of(request).lang)
+        form_values, chosen_steps, names = row_of(settings), settings.steps, settings.names
+        form_values |= {"value": value}
+    else:
+        form_values = SignalSettingsForm(currency=account.currency).model_dump()
+    chosen_steps, defaults = set(chosen_steps), CONNECTORS[account.platform].names
+    steps = [
+        {
+            "value": step.value,
+            "label": label,
+            "default": defaults[step],
+            "name": names.get(step, ""),
+            "is_chosen": step in chosen_steps,
         }
-
-    return await show_page(request, caller, "signals/signals.html", load, refused, at=section)
+        for step, label in STEPS.items()
+        if step in defaults
+    ]
+    test_view: dict[str, Any] | None = None
+    if test := store.find_signal_test(tx, *key):
+        state, tone = TESTS[test.state]
+        test_view = {
+            "code": test.code,
+            "step": STEPS[test.step],
+            "state": state,
+            "tone": tone,
+            "why": reason_text(test.reason) if test.reason else "",
+            "answer": test.answer,
+            "at": test.settled_at or test.created_at,
+            "is_pending": test.state is TrialState.PENDING,
+        }
+    return {
+        "most": MOST_SHOWN,
+        "href": ACCOUNT_PATH.format(outside_id=account.id),
+        "account_href": f"/settings/ad-platforms/{account.id}",
+        "account_title": account.name or account.external_id,
+        "platform": PLATFORMS[account.platform],
+        "is_meta": account.platform is AdPlatform.META,
+        "takes_names": CONNECTORS[account.platform].takes_any_name,
+        "mode": mode.value,
+        "mode_title": mode_title,
+        "mode_tone": mode_tone,
+        "why": reason_text(settings.reason) if settings and mode is SignalMode.SHUT_OUT else "",
+        "is_on": mode is not SignalMode.OFF,
+        "standing": ledger.counts if ledger else None,
+        "alarms": [ALARMS[alarm] for alarm in ledger.alarms] if ledger else [],
+        "arrived_at": settings.arrived_at if settings else None,
+        "form": form_values | {"steps": steps},
+        "rows": _signal_rows(tx, account.business_id, store.ledger.list_entries(tx, *key, limit=MOST_SHOWN)),
+        "test": test_view,
+        "erasures": [
+            {"state": state, "tone": tone, "sent": erasure.sent, "at": erasure.created_at}
+            for erasure in store.list_signal_erasures(tx, *key)
+            for state, tone in (ERASURES[erasure.state],)
+        ],
+    }
 
 
 def _signal_rows(tx: Tx, business_id: str, signals: list[AdSignal]) -> list[dict[str, Any]]:
@@ -208,54 +190,37 @@ def _signal_rows(tx: Tx, business_id: str, signals: list[AdSignal]) -> list[dict
     return rows
 
 
-@router.post(ACCOUNT_PATH, Permission.ADMINISTER)
-async def post_signal_settings(
-    request: Request, caller: FormCaller, outside_id: str, form: Annotated[SignalSettingsForm, Form()]
-) -> Response:
+@router.form(ACCOUNT_PATH, Permission.ADMINISTER, show_account_signals, errors.INVALID, at="settings")
+def post_signal_settings(
+    tx: Tx, request: Request, caller: Caller, outside_id: str, form: Annotated[SignalSettingsForm, Form()]
+) -> str:
     """Turn signals on, or change their settings."""
     lang = translator_of(request).lang
-
-    def save(tx: Tx) -> None:
-        value = read_amount("value", form.value, form.currency.strip().upper(), lang)
-        choices = form.dataset_id, tuple(form.steps), form.consent, form.whatsapp_id
-        new = actions.NewSignalSettings(*choices, form.currency, value, form.names)
-        actions.change_signal_settings(tx, caller.business_id, outside_id, new)
-
-    try:
-        await context_of(request).db.write(save)
-    except Refused as refused:
-        return await _render(request, caller, outside_id, refused.expect(errors.INVALID), form)
-    return RedirectResponse(ACCOUNT_PATH.format(outside_id=outside_id), 303)
+    value = read_amount("value", form.value, form.currency.strip().upper(), lang)
+    choices = form.dataset_id, tuple(form.steps), form.consent, form.whatsapp_id
+    new = actions.NewSignalSettings(*choices, form.currency, value, form.names)
+    actions.change_signal_settings(tx, caller.business_id, outside_id, new)
+    return ACCOUNT_PATH.format(outside_id=outside_id)
 
 
-async def _change_signals(
-    request: Request,
-    caller: Caller,
-    outside_id: str,
-    change: Callable[[Tx, SignalSettings], object],
-    section: str,
-) -> Response:
-    """Change signals of an account; after a refusal the section of the page shows the error."""
+def _load_settings(tx: Tx, caller: Caller, outside_id: str) -> SignalSettings:
+    account = load_outside_account(tx, caller.business_id, outside_id)
+    settings = store.find_signal_settings(tx, caller.business_id, account.id)
+    return check_found(settings, "Signals are off for this ad account. Turn them on first.")
 
-    def work(tx: Tx) -> None:
-        account = load_outside_account(tx, caller.business_id, outside_id)
-        settings = store.find_signal_settings(tx, caller.business_id, account.id)
-        change(tx, check_found(settings, "Signals are off for this ad account. Turn them on first."))
 
-    try:
-        await context_of(request).db.write(work)
-    except Refused as refused:
-        return await _render(
-            request, caller, outside_id, refused.expect(errors.INVALID, errors.CONFLICT), section=section
-        )
-    return RedirectResponse(f"{ACCOUNT_PATH.format(outside_id=outside_id)}#{section}", 303)
+REFUSALS: Final = (errors.INVALID, errors.CONFLICT)
 
 
 def _add_change(path: str, change: Callable[[Tx, SignalSettings], object], section: str) -> None:
-    async def post_change(request: Request, caller: FormCaller, outside_id: str) -> Response:
-        return await _change_signals(request, caller, outside_id, change, section)
+    """Add the route of a change without a form; a refusal shows in a section of the page."""
 
-    router.add("POST", f"{ACCOUNT_PATH}/{path}", post_change, Permission.ADMINISTER)
+    def post_change(tx: Tx, request: Request, caller: Caller, outside_id: str) -> str:
+        change(tx, _load_settings(tx, caller, outside_id))
+        return f"{ACCOUNT_PATH.format(outside_id=outside_id)}#{section}"
+
+    page = show_account_signals
+    router.form(f"{ACCOUNT_PATH}/{path}", Permission.ADMINISTER, page, *REFUSALS, at=section)(post_change)
 
 
 _add_change("pause", partial(actions.change_signal_mode, mode=SignalMode.PAUSED), "settings")
@@ -264,65 +229,55 @@ _add_change("stop", partial(actions.change_signal_mode, mode=SignalMode.OFF), "s
 _add_change("resend", actions.resend_dead_signals, "log")
 
 
-@router.post(f"{ACCOUNT_PATH}/test", Permission.ADMINISTER)
-async def post_signal_test(
+@router.form(f"{ACCOUNT_PATH}/test", Permission.ADMINISTER, show_account_signals, *REFUSALS, at="test")
+def post_signal_test(
+    tx: Tx,
     request: Request,
-    caller: FormCaller,
+    caller: Caller,
     outside_id: str,
     step: Annotated[SignalStep, Form()] = SignalStep.CAPTURED,
     code: Annotated[str, Form(max_length=100)] = "",
-) -> Response:
+) -> str:
     """Send a test event with made-up contact details."""
-    return await _change_signals(
-        request,
-        caller,
-        outside_id,
-        lambda tx, settings: actions.queue_signal_test(tx, settings, step, code),
-        "test",
-    )
+    actions.queue_signal_test(tx, _load_settings(tx, caller, outside_id), step, code)
+    return f"{ACCOUNT_PATH.format(outside_id=outside_id)}#test"
 
 
-@router.post(f"{ACCOUNT_PATH}/{{signal_id}}/resend", Permission.ADMINISTER)
-async def post_resend_signal(
+@router.form(
+    f"{ACCOUNT_PATH}/{{signal_id}}/resend", Permission.ADMINISTER, show_account_signals, *REFUSALS, at="log"
+)
+def post_resend_signal(
+    tx: Tx,
     request: Request,
-    caller: FormCaller,
+    caller: Caller,
     outside_id: str,
     signal_id: str,
-    form: Annotated[SignalAmountForm, Form()],
-) -> Response:
+    amounts: Annotated[SignalAmountForm, Form()],
+) -> str:
     """Send a failed signal again, optionally with another amount."""
-    lang = translator_of(request).lang
-    text = str((form.model_extra or {}).get(f"amount-{signal_id}", ""))[:100]
-
-    def resend(tx: Tx, settings: SignalSettings) -> None:
-        account = settings.business_id, settings.outside_account_id
-        signal = store.ledger.find(tx, account[0], number_of(signal_id), account[1])
-        signal = check_found(signal, "Signal not found.")
-        amount = read_amount("value", text, settings.currency, lang)
-        actions.resend_signal(tx, settings, signal, amount)
-
-    return await _change_signals(request, caller, outside_id, resend, "log")
+    text = str((amounts.model_extra or {}).get(f"amount-{signal_id}", ""))[:100]
+    settings = _load_settings(tx, caller, outside_id)
+    account = settings.business_id, settings.outside_account_id
+    signal = store.ledger.find(tx, account[0], number_of(signal_id), account[1])
+    amount = read_amount("value", text, settings.currency, translator_of(request).lang)
+    actions.resend_signal(tx, settings, check_found(signal, "Signal not found."), amount)
+    return f"{ACCOUNT_PATH.format(outside_id=outside_id)}#log"
 
 
-@router.get("/leads/{lead_id}/signals", Permission.READ_LEADS)
-async def show_signals_of_lead(request: Request, caller: PageCaller, lead_id: str) -> HTMLResponse:
+@router.page("/leads/{lead_id}/signals", Permission.READ_LEADS, "signals/_lead.html")
+def show_signals_of_lead(tx: Tx, request: Request, caller: Caller, lead_id: str) -> dict[str, Any]:
     """Show the signals of a lead as a part of its page."""
-
-    def load(tx: Tx) -> dict[str, Any]:
-        check_found(find_lead(tx, caller.business_id, lead_id), "Lead not found.")
-        signals = store.list_signals_of_leads(tx, caller.business_id, {lead_id})
-        groups: list[dict[str, Any]] = []
-        for account in list_outside_accounts(tx, caller.business_id) if signals else []:
-            account_signals = [signal for signal in signals if signal.outside_account_id == account.id]
-            if account_signals:
-                group = {
-                    "name": account.name or account.external_id,
-                    "platform": PLATFORMS[account.platform],
-                    "page": ACCOUNT_PATH.format(outside_id=account.id),
-                    "signals": _signal_rows(tx, caller.business_id, account_signals),
-                }
-                groups.append(group)
-        can_manage = may(caller, Permission.ADMINISTER)
-        return {"lead_id": lead_id, "groups": groups, "can_manage": can_manage}
-
-    return await show_page(request, caller, "signals/_lead.html", load)
+    check_found(find_lead(tx, caller.business_id, lead_id), "Lead not found.")
+    signals = store.list_signals_of_leads(tx, caller.business_id, {lead_id})
+    groups: list[dict[str, Any]] = []
+    for account in list_outside_accounts(tx, caller.business_id) if signals else []:
+        account_signals = [signal for signal in signals if signal.outside_account_id == account.id]
+        if account_signals:
+            group = {
+                "name": account.name or account.external_id,
+                "platform": PLATFORMS[account.platform],
+                "page": ACCOUNT_PATH.format(outside_id=account.id),
+                "signals": _signal_rows(tx, caller.business_id, account_signals),
+            }
+            groups.append(group)
+    return {"lead_id": lead_id, "groups": groups, "can_manage": may(caller, Permission.ADMINISTER)}

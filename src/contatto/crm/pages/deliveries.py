@@ -8,16 +8,15 @@ from typing import Annotated, Any, Final
 import msgspec
 from fastapi import Form, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from contatto.accounts.auth import FormCaller, PageCaller, may, page_routes
+from contatto.accounts.auth import may, page_routes
 from contatto.accounts.model import Caller, Permission, ReadAudit
 from contatto.capture.model import Field as ContactField
 from contatto.crm import model as crm
 from contatto.crm.actions import targets as actions
 from contatto.crm.actions.checks import try_lead
 from contatto.crm.actions.deliveries import connector_of, link_of, payload_of, read_snapshot
-from contatto.crm.pages.targets import HOME, PrefixedForm, add_change, change_target, load_view
+from contatto.crm.pages.targets import HOME, PrefixedForm, add_change, load_view
 from contatto.crm.rules.deliveries import ANSWER, PLAIN_SOURCES, STATUS, reason_text, with_edits
 from contatto.crm.store import deliveries as store
 from contatto.crm.store.deliveries import list_targets
@@ -26,14 +25,14 @@ from contatto.integrations.model import DeliveryState, TrialState
 from contatto.kit import errors
 from contatto.kit.api_types import number_of
 from contatto.kit.db.tx import Tx
-from contatto.kit.errors import Refused, check_found
+from contatto.kit.errors import check_found
 from contatto.kit.i18n import N_, LazyText
 from contatto.kit.values import brand_of
-from contatto.leads.model import STATUS_TEXTS, LeadStatus
+from contatto.leads.model import STATUS_TEXTS, Lead, LeadStatus
 from contatto.leads.rules.records import LeadFilter
 from contatto.leads.store.listing import list_leads, list_leads_by_id
 from contatto.leads.store.records import find_lead
-from contatto.ui.requests import context_of, show_page
+from contatto.ui.requests import context_of
 
 SOURCES: Final[Mapping[str, str]] = {
     "name": N_("Name"),
@@ -80,28 +79,26 @@ VALUE: Final = "value."
 """Prefix of the names of the CRM's fields in a form."""
 
 
-@router.get("/{target_id}/log", Permission.ADMINISTER)
-async def show_log(
-    request: Request, caller: PageCaller, target_id: str, state: Annotated[str, Query(max_length=16)] = ""
-) -> HTMLResponse:
+@router.page("/{target_id}/log", Permission.ADMINISTER, "crm/log.html")
+def show_log(
+    tx: Tx,
+    request: Request,
+    caller: Caller,
+    target_id: str,
+    state: Annotated[str, Query(max_length=16)] = "",
+) -> dict[str, Any]:
     chosen = DeliveryState(state) if state in DELIVERIES else None
-
-    def load(tx: Tx) -> dict[str, Any]:
-        target, target_view = load_view(tx, caller.business_id, target_id)
-        states = (chosen,) if chosen else ()
-        deliveries = store.ledger.list_entries(tx, caller.business_id, target.id, states, MOST_SHOWN)
-        numbers = store.list_lead_numbers(
-            tx, caller.business_id, {delivery.lead_id for delivery in deliveries}
-        )
-        return {
-            "target": target_view,
-            "rows": [_row(delivery, numbers.get(delivery.lead_id, 0)) for delivery in deliveries],
-            "state": chosen.value if chosen else "",
-            "states": [(value.value, label) for value, (label, _) in DELIVERIES.items()],
-            "most": MOST_SHOWN,
-        }
-
-    return await show_page(request, caller, "crm/log.html", load)
+    target, target_view = load_view(tx, caller.business_id, target_id)
+    states = (chosen,) if chosen else ()
+    deliveries = store.ledger.list_entries(tx, caller.business_id, target.id, states, MOST_SHOWN)
+    numbers = store.list_lead_numbers(tx, caller.business_id, {delivery.lead_id for delivery in deliveries})
+    return {
+        "target": target_view,
+        "rows": [_row(delivery, numbers.get(delivery.lead_id, 0)) for delivery in deliveries],
+        "state": chosen.value if chosen else "",
+        "states": [(value.value, label) for value, (label, _) in DELIVERIES.items()],
+        "most": MOST_SHOWN,
+    }
 
 
 def _row(delivery: crm.Delivery, number: int) -> dict[str, Any]:
@@ -124,117 +121,105 @@ def _row(delivery: crm.Delivery, number: int) -> dict[str, Any]:
 add_change("resend", actions.resend_dead, "/log")
 
 
-@router.get("/{target_id}/dead/{delivery_id}", Permission.ADMINISTER, ReadAudit.EACH)
-async def show_dead_letter(
-    request: Request, caller: PageCaller, target_id: str, delivery_id: str
-) -> HTMLResponse:
-    return await _render_delivery(request, caller, target_id, delivery_id)
-
-
-@router.post("/{target_id}/dead/{delivery_id}", Permission.ADMINISTER)
-async def post_dead_letter(
-    request: Request,
-    caller: FormCaller,
-    target_id: str,
-    delivery_id: str,
-    form: Annotated[PrefixedForm, Form()],
-) -> Response:
-    base_url, entries = context_of(request).settings.base_url, form.list_texts(VALUE)
-
-    def resend(tx: Tx) -> None:
-        delivery, values = _load_delivery_page(tx, caller.business_id, target_id, delivery_id, base_url)
-        current = {field["name"]: field["value"] for field in values["fields"]}
-        edited = {
-            name: text.strip()
-            for name, text in entries.items()
-            if name in current and text.strip() != current[name]
-        }
-        actions.edit_dead(tx, delivery, json.loads(delivery.edited or "{}") | edited)
-
-    try:
-        await context_of(request).db.write(resend)
-    except Refused as refused:
-        return await _render_delivery(
-            request, caller, target_id, delivery_id, refused.expect(errors.INVALID, errors.CONFLICT), entries
-        )
-    return RedirectResponse(f"{HOME}/{target_id}/log", 303)
-
-
-def _load_delivery_page(
-    tx: Tx, business_id: str, target_id: str, delivery_id: str, base_url: str
-) -> tuple[crm.Delivery, dict[str, Any]]:
-    """Return a delivery, and the values of its page with edits of members."""
-    target, target_view = load_view(tx, business_id, target_id)
-    delivery = store.ledger.find(tx, business_id, number_of(delivery_id), target.id)
+def _load_delivery(
+    tx: Tx, request: Request, caller: Caller, target_id: str, delivery_id: str
+) -> tuple[crm.Target, crm.Delivery, Lead | None, crm.Payload | None]:
+    """Return a delivery with its CRM, its lead, and the values that it would write, with a member's edits."""
+    target = actions.load_target(tx, caller.business_id, number_of(target_id))
+    delivery = store.ledger.find(tx, caller.business_id, number_of(delivery_id), target.id)
     delivery = check_found(delivery, "Delivery not found.")
-    lead = list_leads_by_id(tx, business_id, {delivery.lead_id}).get(delivery.lead_id)
-    row = _row(delivery, lead.number if lead else 0)
-    values: dict[str, Any] = {"target": target_view, "delivery": row, "fields": [], "note": ""}
-    if lead is not None and connector_of(tx, target) is not None:
-        payload = payload_of(tx, target, lead, delivery.revision, base_url)
-        payload = with_edits(payload, json.loads(delivery.edited or "{}"))
-        labels = {field.name: field.label for field in target.described}
-        values["note"] = payload.note
-        values["fields"] = [
-            {
-                "name": name,
-                "label": labels.get(name) or name,
-                "source": source_text(payload.sources.get(name, "")),
-                "value": text,
-            }
-            for name, text in payload.values.items()
-        ]
-    return delivery, values
+    lead = list_leads_by_id(tx, caller.business_id, {delivery.lead_id}).get(delivery.lead_id)
+    if lead is None or connector_of(tx, target) is None:
+        return target, delivery, lead, None
+    payload = payload_of(tx, target, lead, delivery.revision, context_of(request).settings.base_url)
+    return target, delivery, lead, with_edits(payload, json.loads(delivery.edited or "{}"))
 
 
-async def _render_delivery(
+@router.page("/{target_id}/dead/{delivery_id}", Permission.ADMINISTER, "crm/letter.html", ReadAudit.EACH)
+def show_dead_letter(
+    tx: Tx,
     request: Request,
     caller: Caller,
     target_id: str,
     delivery_id: str,
-    refused: Refused | None = None,
-    typed: dict[str, str] | None = None,
-) -> HTMLResponse:
-    """Render the page of a failed delivery; after a refusal with the error and the entries."""
-    base_url = context_of(request).settings.base_url
-
-    def load(tx: Tx) -> dict[str, Any]:
-        return _load_delivery_page(tx, caller.business_id, target_id, delivery_id, base_url)[1]
-
-    return await show_page(request, caller, "crm/letter.html", load, refused, typed=typed or {})
-
-
-@lead_router.get("/leads/{lead_id}/crm", Permission.READ_LEADS)
-async def show_crm_of_lead(request: Request, caller: PageCaller, lead_id: str) -> HTMLResponse:
-    def load(tx: Tx) -> dict[str, Any]:
-        check_found(find_lead(tx, caller.business_id, lead_id), "Lead not found.")
-        records = {
-            record.target_id: record for record in store.list_records(tx, caller.business_id, lead_id=lead_id)
+    *,
+    form: PrefixedForm | None = None,
+) -> dict[str, Any]:
+    """Show a failed delivery; after a refusal with the entries."""
+    target, delivery, lead, payload = _load_delivery(tx, request, caller, target_id, delivery_id)
+    labels = {field.name: field.label for field in target.described}
+    values, sources = (payload.values, payload.sources) if payload else ({}, {})
+    fields = [
+        {
+            "name": name,
+            "label": labels.get(name) or name,
+            "source": source_text(sources.get(name, "")),
+            "value": text,
         }
-        views = []
-        for target in list_targets(tx, caller.business_id):
-            record, connector, href = records.get(target.id), connector_of(tx, target), ""
-            if record is None:
-                continue
-            if connector is not None and record.record_id:
-                href = connector.record_url(link_of(target, tx), record.record_id)
-            state, tone = DELIVERIES[record.state]
-            view = {
-                "name": target.name,
-                "page": f"{HOME}/{target.number}/log?state=dead",
-                "state": state,
-                "tone": tone,
-                "is_dead": record.state is DeliveryState.DEAD,
-                "href": href if href.startswith(("https://", "http://")) else "",
-                "verified_at": record.verified_at,
-                "status": record.status,
-                "told_at": record.told_at,
-            }
-            views.append(view)
-        can_manage = may(caller, Permission.ADMINISTER)
-        return {"lead_id": lead_id, "records": views, "can_manage": can_manage}
+        for name, text in values.items()
+    ]
+    return {
+        "target": load_view(tx, caller.business_id, target_id)[1],
+        "delivery": _row(delivery, lead.number if lead else 0),
+        "fields": fields,
+        "note": payload.note if payload else "",
+        "typed": form.list_texts(VALUE) if form else {},
+    }
 
-    return await show_page(request, caller, "crm/_lead.html", load)
+
+@router.form(
+    "/{target_id}/dead/{delivery_id}",
+    Permission.ADMINISTER,
+    show_dead_letter,
+    errors.INVALID,
+    errors.CONFLICT,
+)
+def post_dead_letter(
+    tx: Tx,
+    request: Request,
+    caller: Caller,
+    target_id: str,
+    delivery_id: str,
+    form: Annotated[PrefixedForm, Form()],
+) -> str:
+    _, delivery, _, payload = _load_delivery(tx, request, caller, target_id, delivery_id)
+    current = payload.values if payload else {}
+    edited = {
+        name: text.strip()
+        for name, text in form.list_texts(VALUE).items()
+        if name in current and text.strip() != current[name]
+    }
+    actions.edit_dead(tx, delivery, json.loads(delivery.edited or "{}") | edited)
+    return f"{HOME}/{target_id}/log"
+
+
+@lead_router.page("/leads/{lead_id}/crm", Permission.READ_LEADS, "crm/_lead.html")
+def show_crm_of_lead(tx: Tx, request: Request, caller: Caller, lead_id: str) -> dict[str, Any]:
+    check_found(find_lead(tx, caller.business_id, lead_id), "Lead not found.")
+    records = {
+        record.target_id: record for record in store.list_records(tx, caller.business_id, lead_id=lead_id)
+    }
+    views = []
+    for target in list_targets(tx, caller.business_id):
+        record, connector, href = records.get(target.id), connector_of(tx, target), ""
+        if record is None:
+            continue
+        if connector is not None and record.record_id:
+            href = connector.record_url(link_of(target, tx), record.record_id)
+        state, tone = DELIVERIES[record.state]
+        view = {
+            "name": target.name,
+            "page": f"{HOME}/{target.number}/log?state=dead",
+            "state": state,
+            "tone": tone,
+            "is_dead": record.state is DeliveryState.DEAD,
+            "href": href if href.startswith(("https://", "http://")) else "",
+            "verified_at": record.verified_at,
+            "status": record.status,
+            "told_at": record.told_at,
+        }
+        views.append(view)
+    return {"lead_id": lead_id, "records": views, "can_manage": may(caller, Permission.ADMINISTER)}
 
 
 MOST_LEADS: Final = 20
@@ -282,144 +267,119 @@ class MappingForm(BaseModel):
         return {word.strip(): status for word, status in pairs if word.strip() and status in names}
 
 
-@router.get("/{target_id}/mapping", Permission.ADMINISTER, ReadAudit.EACH)
-async def show_mapping(
-    request: Request, caller: PageCaller, target_id: str, lead_id: Annotated[str, Query(max_length=36)] = ""
-) -> HTMLResponse:
-    return await _render_mapping(request, caller, target_id, lead_id)
-
-
-@router.post("/{target_id}/mapping", Permission.ADMINISTER)
-async def post_mapping(
-    request: Request, caller: FormCaller, target_id: str, form: Annotated[MappingForm, Form()]
-) -> Response:
-    try:
-        return await change_target(
-            request,
-            caller,
-            target_id,
-            lambda tx, target: actions.map_target(tx, target, form.rows, form.statuses),
-            _mapping_path(form.lead_id),
-        )
-    except Refused as refused:
-        return await _render_mapping(
-            request, caller, target_id, form.lead_id, refused.expect(errors.INVALID), form
-        )
-
-
-@router.post("/{target_id}/trial", Permission.ADMINISTER)
-async def post_trial(
-    request: Request, caller: FormCaller, target_id: str, lead_id: Annotated[str, Form(max_length=36)] = ""
-) -> Response:
-    """Compare the values that a delivery would write with the CRM's record, without a write."""
-    try:
-        return await change_target(
-            request,
-            caller,
-            target_id,
-            lambda tx, target: try_lead(tx, target, lead_id),
-            f"{_mapping_path(lead_id)}#trial",
-        )
-    except Refused as refused:
-        return await _render_mapping(request, caller, target_id, lead_id, refused.expect(errors.CONFLICT))
-
-
-def _mapping_path(lead_id: str) -> str:
-    return "/mapping" + (f"?lead_id={lead_id}" if lead_id else "")
-
-
-async def _render_mapping(
+@router.page("/{target_id}/mapping", Permission.ADMINISTER, "crm/mapping.html", ReadAudit.EACH)
+def show_mapping(
+    tx: Tx,
     request: Request,
     caller: Caller,
     target_id: str,
-    lead_id: str,
-    refused: Refused | None = None,
+    lead_id: Annotated[str, Query(max_length=36)] = "",
+    *,
     form: MappingForm | None = None,
-) -> HTMLResponse:
-    """Render the page; after a refusal with the error and the entries."""
-    base_url = context_of(request).settings.base_url
-
-    def load(tx: Tx) -> dict[str, Any]:
-        target, target_view = load_view(tx, caller.business_id, target_id)
-        connector = connector_of(tx, target)
-        leads = list_leads(tx, caller.business_id, LeadFilter(), limit=MOST_LEADS)
-        lead = leads[0] if leads else None
-        if lead_id:
-            chosen = list_leads_by_id(tx, caller.business_id, {lead_id}).get(lead_id)
-            lead = check_found(chosen, "Lead not found.")
-        payload = payload_of(tx, target, lead, 1, base_url) if lead and connector else None
-        lead_sources = read_snapshot(tx, lead, base_url).values if lead else ()
-        answers = {name for name in lead_sources if name.startswith(ANSWER)}
-        used = {row.source for row in target.mapping}
-        names = dict.fromkeys([*PLAIN_SOURCES, *sorted(answers | used)])
-        shown = payload.values if payload else {}
-        labels = {field.name: field.label for field in target.described}
-        choices_by_field = {field.name: field.choices for field in target.described}
-        row_views = []
-        for row in form.rows if form else target.mapping:
-            choices = choices_by_field.get(row.target, ())
-            faults = [fault for fault in target.faults if fault.field == row.target]
-            texts = []
-            if any(fault.weakness is crm.Weakness.NO_FIELD for fault in faults):
-                says = N_("This field no longer exists in the CRM, so nothing is written to it")
-                texts.append(LazyText(says))
-            if wrong := [fault.value for fault in faults if fault.weakness is crm.Weakness.NO_CHOICE]:
-                says = N_("Not among the field's options, so not written: %(values)s")
-                texts.append(LazyText(says, values=", ".join(wrong)))
-            words: list[tuple[str, LazyText | str, str]]
-            words = [(our_word, our_word, crm_word) for our_word, crm_word in row.words]
-            if row.source == STATUS:
-                crm_words = dict(row.words)
-                words = [
-                    (status.value, LazyText(label), crm_words.get(status.value, ""))
-                    for status, label in STATUS_TEXTS.items()
-                ]
-            elif choices:
-                words.append(("", "", ""))  # a row to add a word
-            row_view = {
-                "source": row.source,
-                "target": row.target,
-                "shown": shown.get(row.target, ""),
-                "faults": texts,
-                "choices": choices,
-                "words": words,
-            }
-            row_views.append(row_view)
-        # The CRM's words for statuses with ours, also those that we write, and two empty rows.
-        statuses = dict(form.statuses if form else target.statuses)
-        for row in target.mapping:
-            if row.source == STATUS:
-                choice_words = [value for value, _ in choices_by_field.get(row.target, ())]
-                for crm_word in [crm_word for _, crm_word in row.words] + choice_words:
-                    statuses.setdefault(crm_word, "")
-        status_words = [*statuses.items(), ("", ""), ("", "")]
-        trial = find_trial(tx, caller.business_id, target.id)
-        trial_view = trial and {
-            "is_asked": trial.state is TrialState.PENDING,
-            "is_failed": trial.state is TrialState.FAILED,
-            "why": reason_text(trial.reason) if trial.reason else "",
-            "of_this_lead": lead is not None and trial.lead_id == lead.id,
-            "result": msgspec.json.decode(trial.found, type=crm.TrialResult) if trial.found else None,
-            "at": trial.settled_at or trial.created_at,
+) -> dict[str, Any]:
+    """Show the mapping with the values of a lead; after a refusal with the entries."""
+    base_url, lead_id = context_of(request).settings.base_url, form.lead_id if form else lead_id
+    target, target_view = load_view(tx, caller.business_id, target_id)
+    connector = connector_of(tx, target)
+    leads = list_leads(tx, caller.business_id, LeadFilter(), limit=MOST_LEADS)
+    lead = leads[0] if leads else None
+    if lead_id:
+        chosen = list_leads_by_id(tx, caller.business_id, {lead_id}).get(lead_id)
+        lead = check_found(chosen, "Lead not found.")
+    payload = payload_of(tx, target, lead, 1, base_url) if lead and connector else None
+    lead_sources = read_snapshot(tx, lead, base_url).values if lead else ()
+    answers = {name for name in lead_sources if name.startswith(ANSWER)}
+    used = {row.source for row in target.mapping}
+    names = dict.fromkeys([*PLAIN_SOURCES, *sorted(answers | used)])
+    shown = payload.values if payload else {}
+    labels = {field.name: field.label for field in target.described}
+    choices_by_field = {field.name: field.choices for field in target.described}
+    row_views = []
+    for row in form.rows if form else target.mapping:
+        choices = choices_by_field.get(row.target, ())
+        faults = [fault for fault in target.faults if fault.field == row.target]
+        texts = []
+        if any(fault.weakness is crm.Weakness.NO_FIELD for fault in faults):
+            says = N_("This field no longer exists in the CRM, so nothing is written to it")
+            texts.append(LazyText(says))
+        if wrong := [fault.value for fault in faults if fault.weakness is crm.Weakness.NO_CHOICE]:
+            says = N_("Not among the field's options, so not written: %(values)s")
+            texts.append(LazyText(says, values=", ".join(wrong)))
+        words: list[tuple[str, LazyText | str, str]]
+        words = [(our_word, our_word, crm_word) for our_word, crm_word in row.words]
+        if row.source == STATUS:
+            crm_words = dict(row.words)
+            words = [
+                (status.value, LazyText(label), crm_words.get(status.value, ""))
+                for status, label in STATUS_TEXTS.items()
+            ]
+        elif choices:
+            words.append(("", "", ""))  # a row to add a word
+        row_view = {
+            "source": row.source,
+            "target": row.target,
+            "shown": shown.get(row.target, ""),
+            "faults": texts,
+            "choices": choices,
+            "words": words,
         }
-        return {
-            "target": target_view,
-            "leads": leads,
-            "lead": lead,
-            "rows": row_views,
-            "note": payload.note if payload else "",
-            "missing": [
-                labels.get(fault.field) or fault.field
-                for fault in target.faults
-                if fault.weakness is crm.Weakness.NOT_MAPPED
-            ],
-            "sources": [(name, source_text(name)) for name in names],
-            "crm_fields": target.described,
-            "is_free": not target.described or (connector is not None and connector.traits.takes_anything),
-            "status_words": status_words if connector and connector.traits.tells_changes else None,
-            "trial": trial_view,
-            "statuses": [(status.value, label) for status, label in STATUS_TEXTS.items()],
-            "empty_rows": EMPTY_ROWS,
-        }
+        row_views.append(row_view)
+    # The CRM's words for statuses with ours, also those that we write, and two empty rows.
+    statuses = dict(form.statuses if form else target.statuses)
+    for row in target.mapping:
+        if row.source == STATUS:
+            choice_words = [value for value, _ in choices_by_field.get(row.target, ())]
+            for crm_word in [crm_word for _, crm_word in row.words] + choice_words:
+                statuses.setdefault(crm_word, "")
+    status_words = [*statuses.items(), ("", ""), ("", "")]
+    trial = find_trial(tx, caller.business_id, target.id)
+    trial_view = trial and {
+        "is_asked": trial.state is TrialState.PENDING,
+        "is_failed": trial.state is TrialState.FAILED,
+        "why": reason_text(trial.reason) if trial.reason else "",
+        "of_this_lead": lead is not None and trial.lead_id == lead.id,
+        "result": msgspec.json.decode(trial.found, type=crm.TrialResult) if trial.found else None,
+        "at": trial.settled_at or trial.created_at,
+    }
+    return {
+        "target": target_view,
+        "leads": leads,
+        "lead": lead,
+        "rows": row_views,
+        "note": payload.note if payload else "",
+        "missing": [
+            labels.get(fault.field) or fault.field
+            for fault in target.faults
+            if fault.weakness is crm.Weakness.NOT_MAPPED
+        ],
+        "sources": [(name, source_text(name)) for name in names],
+        "crm_fields": target.described,
+        "is_free": not target.described or (connector is not None and connector.traits.takes_anything),
+        "status_words": status_words if connector and connector.traits.tells_changes else None,
+        "trial": trial_view,
+        "statuses": [(status.value, label) for status, label in STATUS_TEXTS.items()],
+        "empty_rows": EMPTY_ROWS,
+    }
 
-    return await show_page(request, caller, "crm/mapping.html", load, refused)
+
+@router.form("/{target_id}/mapping", Permission.ADMINISTER, show_mapping, errors.INVALID)
+def post_mapping(
+    tx: Tx, request: Request, caller: Caller, target_id: str, form: Annotated[MappingForm, Form()]
+) -> str:
+    target = actions.load_target(tx, caller.business_id, number_of(target_id))
+    actions.map_target(tx, target, form.rows, form.statuses)
+    return f"{HOME}/{target_id}/mapping" + (f"?lead_id={form.lead_id}" if form.lead_id else "")
+
+
+@router.form("/{target_id}/trial", Permission.ADMINISTER, show_mapping, errors.CONFLICT)
+def post_trial(
+    tx: Tx,
+    request: Request,
+    caller: Caller,
+    target_id: str,
+    lead_id: Annotated[str, Form(max_length=36)] = "",
+) -> str:
+    """Compare the values that a delivery would write with the CRM's record, without a write."""
+    target = actions.load_target(tx, caller.business_id, number_of(target_id))
+    try_lead(tx, target, lead_id)
+    return f"{HOME}/{target_id}/mapping" + (f"?lead_id={lead_id}" if lead_id else "") + "#trial"

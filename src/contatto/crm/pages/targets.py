@@ -2,15 +2,14 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Any, Final
 
 from fastapi import Form, Request
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 
-from contatto.accounts.auth import FormCaller, PageCaller, page_routes
+from contatto.accounts.auth import Page, PageCaller, page_routes
 from contatto.accounts.model import Caller, Permission
 from contatto.crm.actions import checks
 from contatto.crm.actions import targets as actions
@@ -27,8 +26,8 @@ from contatto.kit.errors import Refused, check_found
 from contatto.kit.i18n import N_, LazyText
 from contatto.kit.ids import hash_secret
 from contatto.kit.outbound.model import RequestState
-from contatto.ui.render import SHOWN_ONCE, session_token
-from contatto.ui.requests import context_of, show_page
+from contatto.ui.render import session_token
+from contatto.ui.requests import context_of
 
 HOME: Final = "/settings/integrations"
 router: Final = page_routes(HOME)
@@ -158,81 +157,53 @@ class LinkForm(PrefixedForm):
     address: Annotated[str, Field(max_length=2_100)] = ""
 
 
-@router.get("", Permission.ADMINISTER)
-async def show_integrations(request: Request, caller: PageCaller) -> HTMLResponse:
-    def load(tx: Tx) -> dict[str, Any]:
-        connectors = tx.ports[CrmPorts].connectors
-        targets = list_targets(tx, caller.business_id)
-        ledgers = actions.load_standings(tx, caller.business_id, targets)
-        return {
-            "targets": [show_target(ledger, connectors) for ledger in ledgers],
-            "connectors": show_connectors(connectors),
-        }
-
-    return await show_page(request, caller, "crm/integrations.html", load)
+@router.page("", Permission.ADMINISTER, "crm/integrations.html")
+def show_integrations(tx: Tx, request: Request, caller: Caller) -> dict[str, Any]:
+    connectors = tx.ports[CrmPorts].connectors
+    ledgers = actions.load_standings(tx, caller.business_id, list_targets(tx, caller.business_id))
+    return {
+        "targets": [show_target(ledger, connectors) for ledger in ledgers],
+        "connectors": show_connectors(connectors),
+    }
 
 
-@router.get("/ledger", Permission.ADMINISTER)
-async def show_ledger(request: Request, caller: PageCaller) -> HTMLResponse:
-    def load(tx: Tx) -> dict[str, Any]:
-        ledger = actions.load_ledger(tx, caller.business_id)
-        connectors = tx.ports[CrmPorts].connectors
-        return {
-            "intake": ledger.intake,
-            "signals": ledger.signals,
-            "targets": [show_target(target, connectors) for target in ledger.targets],
-        }
-
-    return await show_page(request, caller, "crm/ledger.html", load)
+@router.page("/ledger", Permission.ADMINISTER, "crm/ledger.html")
+def show_ledger(tx: Tx, request: Request, caller: Caller) -> dict[str, Any]:
+    ledger = actions.load_ledger(tx, caller.business_id)
+    connectors = tx.ports[CrmPorts].connectors
+    return {
+        "intake": ledger.intake,
+        "signals": ledger.signals,
+        "targets": [show_target(target, connectors) for target in ledger.targets],
+    }
 
 
-@router.get("/connect/{connector}", Permission.ADMINISTER)
-async def show_connect(request: Request, caller: PageCaller, connector: str) -> HTMLResponse:
-    return _render_connect(request, caller, _connector(request, connector), LinkForm())
-
-
-@router.post("/connect/{connector}", Permission.ADMINISTER)
-async def post_connect(
-    request: Request, caller: FormCaller, connector: str, form: Annotated[LinkForm, Form()]
-) -> Response:
-    """Link a CRM, which gets no lead until a member starts it."""
-    context = context_of(request)
-    chosen = _connector(request, connector)
-    new = actions.NewTarget(chosen.traits.name, form.name, form.address, form.list_texts(ENTRY))
-    allowed = context.settings.allowed_hosts
-
-    try:
-        target = await context.db.write(
-            lambda tx: actions.link_crm(tx, caller.business_id, new, allowed, is_started=False)
-        )
-    except Refused as refused:
-        return _render_connect(request, caller, chosen, form, refused)
-    is_next = target.reason == actions.NOT_CONNECTED
-    return RedirectResponse(actions.start_path(target) if is_next else f"{HOME}/{target.number}", 303)
-
-
-def _connector(request: Request, name: str) -> CrmConnector:
-    return check_found(
-        context_of(request).installation.ports[CrmPorts].connectors.get(name),
-        "This version of Contatto does not support this CRM.",
-    )
-
-
-def _render_connect(
-    request: Request, caller: Caller, connector: CrmConnector, form: LinkForm, refused: Refused | None = None
-) -> HTMLResponse:
-    """Render the form; after a refusal with the error and the entries, but no secret."""
-    traits = connector.traits
-    (card,) = show_connectors({traits.name: connector})
-    values = {
-        "caller": caller,
+@router.page("/connect/{connector}", Permission.ADMINISTER, "crm/connect.html")
+def show_connect(
+    tx: Tx, request: Request, caller: Caller, connector: str, *, form: LinkForm | None = None
+) -> dict[str, Any]:
+    """Show the form that links a CRM; after a refusal with the entries, but no secret."""
+    chosen, form = _find_connector(tx.ports[CrmPorts], connector), form or LinkForm()
+    (card,) = show_connectors({connector: chosen})
+    return {
         "card": card,
-        "fields": show_settings(traits, form.list_texts(ENTRY), {}),
-        "asks_address": not traits.address,
+        "fields": show_settings(chosen.traits, form.list_texts(ENTRY), {}),
+        "asks_address": not chosen.traits.address,
         "name": form.name,
         "address": form.address,
     }
-    return context_of(request).pages.render(request, "crm/connect.html", values, refused=refused)
+
+
+@router.form("/connect/{connector}", Permission.ADMINISTER, show_connect, errors.INVALID, errors.AD_LIMIT)
+def post_connect(
+    tx: Tx, request: Request, caller: Caller, connector: str, form: Annotated[LinkForm, Form()]
+) -> str:
+    """Link a CRM, which gets no lead until a member starts it."""
+    new = actions.NewTarget(connector, form.name, form.address, form.list_texts(ENTRY))
+    allowed = context_of(request).settings.allowed_hosts
+    target = actions.link_crm(tx, caller.business_id, new, allowed, is_started=False)
+    is_next = target.reason == actions.NOT_CONNECTED
+    return actions.start_path(target) if is_next else f"{HOME}/{target.number}"
 
 
 class AppForm(BaseModel):
@@ -243,37 +214,65 @@ class AppForm(BaseModel):
     client_secret: Annotated[str, Field(max_length=actions.VALUE_LIMIT, repr=False)] = ""
 
 
+def load_consent(
+    tx: Tx,
+    request: Request,
+    caller: Caller,
+    connector: str,
+    target_id: str = "",
+    *,
+    form: AppForm | None = None,
+) -> dict[str, Any]:
+    """Return the values of the page; after a refusal with the typed client id, but no secret."""
+    context = context_of(request)
+    target = _load(tx, caller, connector, form.target_id if form else target_id)
+    exchange, vendor = find_kind_request(tx, target, rules.CONSENT), connector_of(tx, target)
+    state = exchange.state if exchange else None
+    refused = request.query_params.get("refused", "")
+    code = refused or (exchange.reason if exchange and state is RequestState.DEAD else "")
+    has_app = bool(target.settings.get(actions.CLIENT_ID) and target.secrets.get(APP_SECRET))
+    oauth, href = actions.oauth_of(tx, target), ""
+    if has_app:
+        visitor, at = _visitor(request, caller), context.clock.now()
+        href = actions.consent_address(context.vault, target, oauth, visitor, at, context.settings.base_url)
+    return {
+        "name": target.name,
+        "label": vendor.traits.label if vendor else target.connector,
+        "is_connected": target.state is not TargetState.DISCONNECTED and bool(target.secrets.get(ACCESS)),
+        "is_started": target.is_active,
+        "is_waiting": state is RequestState.DUE,
+        "refusal": rules.consent_text(code) if code else None,
+        "href": href,
+        "client_id": (form.client_id if form else "") or target.settings.get(actions.CLIENT_ID, ""),
+        "connector": connector,
+        "target_id": str(target.number),
+        "return_address": context.settings.base_url + actions.CALLBACK,
+    }
+
+
+consent_page: Final = Page("crm/consent.html", load_consent)
+
+
 @consent_router.get("/{connector}/start", Permission.ADMINISTER)
-async def show_start(
-    request: Request, caller: PageCaller, connector: str, target_id: str = "", refused: str = ""
-) -> Response:
+async def show_start(request: Request, caller: PageCaller, connector: str, target_id: str = "") -> Response:
     """Show the page of a connection; without a target, redirect to the form that links one."""
-    if not target_id:
-        if _connector(request, connector).traits.oauth is None:
-            raise Refused(
-                errors.NOT_FOUND, "This CRM does not connect with OAuth. Connect it with a token or password."
-            )
-        return RedirectResponse(f"{HOME}/connect/{connector}", 303)
-    return await _render(request, caller, connector, target_id, refused)
+    if target_id:
+        return await consent_page.show(request, caller, connector=connector, target_id=target_id)
+    if _find_connector(context_of(request).installation.ports[CrmPorts], connector).traits.oauth is None:
+        raise Refused(
+            errors.NOT_FOUND, "This CRM does not connect with OAuth. Connect it with a token or password."
+        )
+    return RedirectResponse(f"{HOME}/connect/{connector}", 303)
 
 
-@consent_router.post("/{connector}/start", Permission.ADMINISTER)
-async def post_start(
-    request: Request, caller: FormCaller, connector: str, form: Annotated[AppForm, Form()]
-) -> Response:
+@consent_router.form("/{connector}/start", Permission.ADMINISTER, consent_page, errors.INVALID)
+def post_start(
+    tx: Tx, request: Request, caller: Caller, connector: str, form: Annotated[AppForm, Form()]
+) -> str:
     """Change the app of a target."""
-
-    def save(tx: Tx) -> Target:
-        target = _load(tx, caller, connector, form.target_id)
-        actions.change_app(tx, target, form.client_id, form.client_secret)
-        return target
-
-    try:
-        target = await context_of(request).db.write(save)
-    except Refused as refused:
-        refusal = refused.expect(errors.INVALID), form.client_id
-        return await _render(request, caller, connector, form.target_id, refusal=refusal)
-    return RedirectResponse(actions.start_path(target), 303)
+    target = _load(tx, caller, connector, form.target_id)
+    actions.change_app(tx, target, form.client_id, form.client_secret)
+    return actions.start_path(target)
 
 
 @consent_router.get("/callback", Permission.ADMINISTER)
@@ -296,26 +295,27 @@ async def show_callback(request: Request, caller: PageCaller) -> Response:
     return context.pages.render(request, "crm/consent_return.html", values)
 
 
-@consent_router.post("/callback", Permission.ADMINISTER)
-async def post_callback(
+@consent_router.form("/callback", Permission.ADMINISTER)
+def post_callback(
+    tx: Tx,
     request: Request,
-    caller: FormCaller,
+    caller: Caller,
     state: Annotated[str, Form(max_length=300)],
     code: Annotated[str, Form(max_length=2_000)],
     server: Annotated[str, Form(max_length=200)] = "",
-) -> RedirectResponse:
+) -> str:
     context = context_of(request)
     consent = actions.read_consent(context.vault, state, _visitor(request, caller), context.clock.now())
     base_url = context.settings.base_url
-
-    target = await context.db.write(
-        lambda tx: actions.take_consent(tx, caller.business_id, consent, code, server, base_url)
-    )
-    return RedirectResponse(actions.start_path(target), 303)
+    return actions.start_path(actions.take_consent(tx, caller.business_id, consent, code, server, base_url))
 
 
 def _visitor(request: Request, caller: Caller) -> tuple[str, ...]:
     return caller.business_id, caller.subject_id, hash_secret(session_token(request))
+
+
+def _find_connector(ports: CrmPorts, name: str) -> CrmConnector:
+    return check_found(ports.connectors.get(name), "This version of Contatto does not support this CRM.")
 
 
 def _load(tx: Tx, caller: Caller, connector: str, target_id: str) -> Target:
@@ -325,126 +325,60 @@ def _load(tx: Tx, caller: Caller, connector: str, target_id: str) -> Target:
     return target
 
 
-async def _render(
+@router.page("/{target_id}", Permission.ADMINISTER, "crm/target.html")
+def show_integration(
+    tx: Tx,
     request: Request,
     caller: Caller,
-    connector: str,
     target_id: str,
-    reason: str = "",
-    refusal: tuple[Refused, str] | None = None,
-) -> HTMLResponse:
-    """Render the page; after a refusal with the error and the typed client id, but no secret."""
-    context = context_of(request)
-    error, typed = refusal or (None, "")
-
-    def load(tx: Tx) -> dict[str, Any]:
-        target = _load(tx, caller, connector, target_id)
-        exchange, vendor = find_kind_request(tx, target, rules.CONSENT), connector_of(tx, target)
-        state = exchange.state if exchange else None
-        code = reason or (exchange.reason if exchange and state is RequestState.DEAD else "")
-        has_app = bool(target.settings.get(actions.CLIENT_ID) and target.secrets.get(APP_SECRET))
-        oauth, href = actions.oauth_of(tx, target), ""
-        if has_app:
-            visitor, at = _visitor(request, caller), context.clock.now()
-            href = actions.consent_address(
-                context.vault, target, oauth, visitor, at, context.settings.base_url
-            )
-        return {
-            "name": target.name,
-            "label": vendor.traits.label if vendor else target.connector,
-            "is_connected": target.state is not TargetState.DISCONNECTED and bool(target.secrets.get(ACCESS)),
-            "is_started": target.is_active,
-            "is_waiting": state is RequestState.DUE,
-            "refusal": rules.consent_text(code) if code else None,
-            "href": href,
-            "client_id": typed or target.settings.get(actions.CLIENT_ID, ""),
-            "connector": connector,
-            "target_id": target_id,
-            "return_address": context.settings.base_url + actions.CALLBACK,
-        }
-
-    return await show_page(request, caller, "crm/consent.html", load, error)
-
-
-type Change = Callable[[Tx, Target], object]
-
-
-@router.get("/{target_id}", Permission.ADMINISTER)
-async def show_integration(request: Request, caller: PageCaller, target_id: str) -> HTMLResponse:
-    return await render_target(request, caller, target_id)
+    *,
+    form: LinkForm | None = None,
+    incoming_secret: str = "",
+) -> dict[str, Any]:
+    """Show a linked CRM; after a refusal with the entries of the form, or with a new secret."""
+    target, target_view = load_view(tx, caller.business_id, target_id)
+    connector = connector_of(tx, target)
+    check = find_kind_request(tx, target, rules.CHECK)
+    comparing = find_kind_request(tx, target, rules.COMPARISON)
+    entries = (form.list_texts(ENTRY) if form else {}) or target.settings
+    return {
+        "target": target_view,
+        "card": show_connectors({target.connector: connector})[0] if connector else None,
+        "fields": show_settings(connector.traits, entries, target.secrets) if connector else [],
+        "asks_address": connector is not None and not connector.traits.address,
+        "check": {
+            "is_asking": check is not None and not check.reason and target.described_at is None,
+            "described_at": target.described_at,
+            "why": rules.reason_text(check.reason) if check and check.reason else "",
+            "next_at": check.due_at if check and check.reason else None,
+            "fields": len(target.described),
+        },
+        "comparing": {
+            "is_able": connector is not None and connector.traits.enumerates,
+            "is_asking": comparing is not None
+            and not comparing.reason
+            and (comparing.claim is not None or comparing.due_at <= tx.now),
+            "why": rules.reason_text(comparing.reason) if comparing and comparing.reason else "",
+        },
+        "incoming_address": context_of(request).settings.base_url + checks.incoming_path(target.number),
+        "incoming_secret": incoming_secret,
+        "address": target.address,
+        "created_at": target.created_at,
+        "is_open": checks.INCOMING in target.secrets,
+        "faults": target.faults,
+        "is_sweeping": target.sweep is not Sweep.NONE,
+        "rows": len(target.mapping),
+    }
 
 
-@dataclass(frozen=True, slots=True)
-class PageNotice:
-    """Parts of a page that show once: a refusal and the entries of its form, or a new secret."""
+def add_change(path: str, change: Callable[[Tx, Target], object], shown: str = "") -> None:
+    """Add the route of a change without a form; it redirects to the page ``shown`` below the target's."""
 
-    refused: Refused | None = None
-    at: str = ""
-    typed: Mapping[str, str] | None = None
-    secret: str = field(default="", repr=False)
+    def post_change(tx: Tx, request: Request, caller: Caller, target_id: str) -> str:
+        change(tx, actions.load_target(tx, caller.business_id, number_of(target_id)))
+        return f"{HOME}/{target_id}{shown}"
 
-
-async def render_target(
-    request: Request, caller: Caller, target_id: str, notice: PageNotice | None = None
-) -> HTMLResponse:
-    base_url, notice = context_of(request).settings.base_url, notice or PageNotice()
-
-    def load(tx: Tx) -> dict[str, Any]:
-        target, target_view = load_view(tx, caller.business_id, target_id)
-        connector = connector_of(tx, target)
-        check = find_kind_request(tx, target, rules.CHECK)
-        comparing = find_kind_request(tx, target, rules.COMPARISON)
-        return {
-            "target": target_view,
-            "card": show_connectors({target.connector: connector})[0] if connector else None,
-            "fields": show_settings(connector.traits, notice.typed or target.settings, target.secrets)
-            if connector
-            else [],
-            "asks_address": connector is not None and not connector.traits.address,
-            "check": {
-                "is_asking": check is not None and not check.reason and target.described_at is None,
-                "described_at": target.described_at,
-                "why": rules.reason_text(check.reason) if check and check.reason else "",
-                "next_at": check.due_at if check and check.reason else None,
-                "fields": len(target.described),
-            },
-            "comparing": {
-                "is_able": connector is not None and connector.traits.enumerates,
-                "is_asking": comparing is not None
-                and not comparing.reason
-                and (comparing.claim is not None or comparing.due_at <= tx.now),
-                "why": rules.reason_text(comparing.reason) if comparing and comparing.reason else "",
-            },
-            "incoming_address": base_url + checks.incoming_path(target.number),
-            "address": target.address,
-            "created_at": target.created_at,
-            "is_open": checks.INCOMING in target.secrets,
-            "faults": target.faults,
-            "is_sweeping": target.sweep is not Sweep.NONE,
-            "rows": len(target.mapping),
-        }
-
-    values = {"at": notice.at, "incoming_secret": notice.secret}
-    return await show_page(request, caller, "crm/target.html", load, notice.refused, **values)
-
-
-async def change_target(
-    request: Request, caller: Caller, target_id: str, change: Change, path: str = ""
-) -> RedirectResponse:
-    """Change a linked CRM, and redirect to a page below its own."""
-    await context_of(request).db.write(
-        lambda tx: change(tx, actions.load_target(tx, caller.business_id, number_of(target_id)))
-    )
-    return RedirectResponse(f"{HOME}/{target_id}{path}", 303)
-
-
-def add_change(path: str, change: Change, shown: str = "") -> None:
-    """Add the route of a change without a form; it redirects to the page ``shown``."""
-
-    async def post_change(request: Request, caller: FormCaller, target_id: str) -> RedirectResponse:
-        return await change_target(request, caller, target_id, change, shown)
-
-    router.add("POST", f"/{{target_id}}/{path}", post_change, Permission.ADMINISTER)
+    router.form(f"/{{target_id}}/{path}", Permission.ADMINISTER)(post_change)
 
 
 add_change("resume", actions.resume_target)
@@ -455,54 +389,37 @@ add_change("compare", partial(queue_work, work=checks.CompareWork))
 add_change("webhook/close", checks.close_incoming)
 
 
-@router.post("/{target_id}/webhook", Permission.ADMINISTER)
-async def post_webhook(request: Request, caller: FormCaller, target_id: str) -> HTMLResponse:
+@router.form("/{target_id}/webhook", Permission.ADMINISTER, show_integration)
+def post_webhook(tx: Tx, request: Request, caller: Caller, target_id: str) -> dict[str, str]:
     """Let a CRM post changes, signed with a new secret that shows once and replaces the last one."""
-    secret = await context_of(request).db.write(
-        lambda tx: checks.open_incoming(tx, actions.load_target(tx, caller.business_id, number_of(target_id)))
-    )
-    setattr(request.state, SHOWN_ONCE, True)
-    return await render_target(request, caller, target_id, PageNotice(secret=secret))
+    target = actions.load_target(tx, caller.business_id, number_of(target_id))
+    return {"incoming_secret": checks.open_incoming(tx, target)}
 
 
-@router.post("/{target_id}/reconnect", Permission.ADMINISTER)
-async def post_reconnect(
-    request: Request, caller: FormCaller, target_id: str, form: Annotated[LinkForm, Form()]
-) -> Response:
+@router.form(
+    "/{target_id}/reconnect", Permission.ADMINISTER, show_integration, errors.INVALID, at="reconnect"
+)
+def post_reconnect(
+    tx: Tx, request: Request, caller: Caller, target_id: str, form: Annotated[LinkForm, Form()]
+) -> str:
     """Connect a CRM again, with new secrets if the form has some."""
+    target = actions.load_target(tx, caller.business_id, number_of(target_id))
     allowed = context_of(request).settings.allowed_hosts
-    entries = form.list_texts(ENTRY)
-    try:
-        return await change_target(
-            request,
-            caller,
-            target_id,
-            lambda tx, target: actions.reconnect_target(tx, target, form.address, entries, allowed),
-        )
-    except Refused as refused:
-        return await render_target(
-            request,
-            caller,
-            target_id,
-            PageNotice(refused.expect(errors.INVALID), "reconnect", entries),
-        )
+    actions.reconnect_target(tx, target, form.address, form.list_texts(ENTRY), allowed)
+    return f"{HOME}/{target_id}"
 
 
-@router.post("/{target_id}/remove", Permission.ADMINISTER)
-async def post_remove(
-    request: Request, caller: FormCaller, target_id: str, word: Annotated[str, Form(max_length=200)] = ""
-) -> Response:
+@router.form("/{target_id}/remove", Permission.ADMINISTER, show_integration, errors.INVALID, at="remove")
+def post_remove(
+    tx: Tx,
+    request: Request,
+    caller: Caller,
+    target_id: str,
+    word: Annotated[str, Form(max_length=200)] = "",
+) -> str:
     """Unlink a CRM, for a member who types its name; its records stay there."""
-
-    def remove(tx: Tx, target: Target) -> None:
-        if " ".join(word.split()).casefold() != target.name.casefold():
-            raise Refused(errors.INVALID, "Nothing was removed. Enter the name exactly as shown above.")
-        actions.remove_target(tx, target)
-
-    try:
-        await change_target(request, caller, target_id, remove)
-    except Refused as refused:
-        return await render_target(
-            request, caller, target_id, PageNotice(refused.expect(errors.INVALID), "remove")
-        )
-    return RedirectResponse(HOME, 303)
+    target = actions.load_target(tx, caller.business_id, number_of(target_id))
+    if " ".join(word.split()).casefold() != target.name.casefold():
+        raise Refused(errors.INVALID, "Nothing was removed. Enter the name exactly as shown above.")
+    actions.remove_target(tx, target)
+    return HOME
