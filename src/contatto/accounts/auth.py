@@ -82,7 +82,7 @@ class DeclaredRoute(APIRoute):
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class TemplatePage:
     """Page of a template, with the function that reads its values.
 
     ``load`` takes the transaction, the request and the caller, then parameters of path and query. Its
@@ -95,9 +95,10 @@ class Page:
     async def show(
         self, request: Request, caller: Caller, refused: Refused | None = None, at: str = "", **sent: Any
     ) -> HTMLResponse:
-        """Render the page, after a refusal with the error ``at`` its form; ``load`` gets what it takes."""
-        taken = {name: value for name, value in sent.items() if name in signature(self.load).parameters}
-        load = partial(self.load, request=request, caller=caller, **taken)
+        """Render the page, after a refusal with the error ``at`` its form; ignore other parameters."""
+        parameters = signature(self.load).parameters
+        accepted = {name: value for name, value in sent.items() if name in parameters}
+        load = partial(self.load, request=request, caller=caller, **accepted)
         return await show_page(request, caller, self.template, load, refused, at=at)
 
 
@@ -131,11 +132,11 @@ class Routes:
 
     def page(
         self, path: str, rule: Rule, template: str, audit: ReadAudit | None = None
-    ) -> Callable[[Callable[..., Mapping[str, Any]]], Page]:
+    ) -> Callable[[Callable[..., Mapping[str, Any]]], TemplatePage]:
         """Declare a page by the function that reads its values; see `Page`."""
 
-        def declare(load: Callable[..., Mapping[str, Any]]) -> Page:
-            page = Page(template, load)
+        def declare(load: Callable[..., Mapping[str, Any]]) -> TemplatePage:
+            page = TemplatePage(template, load)
 
             async def show(request: Request, caller: PageCaller, **sent: Any) -> HTMLResponse:
                 return await page.show(request, caller, **sent)
@@ -146,7 +147,7 @@ class Routes:
         return declare
 
     def form[W: Callable[..., str | Mapping[str, Any]]](
-        self, path: str, rule: Rule, page: Page | None = None, *codes: ErrorCode, at: str = ""
+        self, path: str, rule: Rule, page: TemplatePage | None = None, *codes: ErrorCode, at: str = ""
     ) -> Callable[[W], W]:
         """Declare a form by a function that changes data in a transaction.
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, ClassVar, Final, Protocol
+from typing import Annotated, Any, ClassVar, Final, Protocol
 
 from contatto.integrations.model import DeliveryState, Denied, ErasureState, LedgerEntry, TrialState
 from contatto.kit.outbound.model import Failed, HttpAnswer, HttpRequest, NotNow, retry_after_s
@@ -282,10 +282,10 @@ class RecordsListed:
 
 @dataclass(frozen=True, slots=True)
 class FollowUp:
-    """The next request of the operation; its answer comes with ``memory``."""
+    """The next request of the operation; its answer comes with ``memory``, a value of JSON."""
 
     request: HttpRequest
-    memory: str = field(default="", repr=False)
+    memory: Any = field(default="", repr=False)
 
 
 # --- Replies of failure, besides ``NotNow``, ``Failed`` and ``Denied``. A reason is a code of small letters,
@@ -479,7 +479,7 @@ class CrmConnector(Protocol):
         """
         ...
 
-    def read(self, link: CrmLink, operation: Operation, answer: HttpAnswer, memory: str) -> Reply:
+    def read(self, link: CrmLink, operation: Operation, answer: HttpAnswer, memory: Any) -> Reply:
         """Return the meaning of an answer; it never raises, whatever the bytes.
 
         Args:

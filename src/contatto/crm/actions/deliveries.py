@@ -169,7 +169,7 @@ class Progress:
     secrets_revision: int = 0
     renewals: int = 0
     is_renewing: bool = False
-    memory: str = field(default="", repr=False)
+    memory: Any = field(default="", repr=False)
 
 
 @dataclass(slots=True)

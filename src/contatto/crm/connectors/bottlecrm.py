@@ -37,19 +37,28 @@ _LIMITS: Final = {"title": 64, "salutation": 64, "phone": 25, "source_detail": 1
 _EXISTS: Final = "already"
 
 
-def _find(link: crm.CrmLink, find: crm.FindRecord) -> HttpRequest:
-    if find.by is crm.FindBy.EMAIL:
-        return api.send(link, "GET", f"{_LEADS}?limit=20&email={quote(find.value)}")
-    return api.send(link, "POST", f"{_LEADS}duplicates/", {"phone": find.value})
-
-
-def _write(link: crm.CrmLink, write: crm.WriteRecord) -> HttpRequest:
-    values = {**write.values, OUR_ID: write.external_id}
-    if write.note:
-        values[NOTE] = write.note
-    if write.record_id:
-        return api.send(link, "PATCH", f"{_LEADS}{api.path_id(write.record_id)}/", values)
-    return api.send(link, "POST", _LEADS, values)
+def _encode(link: crm.CrmLink, operation: crm.Operation) -> HttpRequest:
+    method, path, body = "GET", _LEADS, None
+    match operation:
+        case crm.DescribeFields():
+            path = f"{_LEADS}?limit=1"
+        case crm.FindRecord(crm.FindBy.EMAIL, value):
+            path = f"{_LEADS}?limit=20&email={quote(value)}"
+        case crm.FindRecord(_, value):
+            method, path, body = "POST", f"{_LEADS}duplicates/", {"phone": value}
+        case crm.ReadRecord(record_id):
+            path = f"{_LEADS}{api.path_id(record_id)}/"
+        case crm.WriteRecord(record_id):
+            body = {**operation.values, OUR_ID: operation.external_id}
+            body |= {NOTE: operation.note} if operation.note else {}
+            method, path = "POST", _LEADS
+            if record_id:
+                method, path = "PATCH", f"{_LEADS}{api.path_id(record_id)}/"
+        case crm.MergeRecords(record_id, into_id):
+            method, path, body = "POST", f"{_LEADS}{api.path_id(into_id)}/merge/", {"merge_id": record_id}
+        case crm.EraseRecord(record_id):
+            method, path = "DELETE", f"{_LEADS}{api.path_id(record_id)}/"
+    return api.send(link, method, path, body)
 
 
 def _read_description(_link: crm.CrmLink, _: crm.DescribeFields, body: Any, _memory: str) -> crm.Reply:
@@ -116,25 +125,19 @@ class BottleCrm(api.JsonApi):
         merges=True,
         record_page="{address}/leads/{record_id}",
     )
-    abilities: ClassVar[api.Abilities] = {
-        crm.DescribeFields: (lambda link, _: api.send(link, "GET", f"{_LEADS}?limit=1"), _read_description),
-        crm.FindRecord: (_find, _read_found),
-        crm.ReadRecord: (
-            lambda link, read: api.send(link, "GET", f"{_LEADS}{api.path_id(read.record_id)}/"),
-            lambda _link, _, body, _memory: api.record_reply(_record(as_dict(as_dict(body).get("lead_obj")))),
+    encode = staticmethod(_encode)
+    readers: ClassVar[api.Readers] = {
+        crm.DescribeFields: _read_description,
+        crm.FindRecord: _read_found,
+        crm.ReadRecord: lambda _link, _, body, _memory: api.record_reply(
+            _record(as_dict(as_dict(body).get("lead_obj")))
         ),
-        crm.WriteRecord: (_write, _read_written),
-        crm.MergeRecords: (
-            lambda link, merge: api.send(
-                link, "POST", f"{_LEADS}{api.path_id(merge.into_id)}/merge/", {"merge_id": merge.record_id}
-            ),
-            lambda _link, merge, body, _memory: (
-                crm.Written(merge.into_id) if as_dict(body).get("error") is False else UNCLEAR
-            ),
+        crm.WriteRecord: _read_written,
+        crm.MergeRecords: lambda _link, merge, body, _memory: (
+            crm.Written(merge.into_id) if as_dict(body).get("error") is False else UNCLEAR
         ),
-        crm.EraseRecord: (
-            lambda link, erase: api.send(link, "DELETE", f"{_LEADS}{api.path_id(erase.record_id)}/"),
-            lambda _link, _, body, _memory: crm.Erased() if as_dict(body).get("error") is False else UNCLEAR,
+        crm.EraseRecord: lambda _link, _, body, _memory: (
+            crm.Erased() if as_dict(body).get("error") is False else UNCLEAR
         ),
     }
 

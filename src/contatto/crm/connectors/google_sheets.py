@@ -32,7 +32,10 @@ def _send(link: crm.CrmLink, method: str, cells: str, end: str = "", body: Any =
     return api.send(link, method, path, body)
 
 
-def _head(link: crm.CrmLink, _: crm.Operation) -> HttpRequest:
+def _encode(link: crm.CrmLink, operation: crm.Operation) -> HttpRequest:
+    """Read our ids to list them; every other operation reads the head first."""
+    if isinstance(operation, crm.ListRecords):
+        return _scan(link, int(operation.after or 2))
     return _send(link, "GET", "1:1")
 
 
@@ -56,16 +59,16 @@ def _our_id_of(operation: Any) -> str:
     return operation.record_id if isinstance(operation, crm.ReadRecord) else operation.external_id
 
 
-def _read_enumerated(_link: crm.CrmLink, enumerate_: crm.ListRecords, body: Any, _memory: str) -> crm.Reply:
+def _read_enumerated(_link: crm.CrmLink, enumerate_: crm.ListRecords, body: Any, _memory: Any) -> crm.Reply:
     """List our ids, without what people type into rows of their own."""
     cells = _cells(body)
     after = str(int(enumerate_.after or 2) + _ROWS) if len(cells) == _ROWS else ""
     return crm.RecordsListed(tuple((cell, cell) for cell in cells if _OUR_ID.fullmatch(cell)), after)
 
 
-def _read_step(link: crm.CrmLink, operation: Any, body: Any, memory: str) -> crm.Reply:
+def _read_step(link: crm.CrmLink, operation: Any, body: Any, memory: Any) -> crm.Reply:
     """Read the reply to one step: the head, then the first column until our id, then its row."""
-    state = as_dict(api.decode_memory(memory)) if memory else {}
+    state = as_dict(memory)
     step = as_text(state.get("step"))
     if step == _PUT:
         is_erased = isinstance(operation, crm.EraseRecord)
@@ -73,7 +76,7 @@ def _read_step(link: crm.CrmLink, operation: Any, body: Any, memory: str) -> crm
         reply = crm.Erased(is_partial=True) if is_erased else crm.Written(operation.external_id)
         return reply if "spreadsheetId" in as_dict(body) else UNCLEAR
     if step == _HEAD_WRITTEN:
-        head = crm.FollowUp(_head(link, operation), api.encode_memory({"step": _HEAD_READ}))
+        head = crm.FollowUp(_encode(link, operation), {"step": _HEAD_READ})
         return UNCLEAR if body is None else head
     cells = _cells(body)
     if step == _ROW:
@@ -82,7 +85,7 @@ def _read_step(link: crm.CrmLink, operation: Any, body: Any, memory: str) -> crm
         return crm.FoundRecords((crm.CrmRecord(_our_id_of(operation), _our_id_of(operation), values),))
     if step == _SCAN:
         return _after_scan(link, operation, state, cells)
-    return crm.FollowUp(_scan(link, 2), api.encode_memory({"step": _SCAN, "head": cells, "first": 2}))
+    return crm.FollowUp(_scan(link, 2), {"step": _SCAN, "head": cells, "first": 2})
 
 
 def _after_scan(link: crm.CrmLink, operation: Any, state: dict[str, Any], cells: list[str]) -> crm.Reply:
@@ -91,17 +94,15 @@ def _after_scan(link: crm.CrmLink, operation: Any, state: dict[str, Any], cells:
         return UNCLEAR
     if our_id not in cells and len(cells) == _ROWS:
         following = first + _ROWS
-        return crm.FollowUp(_scan(link, following), api.encode_memory({**state, "first": following}))
+        return crm.FollowUp(_scan(link, following), {**state, "first": following})
     row = first + cells.index(our_id) if our_id in cells else None
     if isinstance(operation, crm.WriteRecord):
         return _put(link, operation, state, row)
     if row is None:
         return crm.NoRecord()
     if isinstance(operation, crm.EraseRecord):
-        return crm.FollowUp(
-            _send(link, "POST", f"{row}:{row}", ":clear", {}), api.encode_memory({"step": _PUT})
-        )
-    return crm.FollowUp(_send(link, "GET", f"{row}:{row}"), api.encode_memory({**state, "step": _ROW}))
+        return crm.FollowUp(_send(link, "POST", f"{row}:{row}", ":clear", {}), {"step": _PUT})
+    return crm.FollowUp(_send(link, "GET", f"{row}:{row}"), {**state, "step": _ROW})
 
 
 def _put(link: crm.CrmLink, write: crm.WriteRecord, state: dict[str, Any], row: int | None) -> crm.Reply:
@@ -110,7 +111,7 @@ def _put(link: crm.CrmLink, write: crm.WriteRecord, state: dict[str, Any], row: 
     if not head:
         names = ["Lead ID", *write.values, NOTE]
         request = _send(link, "PUT", "1:1", f"?{_RAW}", {"values": [names]})
-        return crm.FollowUp(request, api.encode_memory({"step": _HEAD_WRITTEN}))
+        return crm.FollowUp(request, {"step": _HEAD_WRITTEN})
     values = {**write.values, **({NOTE: write.note} if write.note and NOTE in head else {})}
     missing = next((name for name in write.values if name not in head), None)
     if missing is not None:
@@ -122,7 +123,7 @@ def _put(link: crm.CrmLink, write: crm.WriteRecord, state: dict[str, Any], row: 
         )
     else:
         request = _send(link, "PUT", f"A{row}", f"?{_RAW}", {"values": [line]})  # null keeps a cell
-    return crm.FollowUp(request, api.encode_memory({"step": _PUT}))
+    return crm.FollowUp(request, {"step": _PUT})
 
 
 class GoogleSheets(api.JsonApi):
@@ -171,22 +172,17 @@ class GoogleSheets(api.JsonApi):
             (("access_type", "offline"), ("prompt", "consent")),
         ),
     )
-    abilities: ClassVar[api.Abilities] = {
-        crm.DescribeFields: (
-            _head,
-            lambda _link, _, body, _memory: crm.FieldsDescribed(
-                tuple(crm.CrmField(name, name) for name in _cells(body)[1:] if name)
-            ),
+    encode = staticmethod(_encode)
+    readers: ClassVar[api.Readers] = {
+        crm.DescribeFields: lambda _link, _, body, _memory: crm.FieldsDescribed(
+            tuple(crm.CrmField(name, name) for name in _cells(body)[1:] if name)
         ),
-        crm.FindRecord: (_head, _read_step),
-        crm.ReadRecord: (_head, _read_step),
-        crm.WriteRecord: (_head, _read_step),
-        crm.EraseRecord: (_head, _read_step),
-        crm.ListRecords: (lambda link, enumerate_: _scan(link, int(enumerate_.after or 2)), _read_enumerated),
+        **dict.fromkeys((crm.FindRecord, crm.ReadRecord, crm.WriteRecord, crm.EraseRecord), _read_step),
+        crm.ListRecords: _read_enumerated,
     }
 
     def read_error(
-        self, link: crm.CrmLink, operation: crm.Operation, answer: HttpAnswer, body: Any, memory: str
+        self, link: crm.CrmLink, operation: crm.Operation, answer: HttpAnswer, body: Any, memory: Any
     ) -> crm.Reply | None:
         """Report no missing record: a missing spreadsheet or sheet is a matter for a person."""
         return None

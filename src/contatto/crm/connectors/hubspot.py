@@ -67,64 +67,67 @@ _WRITE_AGAIN: Final = "write_again"
 _READ_MERGED: Final = "leads_to"
 
 
-def _find(link: crm.CrmLink, find: crm.FindRecord) -> HttpRequest:
-    if find.by is crm.FindBy.EXTERNAL_ID:
-        return api.send(
-            link, "GET", f"{_CONTACTS}/{api.path_id(find.value)}?idProperty={OUR_ID}&properties={OUR_ID}"
-        )
-    groups = [
-        {"filters": [{"propertyName": name, "operator": "EQ", "value": find.value}]}
-        for name in _SEARCHED[find.by]
-    ]
-    oldest = {"propertyName": "createdate", "direction": "ASCENDING"}
-    search = {"filterGroups": groups, "sorts": [oldest], "properties": [OUR_ID], "limit": 5}
-    return api.send(link, "POST", f"{_CONTACTS}/search", search)
+def _encode(link: crm.CrmLink, operation: crm.Operation) -> HttpRequest:
+    method, path, body = "GET", _CONTACTS, None
+    match operation:
+        case crm.DescribeFields():
+            path = "/crm/v3/properties/contacts?archived=false"
+        case crm.FindRecord(crm.FindBy.EXTERNAL_ID, value):
+            path = f"{_CONTACTS}/{api.path_id(value)}?idProperty={OUR_ID}&properties={OUR_ID}"
+        case crm.FindRecord(by, value):
+            groups = [
+                {"filters": [{"propertyName": name, "operator": "EQ", "value": value}]}
+                for name in _SEARCHED[by]
+            ]
+            oldest = {"propertyName": "createdate", "direction": "ASCENDING"}
+            method, path = "POST", f"{_CONTACTS}/search"
+            body = {"filterGroups": groups, "sorts": [oldest], "properties": [OUR_ID], "limit": 5}
+        case crm.ReadRecord(record_id, fields):
+            names = ",".join(dict.fromkeys((OUR_ID, _CHANGED_AT, *fields)))
+            path = f"{_CONTACTS}/{api.path_id(record_id)}?properties={names}"
+        case crm.WriteRecord(record_id, external_id):
+            values = {**operation.values, OUR_ID: external_id}
+            values |= {NOTE: operation.note} if operation.note else {}
+            method, path = "POST", f"{_CONTACTS}/batch/upsert"
+            body = {"inputs": [{"idProperty": OUR_ID, "id": external_id, "properties": values}]}
+            if record_id:
+                method, path = "PATCH", f"{_CONTACTS}/{api.path_id(record_id)}"
+                body = {"properties": values}
+        case crm.MergeRecords(record_id, into_id):
+            method, path = "POST", f"{_CONTACTS}/merge"
+            body = {"primaryObjectId": into_id, "objectIdToMerge": record_id}
+        case crm.EraseRecord(record_id):
+            method, path, body = "POST", f"{_CONTACTS}/gdpr-delete", {"objectId": record_id}
+        case crm.ListChanges(after):
+            return _search_changes(link, after)
+        case crm.ListRecords(after):
+            # By number, as paging of one search ends at 10,000 results.
+            following = {"propertyName": _NUMBER, "operator": "GT", "value": after}
+            return _search_ours(link, [following] if after else [], _NUMBER, [OUR_ID])
+    return api.send(link, method, path, body)
 
 
-def _read(link: crm.CrmLink, read: crm.ReadRecord) -> HttpRequest:
-    names = ",".join(dict.fromkeys((OUR_ID, _CHANGED_AT, *read.fields)))
-    return api.send(link, "GET", f"{_CONTACTS}/{api.path_id(read.record_id)}?properties={names}")
-
-
-def _write(link: crm.CrmLink, write: crm.WriteRecord) -> HttpRequest:
-    values = {**write.values, OUR_ID: write.external_id}
-    if write.note:
-        values[NOTE] = write.note
-    if write.record_id:
-        return api.send(link, "PATCH", f"{_CONTACTS}/{api.path_id(write.record_id)}", {"properties": values})
-    contact = {"idProperty": OUR_ID, "id": write.external_id, "properties": values}
-    return api.send(link, "POST", f"{_CONTACTS}/batch/upsert", {"inputs": [contact]})
-
-
-def _changes(link: crm.CrmLink, changes: crm.ListChanges) -> HttpRequest:
+def _search_changes(link: crm.CrmLink, after: crm.Cursor) -> HttpRequest:
     """Search our contacts that changed since the cursor, without those already read at its time."""
-    after = changes.after
-    filters: list[dict[str, Any]] = [{"propertyName": OUR_ID, "operator": "HAS_PROPERTY"}]
+    filters: list[dict[str, Any]] = []
     if after.at:
         filters.append({"propertyName": _CHANGED_AT, "operator": "GTE", "value": after.at})
     if after.id:
         read_ids = after.id.split(",")[:_PAGE]
         filters.append({"propertyName": _NUMBER, "operator": "NOT_IN", "values": read_ids})
-    return _search(link, filters, _CHANGED_AT, _WATCHED)
+    return _search_ours(link, filters, _CHANGED_AT, _WATCHED)
 
 
-def _search(
+def _search_ours(
     link: crm.CrmLink, filters: list[dict[str, Any]], order: str, names: Sequence[str]
 ) -> HttpRequest:
+    all_filters = [{"propertyName": OUR_ID, "operator": "HAS_PROPERTY"}, *filters]
     sorts = [{"propertyName": order, "direction": "ASCENDING"}]
-    search = {"filterGroups": [{"filters": filters}], "sorts": sorts, "properties": names, "limit": _PAGE}
+    search = {"filterGroups": [{"filters": all_filters}], "sorts": sorts, "properties": names, "limit": _PAGE}
     return api.send(link, "POST", f"{_CONTACTS}/search", search)
 
 
-def _enumerate(link: crm.CrmLink, enumerate_: crm.ListRecords) -> HttpRequest:
-    """List our contacts by number, as paging of one search ends at 10,000 results."""
-    filters: list[dict[str, Any]] = [{"propertyName": OUR_ID, "operator": "HAS_PROPERTY"}]
-    if enumerate_.after:
-        filters.append({"propertyName": _NUMBER, "operator": "GT", "value": enumerate_.after})
-    return _search(link, filters, _NUMBER, [OUR_ID])
-
-
-def _read_description(_link: crm.CrmLink, _: crm.DescribeFields, body: Any, _memory: str) -> crm.Reply:
+def _read_description(_link: crm.CrmLink, _: crm.DescribeFields, body: Any, _memory: Any) -> crm.Reply:
     fields = []
     for row in rows_of(body, "results"):
         is_fixed = as_dict(row.get("modificationMetadata")).get("readOnlyValue") is True
@@ -135,12 +138,12 @@ def _read_description(_link: crm.CrmLink, _: crm.DescribeFields, body: Any, _mem
     return crm.FieldsDescribed(tuple(fields))
 
 
-def _read_found(_link: crm.CrmLink, find: crm.FindRecord, body: Any, _memory: str) -> crm.Reply:
+def _read_found(_link: crm.CrmLink, find: crm.FindRecord, body: Any, _memory: Any) -> crm.Reply:
     is_by_id = find.by is crm.FindBy.EXTERNAL_ID
     return api.record_reply(_record(as_dict(body))) if is_by_id else records_reply(_records(body))
 
 
-def _read_record(_link: crm.CrmLink, read: crm.ReadRecord, body: Any, _memory: str) -> crm.Reply:
+def _read_record(_link: crm.CrmLink, read: crm.ReadRecord, body: Any, _memory: Any) -> crm.Reply:
     record = _record(as_dict(body))
     if not record.id:
         return UNCLEAR
@@ -148,30 +151,30 @@ def _read_record(_link: crm.CrmLink, read: crm.ReadRecord, body: Any, _memory: s
     return crm.FoundRecords((record,)) if record.id == read.record_id else crm.Moved(record.id)
 
 
-def _read_written(link: crm.CrmLink, write: crm.WriteRecord, body: Any, memory: str) -> crm.Reply:
+def _read_written(link: crm.CrmLink, write: crm.WriteRecord, body: Any, memory: Any) -> crm.Reply:
     if memory == _CREATE_ID:
-        return crm.FollowUp(_write(link, write), _WRITE_AGAIN)
+        return crm.FollowUp(_encode(link, write), _WRITE_AGAIN)
     rows = as_dicts(as_dict(body).get("results"))
     record_id = as_text((rows[0] if rows else as_dict(body)).get("id"))
     return crm.Written(record_id) if record_id else UNCLEAR
 
 
-def _read_merged(_link: crm.CrmLink, merge: crm.MergeRecords, body: Any, memory: str) -> crm.Reply:
+def _read_merged(_link: crm.CrmLink, merge: crm.MergeRecords, body: Any, memory: Any) -> crm.Reply:
     record_id = as_text(as_dict(body).get("id"))
     if memory == _READ_MERGED and record_id == merge.record_id:
         return Failed("merge")
     return crm.Written(record_id) if record_id else UNCLEAR
 
 
-def _read_changes(link: crm.CrmLink, changes: crm.ListChanges, body: Any, memory: str) -> crm.Reply:
+def _read_changes(link: crm.CrmLink, changes: crm.ListChanges, body: Any, memory: Any) -> crm.Reply:
     if not memory:
         page = [{"id": record.id, **record.values} for record in _records(body)]
         if not page:
             return crm.ChangesListed((), changes.after)
-        return crm.FollowUp(api.send(link, "GET", "/crm/v3/owners/?limit=500"), api.encode_memory(page))
+        return crm.FollowUp(api.send(link, "GET", "/crm/v3/owners/?limit=500"), page)
     owners = as_dicts(as_dict(body).get("results"))
     addresses = {as_text(owner.get("id")): as_text(owner.get("email")) for owner in owners}
-    record_changes, rows = [], as_dicts(api.decode_memory(memory))
+    record_changes, rows = [], as_dicts(memory)
     for row in rows:
         owner_id = as_text(row.get("hubspot_owner_id"))
         change = crm.RecordChange(
@@ -263,47 +266,29 @@ class HubSpot(api.JsonApi):
             is_pkce=False,
         ),
     )
-    abilities: ClassVar[api.Abilities] = {
-        crm.DescribeFields: (
-            lambda link, _: api.send(link, "GET", "/crm/v3/properties/contacts?archived=false"),
-            _read_description,
-        ),
-        crm.FindRecord: (_find, _read_found),
-        crm.ReadRecord: (_read, _read_record),
-        crm.WriteRecord: (_write, _read_written),
-        crm.MergeRecords: (
-            lambda link, merge: api.send(
-                link,
-                "POST",
-                f"{_CONTACTS}/merge",
-                {"primaryObjectId": merge.into_id, "objectIdToMerge": merge.record_id},
-            ),
-            _read_merged,
-        ),
-        crm.EraseRecord: (
-            lambda link, erase: api.send(
-                link, "POST", f"{_CONTACTS}/gdpr-delete", {"objectId": erase.record_id}
-            ),
-            lambda _link, _, body, _memory: crm.Erased() if body == {} else UNCLEAR,
-        ),
-        crm.ListChanges: (_changes, _read_changes),
-        crm.ListRecords: (
-            _enumerate,
-            lambda _link, _, body, _memory: api.list_reply(_records(body), _PAGE),
-        ),
+    encode = staticmethod(_encode)
+    readers: ClassVar[api.Readers] = {
+        crm.DescribeFields: _read_description,
+        crm.FindRecord: _read_found,
+        crm.ReadRecord: _read_record,
+        crm.WriteRecord: _read_written,
+        crm.MergeRecords: _read_merged,
+        crm.EraseRecord: lambda _link, _, body, _memory: crm.Erased() if body == {} else UNCLEAR,
+        crm.ListChanges: _read_changes,
+        crm.ListRecords: lambda _link, _, body, _memory: api.list_reply(_records(body), _PAGE),
     }
 
     def read_error(
-        self, link: crm.CrmLink, operation: crm.Operation, answer: HttpAnswer, body: Any, memory: str
+        self, link: crm.CrmLink, operation: crm.Operation, answer: HttpAnswer, body: Any, memory: Any
     ) -> crm.Reply | None:
         if isinstance(operation, crm.MergeRecords) and answer.status == 400 and not memory:
             # They may be merged already, as after a lost answer: read the contact that the old id returns.
-            return crm.FollowUp(_read(link, crm.ReadRecord(operation.record_id)), _READ_MERGED)
+            return crm.FollowUp(_encode(link, crm.ReadRecord(operation.record_id)), _READ_MERGED)
         if not isinstance(operation, crm.WriteRecord):
             return super().read_error(link, operation, answer, body, memory)
         if memory == _CREATE_ID:
             # 409: another request created the property meanwhile.
-            return crm.FollowUp(_write(link, operation), _WRITE_AGAIN) if answer.status == 409 else None
+            return crm.FollowUp(_encode(link, operation), _WRITE_AGAIN) if answer.status == 409 else None
         if answer.status == 404 and operation.record_id:
             return crm.NoRecord()
         error = read_write_error(as_dict(body))

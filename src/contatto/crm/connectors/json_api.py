@@ -125,9 +125,7 @@ def send(link: crm.CrmLink, method: str, path: str, body: Any = None) -> HttpReq
     return json_request(method, link.address + path, bearer(link), body)
 
 
-type Asker = Callable[[crm.CrmLink, Any], HttpRequest | crm.Reply]
-type Reader = Callable[[crm.CrmLink, Any, Any, str], crm.Reply]
-type Abilities = Mapping[type, tuple[Asker, Reader]]
+type Readers = Mapping[type, Callable[[crm.CrmLink, Any, Any, Any], crm.Reply]]
 
 UNCLEAR: Final = NotNow(UNREADABLE_ANSWER)
 _NO_DIGIT: Final = re.compile(r"[^0-9]")
@@ -138,47 +136,47 @@ class UnreadableReply(ValueError):
 
 
 class JsonApi:
-    """A connector with a table of its operations.
+    """A connector with a function of its first requests, and a table of readers of answers.
 
     Attributes:
-        abilities: by operation, the function of its first request and the reader of a good answer. A reader
-            gets the link, the operation, the JSON and the memory of the last ``FollowUp`` (empty for the
-            first answer). The JSON is ``{}`` without a body, and None for other bytes.
+        encode: returns the first request of an operation.
+        readers: by operation, the reader of a good answer. It gets the link, the operation, the JSON and the
+            memory of the last ``FollowUp`` (empty for the first answer). The JSON is ``{}`` without a body,
+            and None for other bytes.
         address_field: the field of the token answer with the host of this customer.
         access: names of secrets, any of which gives access, such as a token or session.
     """
 
     traits: ClassVar[crm.ConnectorTraits]
-    abilities: ClassVar[Abilities]
+    encode: ClassVar[Callable[..., HttpRequest | crm.Reply]]
+    readers: ClassVar[Readers]
     address_field: ClassVar[str] = ""
     access: ClassVar[tuple[str, ...]] = (ACCESS,)
 
     def ask(self, link: crm.CrmLink, operation: crm.Operation) -> HttpRequest | crm.Reply:
-        if isinstance(operation, crm.RenewSecrets) and crm.RenewSecrets not in self.abilities:
+        if isinstance(operation, crm.RenewSecrets) and crm.RenewSecrets not in self.readers:
             oauth = self.traits.oauth
             return token_request(link, oauth, operation) if oauth else Denied("not_connected")
-        if type(operation) not in self.abilities:
+        if type(operation) not in self.readers:
             return crm.Unsupported()
-        encode, _ = self.abilities[type(operation)]
         is_open = any(link.secrets.get(name) for name in self.access)
         is_ready = is_open or isinstance(operation, crm.RenewSecrets)
-        return encode(link, operation) if is_ready else crm.Expired()
+        return self.encode(link, operation) if is_ready else crm.Expired()
 
-    def read(self, link: crm.CrmLink, operation: crm.Operation, answer: HttpAnswer, memory: str) -> crm.Reply:
-        if isinstance(operation, crm.RenewSecrets) and crm.RenewSecrets not in self.abilities:
+    def read(self, link: crm.CrmLink, operation: crm.Operation, answer: HttpAnswer, memory: Any) -> crm.Reply:
+        if isinstance(operation, crm.RenewSecrets) and crm.RenewSecrets not in self.readers:
             return read_tokens(answer, self.address_field)
-        if type(operation) not in self.abilities:
+        if type(operation) not in self.readers:
             return crm.Unsupported()
-        _, reader = self.abilities[type(operation)]
         body = read_json(answer) if answer.body.strip() else {}
         error = self.read_error(link, operation, answer, body, memory) or crm.plain_reply(answer)
         try:
-            return error or reader(link, operation, body, memory)
+            return error or self.readers[type(operation)](link, operation, body, memory)
         except UnreadableReply:
             return UNCLEAR
 
     def read_error(
-        self, link: crm.CrmLink, operation: crm.Operation, answer: HttpAnswer, body: Any, memory: str
+        self, link: crm.CrmLink, operation: crm.Operation, answer: HttpAnswer, body: Any, memory: Any
     ) -> crm.Reply | None:
         """Return the failure that an answer states more precisely than its status; None for none."""
         return crm.NoRecord() if answer.status == 404 else None
@@ -303,19 +301,6 @@ def as_text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value) if isinstance(value, str | int | float) else ""
-
-
-def encode_memory(value: Any) -> str:
-    """Encode a value as the memory of a ``FollowUp``."""
-    return msgspec.json.encode(value).decode()
-
-
-def decode_memory(memory: str) -> Any:
-    """Decode the memory of a ``FollowUp``; None for a text that is not JSON."""
-    try:
-        return msgspec.json.decode(memory.encode("utf-8", "replace"))
-    except JSON_ERRORS:
-        return None
 
 
 def advance(cursor: crm.Cursor, at: str, record_id: str) -> crm.Cursor:

@@ -22,26 +22,18 @@ from contatto.kit.outbound.model import Failed, HttpAnswer, HttpRequest, NotNow
 _NO_FIELD: Final = re.compile(r"[Ii]nvalid field '?\"?(\w+)")
 
 
-def read_exception(error: dict[str, Any]) -> crm.Reply:
-    """Return the reply to an exception of Odoo, by its name."""
-    data = as_dict(error.get("data"))
-    name = as_text(data.get("name")).rpartition(".")[2]
-    missing = _NO_FIELD.search(as_text(data.get("message")))
-    if missing is not None:
-        return crm.FieldGone(missing[1])
-    if name in ("OperationalError", "SerializationFailure", "LockNotAvailable"):
-        return NotNow(name.lower())
-    replies: dict[str, crm.Reply] = {
-        "MissingError": crm.NoRecord(),
-        "AccessDenied": Denied("access_denied"),
-        "AccessError": Denied("access_error"),
-        "SessionExpiredException": crm.Expired(),
-        "ValidationError": Failed("validation_error"),
-        "UserError": Failed("user_error"),
-    }
-    return replies.get(name, Failed("server_error"))
-
-
+_EXCEPTIONS: Final[dict[str, crm.Reply]] = {
+    "MissingError": crm.NoRecord(),
+    "AccessDenied": Denied("access_denied"),
+    "AccessError": Denied("access_error"),
+    "SessionExpiredException": crm.Expired(),
+    "ValidationError": Failed("validation_error"),
+    "UserError": Failed("user_error"),
+    "OperationalError": NotNow("operationalerror"),
+    "SerializationFailure": NotNow("serializationfailure"),
+    "LockNotAvailable": NotNow("locknotavailable"),
+}
+"""Replies by the names of Odoo's exceptions; another one is a fault of the server."""
 NOTE: Final = "description"
 _LEAD: Final = "crm.lead"
 _MODULE: Final = "contatto"
@@ -84,19 +76,39 @@ def _links(link: crm.CrmLink, *domain: list[Any], **more: str) -> HttpRequest:
     )
 
 
-def _find(link: crm.CrmLink, find: crm.FindRecord) -> HttpRequest:
-    if find.by is crm.FindBy.EXTERNAL_ID:
-        return _links(link, ["name", "=", _name_of(find.value)])
-    of_email: list[Any] = [["email_normalized", "=", find.value.lower()]]
-    of_phone: list[Any] = ["|", ["phone", "=", find.value], ["phone_sanitized", "=", find.value]]
-    domain = of_email if find.by is crm.FindBy.EMAIL else of_phone
-    return _ask(link, _LEAD, "search_read", [domain], fields=["write_date"], limit=5, order="id asc")
-
-
-def _read(link: crm.CrmLink, read: crm.ReadRecord) -> HttpRequest:
-    names = sorted({"write_date", *read.fields})
-    domain = [["id", "=", api.record_number(read.record_id)]]
-    return _ask(link, _LEAD, "search_read", [domain], fields=names, context=_ALL)
+def _encode(link: crm.CrmLink, operation: crm.Operation) -> HttpRequest:
+    method, args, more = "search_read", list[Any](), dict[str, Any]()
+    match operation:
+        case crm.RenewSecrets():
+            names = [link.settings.get(name, "") for name in ("database", "user")]
+            return _call(link, "common", "authenticate", [*names, link.secrets.get("password", ""), {}])
+        case crm.DescribeFields():
+            method, more = "fields_get", {"attributes": _ATTRIBUTES}
+        case crm.FindRecord(crm.FindBy.EXTERNAL_ID, value):
+            return _links(link, ["name", "=", _name_of(value)])
+        case crm.FindRecord(by, value):
+            of_email: list[Any] = [["email_normalized", "=", value.lower()]]
+            of_phone: list[Any] = ["|", ["phone", "=", value], ["phone_sanitized", "=", value]]
+            args = [of_email if by is crm.FindBy.EMAIL else of_phone]
+            more = {"fields": ["write_date"], "limit": 5, "order": "id asc"}
+        case crm.ReadRecord(record_id, fields):
+            args = [[["id", "=", api.record_number(record_id)]]]
+            more = {"fields": sorted({"write_date", *fields}), "context": _ALL}
+        case crm.WriteRecord(None):
+            return _load(link, operation)
+        case crm.WriteRecord(_, external_id):
+            return _links(link, ["name", "=", _name_of(external_id)])
+        case crm.EraseRecord(record_id):
+            method, args = "unlink", [[api.record_number(record_id)]]
+        case crm.ListChanges(after):
+            # Of the cursor's second on, without those read in that second.
+            read_ids = [int(lead_id) for lead_id in after.id.split(",") if lead_id.isdigit()]
+            since = [["write_date", ">=", after.at]] if after.at else []
+            args = [[*since, *([["id", "not in", read_ids]] if after.id else [])]]
+            more = {"fields": _WATCHED, "limit": _PAGE, "order": "write_date asc, id asc", "context": _ALL}
+        case crm.ListRecords(after):  # Odoo deletes our external ids with their leads
+            return _links(link, ["res_id", ">", int(after or 0)], order="res_id asc")
+    return _ask(link, _LEAD, method, args, **more)
 
 
 def _load(link: crm.CrmLink, write: crm.WriteRecord) -> HttpRequest:
@@ -109,23 +121,11 @@ def _load(link: crm.CrmLink, write: crm.WriteRecord) -> HttpRequest:
     )
 
 
-def _changes(link: crm.CrmLink, changes: crm.ListChanges) -> HttpRequest:
-    """Search leads that changed since the cursor's second, without those read in that second."""
-    after = changes.after
-    domain: list[Any] = [["write_date", ">=", after.at]] if after.at else []
-    if after.id:
-        domain.append(
-            ["id", "not in", [int(lead_id) for lead_id in after.id.split(",") if lead_id.isdigit()]]
-        )
-    more = {"fields": _WATCHED, "limit": _PAGE, "order": "write_date asc, id asc", "context": _ALL}
-    return _ask(link, _LEAD, "search_read", [domain], **more)
-
-
 def _result(body: Any) -> Any:
     return as_dict(body).get("result")
 
 
-def _read_description(_link: crm.CrmLink, _: crm.DescribeFields, body: Any, _memory: str) -> crm.Reply:
+def _read_description(_link: crm.CrmLink, _: crm.DescribeFields, body: Any, _memory: Any) -> crm.Reply:
     fields = as_dict(_result(body))
     if not fields:
         return UNCLEAR
@@ -156,7 +156,7 @@ def _linked_records(body: Any) -> list[crm.CrmRecord]:
     ]
 
 
-def _read_found(_link: crm.CrmLink, find: crm.FindRecord, body: Any, _memory: str) -> crm.Reply:
+def _read_found(_link: crm.CrmLink, find: crm.FindRecord, body: Any, _memory: Any) -> crm.Reply:
     is_by_id = find.by is crm.FindBy.EXTERNAL_ID
     return records_reply(_linked_records(body) if is_by_id else map(_record, rows_of(body, "result")))
 
@@ -167,7 +167,7 @@ def _record(one: dict[str, Any]) -> crm.CrmRecord:
     return crm.CrmRecord(values.get("id", ""), "", values)
 
 
-def _read_written(link: crm.CrmLink, write: crm.WriteRecord, body: Any, memory: str) -> crm.Reply:
+def _read_written(link: crm.CrmLink, write: crm.WriteRecord, body: Any, memory: Any) -> crm.Reply:
     """Point our external id to an existing record first; then read the outcome of ``load``."""
     if write.record_id is None or memory == "load":
         result = as_dict(_result(body))
@@ -190,15 +190,15 @@ def _read_written(link: crm.CrmLink, write: crm.WriteRecord, body: Any, memory: 
     return crm.FollowUp(_ask(link, "ir.model.data", "write", update) if rows else create, "tie")
 
 
-def _read_changes(link: crm.CrmLink, changes: crm.ListChanges, body: Any, memory: str) -> crm.Reply:
+def _read_changes(link: crm.CrmLink, changes: crm.ListChanges, body: Any, memory: Any) -> crm.Reply:
     if not memory:
         rows = rows_of(body, "result")
         if not rows:
             return crm.ChangesListed((), changes.after)
         ids = [row.get("id") for row in rows]
-        return crm.FollowUp(_links(link, ["res_id", "in", ids]), api.encode_memory(rows))
+        return crm.FollowUp(_links(link, ["res_id", "in", ids]), rows)
     lead_ids = {record.id: record.external_id for record in _linked_records(body)}
-    record_changes, page = [], as_dicts(api.decode_memory(memory))
+    record_changes, page = [], as_dicts(memory)
     for row in page:
         record_id = as_text(row.get("id"))
         amount, currency = as_text(row.get("expected_revenue")), _label(row.get("company_currency"))
@@ -222,12 +222,7 @@ def _label(pair: Any) -> str:
     return as_text(pair[1]) if isinstance(pair, list) and len(pair) == 2 else ""
 
 
-def _log_in(link: crm.CrmLink, _: crm.RenewSecrets) -> HttpRequest:
-    names = [link.settings.get(name, "") for name in ("database", "user")]
-    return _call(link, "common", "authenticate", [*names, link.secrets.get("password", ""), {}])
-
-
-def _read_login(_link: crm.CrmLink, _: crm.RenewSecrets, body: Any, _memory: str) -> crm.Reply:
+def _read_login(_link: crm.CrmLink, _: crm.RenewSecrets, body: Any, _memory: Any) -> crm.Reply:
     """Read the user's number; Odoo answers False for a wrong user, key or database."""
     uid = _result(body)
     if uid is False:
@@ -271,41 +266,31 @@ class Odoo(api.JsonApi):
         record_page=f"{{address}}/web#id={{record_id}}&model={_LEAD}&view_type=form",
     )
     access = ("session",)
-    abilities: ClassVar[api.Abilities] = {
-        crm.RenewSecrets: (_log_in, _read_login),
-        crm.DescribeFields: (
-            lambda link, _: _ask(link, _LEAD, "fields_get", [], attributes=_ATTRIBUTES),
-            _read_description,
+    encode = staticmethod(_encode)
+    readers: ClassVar[api.Readers] = {
+        crm.RenewSecrets: _read_login,
+        crm.DescribeFields: _read_description,
+        crm.FindRecord: _read_found,
+        crm.ReadRecord: lambda _link, _, body, _memory: records_reply(map(_record, rows_of(body, "result"))),
+        crm.WriteRecord: _read_written,
+        crm.EraseRecord: lambda _link, _, body, _memory: (
+            crm.Erased() if as_dict(body).get("result") is True else UNCLEAR
         ),
-        crm.FindRecord: (_find, _read_found),
-        crm.ReadRecord: (
-            _read,
-            lambda _link, _, body, _memory: records_reply(map(_record, rows_of(body, "result"))),
-        ),
-        crm.WriteRecord: (
-            lambda link, write: (
-                _load(link, write)
-                if write.record_id is None
-                else _links(link, ["name", "=", _name_of(write.external_id)])
-            ),
-            _read_written,
-        ),
-        crm.EraseRecord: (
-            lambda link, erase: _ask(link, _LEAD, "unlink", [[api.record_number(erase.record_id)]]),
-            lambda _link, _, body, _memory: crm.Erased() if _result(body) is True else UNCLEAR,
-        ),
-        crm.ListChanges: (_changes, _read_changes),
-        # Odoo deletes our external ids with their leads.
-        crm.ListRecords: (
-            lambda link, listing: _links(link, ["res_id", ">", int(listing.after or 0)], order="res_id asc"),
-            lambda _link, _, body, _memory: api.list_reply(_linked_records(body), _PAGE),
-        ),
+        crm.ListChanges: _read_changes,
+        crm.ListRecords: lambda _link, _, body, _memory: api.list_reply(_linked_records(body), _PAGE),
     }
 
     def read_error(
-        self, link: crm.CrmLink, operation: crm.Operation, answer: HttpAnswer, body: Any, memory: str
+        self, link: crm.CrmLink, operation: crm.Operation, answer: HttpAnswer, body: Any, memory: Any
     ) -> crm.Reply | None:
         if isinstance(operation, crm.RenewSecrets) and answer.status == 401:
             return Denied("401")
         error = as_dict(as_dict(body).get("error"))
-        return read_exception(error) if error and answer.status == 200 else None
+        if not error or answer.status != 200:
+            return None
+        data = as_dict(error.get("data"))
+        missing = _NO_FIELD.search(as_text(data.get("message")))
+        if missing is not None:
+            return crm.FieldGone(missing[1])
+        name = as_text(data.get("name")).rpartition(".")[2]
+        return _EXCEPTIONS.get(name, Failed("server_error"))

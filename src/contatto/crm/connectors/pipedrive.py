@@ -38,15 +38,38 @@ def _our_field(link: crm.CrmLink) -> str:
     return link.settings.get("id_field", "")
 
 
-def _find(link: crm.CrmLink, find: crm.FindRecord) -> HttpRequest:
-    fields = {crm.FindBy.EXTERNAL_ID: "custom_fields", crm.FindBy.EMAIL: "email", crm.FindBy.PHONE: "phone"}[
-        find.by
-    ]
-    term = quote(find.value, safe="")
-    return _send(link, "GET", f"{_PERSONS}/search?fields={fields}&exact_match=true&limit=5&term={term}")
+def _encode(link: crm.CrmLink, operation: crm.Operation) -> HttpRequest:
+    method, path, body = "GET", _PERSONS, None
+    match operation:
+        case crm.DescribeFields():
+            path = "/v1/personFields?limit=500"
+        case crm.FindRecord(by, value):
+            fields = "custom_fields" if by is crm.FindBy.EXTERNAL_ID else by.value
+            term = quote(value, safe="")
+            path = f"{_PERSONS}/search?fields={fields}&exact_match=true&limit=5&term={term}"
+        case crm.ReadRecord(record_id):
+            path = f"{_PERSONS}/{api.path_id(record_id)}"
+        case crm.WriteRecord(record_id):
+            method, body = "POST", _person(link, operation)
+            if record_id:
+                method, path = "PATCH", f"{_PERSONS}/{api.path_id(record_id)}"
+        case crm.MergeRecords(record_id, into_id):
+            method, path = "PUT", f"/v1/persons/{api.path_id(record_id)}/merge"
+            body = {"merge_with_id": _number(into_id)}
+        case crm.EraseRecord(record_id):
+            method, path = "DELETE", f"{_PERSONS}/{api.path_id(record_id)}"
+        case crm.ListChanges(after):
+            since = f"&updated_since={quote(after.at)}" if after.at else ""
+            path = f"/api/v2/deals?sort_by=update_time&sort_direction=asc&limit={_PAGE}{since}"
+        case crm.ListRecords(after):  # all persons, as no search selects those with our field
+            cursor = f"&cursor={quote(after, safe='')}" if after else ""
+            our_field = quote(_our_field(link), safe="")
+            path = f"{_PERSONS}?custom_fields={our_field}&limit={_PERSONS_PAGE}{cursor}"
+    return _send(link, method, path, body)
 
 
-def _write(link: crm.CrmLink, write: crm.WriteRecord) -> HttpRequest:
+def _person(link: crm.CrmLink, write: crm.WriteRecord) -> dict[str, Any]:
+    """Return the values of a person as Pipedrive groups them."""
     body: dict[str, Any] = {}
     custom = {_our_field(link): write.external_id}
     for name, value in write.values.items():
@@ -56,27 +79,12 @@ def _write(link: crm.CrmLink, write: crm.WriteRecord) -> HttpRequest:
             body[name] = value
         else:
             custom[name] = value
-    body["custom_fields"] = custom
-    if write.record_id:
-        return _send(link, "PATCH", f"{_PERSONS}/{api.path_id(write.record_id)}", body)
-    return _send(link, "POST", _PERSONS, body)
-
-
-def _enumerate(link: crm.CrmLink, enumerate_: crm.ListRecords) -> HttpRequest:
-    """List all persons, as no search selects those with our field."""
-    after = f"&cursor={quote(enumerate_.after, safe='')}" if enumerate_.after else ""
-    our_field = quote(_our_field(link), safe="")
-    return _send(link, "GET", f"{_PERSONS}?custom_fields={our_field}&limit={_PERSONS_PAGE}{after}")
+    return body | {"custom_fields": custom}
 
 
 def _number(record_id: str) -> int | str:
     """Return an id as a number; another text unchanged, for the vendor to refuse."""
     return int(record_id) if record_id.isascii() and record_id.isdigit() else record_id
-
-
-def _changes(link: crm.CrmLink, changes: crm.ListChanges) -> HttpRequest:
-    since = f"&updated_since={quote(changes.after.at)}" if changes.after.at else ""
-    return _send(link, "GET", f"/api/v2/deals?sort_by=update_time&sort_direction=asc&limit={_PAGE}{since}")
 
 
 def _data(body: Any) -> dict[str, Any] | None:
@@ -85,7 +93,7 @@ def _data(body: Any) -> dict[str, Any] | None:
     return data if answer.get("success") is True and isinstance(data, dict) else None
 
 
-def _read_description(link: crm.CrmLink, _: crm.DescribeFields, body: Any, _memory: str) -> crm.Reply:
+def _read_description(link: crm.CrmLink, _: crm.DescribeFields, body: Any, _memory: Any) -> crm.Reply:
     fields = []
     for row in rows_of(body, "data"):
         is_fixed = row.get("bulk_edit_allowed") is False
@@ -96,13 +104,13 @@ def _read_description(link: crm.CrmLink, _: crm.DescribeFields, body: Any, _memo
     return crm.FieldsDescribed(tuple(fields))
 
 
-def _read_found(link: crm.CrmLink, find: crm.FindRecord, body: Any, _memory: str) -> crm.Reply:
+def _read_found(link: crm.CrmLink, find: crm.FindRecord, body: Any, _memory: Any) -> crm.Reply:
     items = rows_of(_data(body), "items")
     records = [crm.CrmRecord(as_text(as_dict(item.get("item")).get("id"))) for item in items]
     return records_reply(sorted(records, key=lambda record: (len(record.id), record.id)))
 
 
-def _read_record(link: crm.CrmLink, _: crm.ReadRecord, body: Any, _memory: str) -> crm.Reply:
+def _read_record(link: crm.CrmLink, _: crm.ReadRecord, body: Any, _memory: Any) -> crm.Reply:
     data = _data(body)
     if data is None or not as_text(data.get("id")):
         return UNCLEAR
@@ -117,7 +125,7 @@ def _read_record(link: crm.CrmLink, _: crm.ReadRecord, body: Any, _memory: str) 
     return crm.FoundRecords((crm.CrmRecord(values["id"], external_id, values),))
 
 
-def _read_written(link: crm.CrmLink, write: crm.WriteRecord, body: Any, memory: str) -> crm.Reply:
+def _read_written(link: crm.CrmLink, write: crm.WriteRecord, body: Any, memory: Any) -> crm.Reply:
     if memory.startswith(_DONE):
         return crm.Written(memory.removeprefix(_DONE))
     if memory.startswith(_NOTE):
@@ -139,7 +147,7 @@ def _read_written(link: crm.CrmLink, write: crm.WriteRecord, body: Any, memory: 
     return crm.FollowUp(_send(link, "GET", notes), _NOTE + record_id)
 
 
-def _read_enumerated(link: crm.CrmLink, _: crm.ListRecords, body: Any, _memory: str) -> crm.Reply:
+def _read_enumerated(link: crm.CrmLink, _: crm.ListRecords, body: Any, _memory: Any) -> crm.Reply:
     pairs = [
         (as_text(row.get("id")), as_text(as_dict(row.get("custom_fields")).get(_our_field(link))))
         for row in rows_of(body, "data")
@@ -148,7 +156,7 @@ def _read_enumerated(link: crm.CrmLink, _: crm.ListRecords, body: Any, _memory: 
     return crm.RecordsListed(tuple(pair for pair in pairs if all(pair)), as_text(next_page))
 
 
-def _read_changes(_link: crm.CrmLink, changes: crm.ListChanges, body: Any, _memory: str) -> crm.Reply:
+def _read_changes(_link: crm.CrmLink, changes: crm.ListChanges, body: Any, _memory: Any) -> crm.Reply:
     record_changes, cursor, deals = [], changes.after, rows_of(body, "data")
     read_ids = set(cursor.id.split(","))
     for deal in deals:
@@ -206,41 +214,25 @@ class Pipedrive(api.JsonApi):
     )
     address_field = "api_domain"
     access = (api.ACCESS, "api_token")
-    abilities: ClassVar[api.Abilities] = {
-        crm.DescribeFields: (
-            lambda link, _: _send(link, "GET", "/v1/personFields?limit=500"),
-            _read_description,
+    encode = staticmethod(_encode)
+    readers: ClassVar[api.Readers] = {
+        crm.DescribeFields: _read_description,
+        crm.FindRecord: _read_found,
+        crm.ReadRecord: _read_record,
+        crm.WriteRecord: _read_written,
+        crm.MergeRecords: lambda _link, merge, body, _memory: (
+            crm.Written(merge.into_id) if _data(body) is not None else UNCLEAR
         ),
-        crm.FindRecord: (_find, _read_found),
-        crm.ReadRecord: (
-            lambda link, read: _send(link, "GET", f"{_PERSONS}/{api.path_id(read.record_id)}"),
-            _read_record,
+        # A deleted person can be restored for thirty days.
+        crm.EraseRecord: lambda _link, _, body, _memory: (
+            crm.Erased(is_partial=True) if _data(body) is not None else UNCLEAR
         ),
-        crm.WriteRecord: (_write, _read_written),
-        crm.MergeRecords: (
-            lambda link, merge: _send(
-                link,
-                "PUT",
-                f"/v1/persons/{api.path_id(merge.record_id)}/merge",
-                {"merge_with_id": _number(merge.into_id)},
-            ),
-            lambda _link, merge, body, _memory: (
-                crm.Written(merge.into_id) if _data(body) is not None else UNCLEAR
-            ),
-        ),
-        crm.EraseRecord: (
-            lambda link, erase: _send(link, "DELETE", f"{_PERSONS}/{api.path_id(erase.record_id)}"),
-            # A deleted person can be restored for thirty days.
-            lambda _link, _, body, _memory: (
-                crm.Erased(is_partial=True) if _data(body) is not None else UNCLEAR
-            ),
-        ),
-        crm.ListChanges: (_changes, _read_changes),
-        crm.ListRecords: (_enumerate, _read_enumerated),
+        crm.ListChanges: _read_changes,
+        crm.ListRecords: _read_enumerated,
     }
 
     def read_error(
-        self, link: crm.CrmLink, operation: crm.Operation, answer: HttpAnswer, body: Any, memory: str
+        self, link: crm.CrmLink, operation: crm.Operation, answer: HttpAnswer, body: Any, memory: Any
     ) -> crm.Reply | None:
         if answer.status in (404, 410):
             return crm.NoRecord()

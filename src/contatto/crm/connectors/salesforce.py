@@ -59,7 +59,6 @@ def reply_of(error: dict[str, Any], retry_after_s: float | None) -> crm.Reply | 
 OUR_ID: Final = "Contatto_Lead_Id__c"
 NOTE: Final = "Description"
 _DATA: Final = "/services/data/v62.0"
-_OBJECTS: Final = f"{_DATA}/sobjects"
 _DESCRIBED: Final = (
     "QualifiedApiName, Label, DataType, Length, IsCreatable, IsUpdatable, IsNillable, IsDefaultedOnCreate"
 )
@@ -68,6 +67,7 @@ _CONTACT: Final = "003"  # the prefix of a contact's id
 _NOT_HELD: Final = "\0"  # the value of a lead's field that a contact does not have
 _OF_LEADS: Final = frozenset({"Company", "Status", "LeadSource", "Rating", "Industry", "Website", OUR_ID})
 _MATCH: Final = {
+    crm.FindBy.EXTERNAL_ID: f"{OUR_ID} = '{{0}}'",
     crm.FindBy.EMAIL: "Email = '{0}'",
     crm.FindBy.PHONE: "(Phone = '{0}' OR MobilePhone = '{0}')",
 }
@@ -91,29 +91,38 @@ def _object(record_id: str) -> str:
     return "Contact" if record_id.startswith(_CONTACT) else "Lead"
 
 
-def _find(link: crm.CrmLink, find: crm.FindRecord) -> HttpRequest:
-    value = _quoted(find.value)
-    match = f"{OUR_ID} = '{value}'" if find.by is crm.FindBy.EXTERNAL_ID else _MATCH[find.by].format(value)
-    columns = f"Id, {OUR_ID}, IsConverted, ConvertedContactId, SystemModstamp"
-    return _select(link, columns, "Lead", match, end="ORDER BY CreatedDate, Id LIMIT 5")
+def _encode(link: crm.CrmLink, operation: crm.Operation) -> HttpRequest:
+    method, path, body = "GET", "", None
+    match operation:
+        case crm.DescribeFields():
+            of_leads = "EntityDefinition.QualifiedApiName = 'Lead'"
+            return _select(link, _DESCRIBED, "EntityParticle", of_leads, end="LIMIT 800")
+        case crm.FindRecord(by, value):
+            columns = f"Id, {OUR_ID}, IsConverted, ConvertedContactId, SystemModstamp"
+            match_value = _MATCH[by].format(_quoted(value))
+            return _select(link, columns, "Lead", match_value, end="ORDER BY CreatedDate, Id LIMIT 5")
+        case crm.ReadRecord(record_id):
+            path = f"{_object(record_id)}/{api.path_id(record_id)}"
+        case crm.WriteRecord(record_id, external_id):
+            body = {name: value or None for name, value in operation.values.items()}
+            body |= {NOTE: operation.note} if operation.note else {}
+            method, path = "PATCH", f"Lead/{OUR_ID}/{api.path_id(external_id)}"
+            if record_id is not None:
+                path, body[OUR_ID] = f"{_object(record_id)}/{api.path_id(record_id)}", external_id
+            if path.startswith("Contact"):
+                body = {name: value for name, value in body.items() if name not in _OF_LEADS}
+        case crm.EraseRecord(record_id):
+            method, path = "DELETE", f"{_object(record_id)}/{api.path_id(record_id)}"
+        case crm.ListChanges(after):
+            return _select_changes(link, after)
+        case crm.ListRecords(after):  # converted leads too
+            where = [f"{OUR_ID} != null", *([f"Id > '{_quoted(after)}'"] if after else [])]
+            return _select(link, f"Id, {OUR_ID}", "Lead", *where, end=f"ORDER BY Id LIMIT {_PAGE}")
+    return api.send(link, method, f"{_DATA}/sobjects/{path}", body)
 
 
-def _write(link: crm.CrmLink, write: crm.WriteRecord) -> HttpRequest:
-    values: dict[str, str | None] = {name: value or None for name, value in write.values.items()}
-    if write.note:
-        values[NOTE] = write.note
-    if write.record_id is None:
-        return api.send(link, "PATCH", f"{_OBJECTS}/Lead/{OUR_ID}/{api.path_id(write.external_id)}", values)
-    values[OUR_ID] = write.external_id
-    kind = _object(write.record_id)
-    if kind == "Contact":
-        values = {name: value for name, value in values.items() if name not in _OF_LEADS}
-    return api.send(link, "PATCH", f"{_OBJECTS}/{kind}/{api.path_id(write.record_id)}", values)
-
-
-def _changes(link: crm.CrmLink, changes: crm.ListChanges) -> HttpRequest:
+def _select_changes(link: crm.CrmLink, after: crm.Cursor) -> HttpRequest:
     """Query our leads that changed since the cursor, deleted ones too, without those of its very time."""
-    after = changes.after
     columns = (
         f"Id, {OUR_ID}, Status, Owner.Email, Owner.Name, LastModifiedBy.Name, SystemModstamp, IsDeleted, "
         "MasterRecordId, IsConverted, ConvertedContactId, ConvertedOpportunity.Amount"
@@ -128,15 +137,7 @@ def _changes(link: crm.CrmLink, changes: crm.ListChanges) -> HttpRequest:
     return _select(link, columns, "Lead", *where, end=order, deleted=True)
 
 
-def _enumerate(link: crm.CrmLink, enumerate_: crm.ListRecords) -> HttpRequest:
-    """Query all our leads, converted ones too."""
-    where = [f"{OUR_ID} != null"]
-    if enumerate_.after:
-        where.append(f"Id > '{_quoted(enumerate_.after)}'")
-    return _select(link, f"Id, {OUR_ID}", "Lead", *where, end=f"ORDER BY Id LIMIT {_PAGE}")
-
-
-def _read_description(link: crm.CrmLink, _: crm.DescribeFields, body: Any, memory: str) -> crm.Reply:
+def _read_description(link: crm.CrmLink, _: crm.DescribeFields, body: Any, memory: Any) -> crm.Reply:
     rows = rows_of(body, "records")
     if not memory:
         writable = [row for row in rows if row.get("IsCreatable") is True and row.get("IsUpdatable") is True]
@@ -144,13 +145,13 @@ def _read_description(link: crm.CrmLink, _: crm.DescribeFields, body: Any, memor
         of_leads = "EntityParticle.EntityDefinition.QualifiedApiName = 'Lead'", "IsActive = true"
         columns = "EntityParticle.QualifiedApiName, Value, Label"
         choices_query = _select(link, columns, "PicklistValueInfo", *of_leads, end="LIMIT 1000")
-        return crm.FollowUp(choices_query, api.encode_memory(fields))
+        return crm.FollowUp(choices_query, fields)
     choices: dict[str, list[tuple[str, str]]] = {}
     for row in rows:
         name = as_text(as_dict(row.get("EntityParticle")).get("QualifiedApiName"))
         choices.setdefault(name, []).append((as_text(row.get("Value")), as_text(row.get("Label"))))
     described = []
-    for row in as_dicts(api.decode_memory(memory)):
+    for row in as_dicts(memory):
         needed = row.get("IsNillable") is False and row.get("IsDefaultedOnCreate") is not True
         field = api.read_field(
             row,
@@ -164,7 +165,7 @@ def _read_description(link: crm.CrmLink, _: crm.DescribeFields, body: Any, memor
     return crm.FieldsDescribed(tuple(described))
 
 
-def _read_found(_link: crm.CrmLink, _: crm.FindRecord, body: Any, _memory: str) -> crm.Reply:
+def _read_found(_link: crm.CrmLink, _: crm.FindRecord, body: Any, _memory: Any) -> crm.Reply:
     rows = rows_of(body, "records")
     contact_id = _converted_to(rows[0]) if rows else ""
     return crm.Moved(contact_id) if contact_id else records_reply(map(_record, rows))
@@ -178,7 +179,7 @@ def _converted_to(lead: dict[str, Any]) -> str:
 _record: Final = partial(api.read_record, record_id="Id", our_id=OUR_ID)
 
 
-def _read_record(_link: crm.CrmLink, read: crm.ReadRecord, body: Any, memory: str) -> crm.Reply:
+def _read_record(_link: crm.CrmLink, read: crm.ReadRecord, body: Any, memory: Any) -> crm.Reply:
     if memory == _WHERE:
         return _read_where(body)
     contact_id = _converted_to(as_dict(body))
@@ -198,7 +199,7 @@ def _read_where(body: Any) -> crm.Reply:
     return crm.NoRecord()
 
 
-def _read_written(_link: crm.CrmLink, write: crm.WriteRecord, body: Any, memory: str) -> crm.Reply:
+def _read_written(_link: crm.CrmLink, write: crm.WriteRecord, body: Any, memory: Any) -> crm.Reply:
     if memory == _WHERE:
         return _read_where(body)
     if write.record_id:
@@ -207,7 +208,7 @@ def _read_written(_link: crm.CrmLink, write: crm.WriteRecord, body: Any, memory:
     return crm.Written(record_id) if record_id else UNCLEAR
 
 
-def _read_changes(link: crm.CrmLink, changes: crm.ListChanges, body: Any, _memory: str) -> crm.Reply:
+def _read_changes(link: crm.CrmLink, changes: crm.ListChanges, body: Any, _memory: Any) -> crm.Reply:
     record_changes, rows = [], rows_of(body, "records")
     currency = link.settings.get("currency", "")
     for row in rows:
@@ -263,42 +264,24 @@ class Salesforce(api.JsonApi):
         ),
     )
     address_field = "instance_url"
-    abilities: ClassVar[api.Abilities] = {
-        crm.DescribeFields: (
-            lambda link, _: _select(
-                link,
-                _DESCRIBED,
-                "EntityParticle",
-                "EntityDefinition.QualifiedApiName = 'Lead'",
-                end="LIMIT 800",
-            ),
-            _read_description,
+    encode = staticmethod(_encode)
+    readers: ClassVar[api.Readers] = {
+        crm.DescribeFields: _read_description,
+        crm.FindRecord: _read_found,
+        crm.ReadRecord: _read_record,
+        crm.WriteRecord: _read_written,
+        # The recycle bin keeps a lead for fifteen days. Source: "View, Restore, and Manage the Recycle Bin".
+        crm.EraseRecord: lambda _link, _, body, _memory: (
+            crm.Erased(is_partial=True) if body == {} else UNCLEAR
         ),
-        crm.FindRecord: (_find, _read_found),
-        crm.ReadRecord: (
-            lambda link, read: api.send(
-                link, "GET", f"{_OBJECTS}/{_object(read.record_id)}/{api.path_id(read.record_id)}"
-            ),
-            _read_record,
-        ),
-        crm.WriteRecord: (_write, _read_written),
-        crm.EraseRecord: (
-            lambda link, erase: api.send(
-                link, "DELETE", f"{_OBJECTS}/{_object(erase.record_id)}/{api.path_id(erase.record_id)}"
-            ),
-            # The recycle bin keeps a lead for fifteen days.
-            # Source: "View, Restore, and Manage the Recycle Bin".
-            lambda _link, _, body, _memory: crm.Erased(is_partial=True) if body == {} else UNCLEAR,
-        ),
-        crm.ListChanges: (_changes, _read_changes),
-        crm.ListRecords: (
-            _enumerate,
-            lambda _link, _, body, _memory: api.list_reply(map(_record, rows_of(body, "records")), _PAGE),
+        crm.ListChanges: _read_changes,
+        crm.ListRecords: lambda _link, _, body, _memory: api.list_reply(
+            map(_record, rows_of(body, "records")), _PAGE
         ),
     }
 
     def read_error(
-        self, link: crm.CrmLink, operation: crm.Operation, answer: HttpAnswer, body: Any, memory: str
+        self, link: crm.CrmLink, operation: crm.Operation, answer: HttpAnswer, body: Any, memory: Any
     ) -> crm.Reply | None:
         if 200 <= answer.status < 300:
             return None
@@ -317,7 +300,7 @@ class Salesforce(api.JsonApi):
         return f"{link.address}/lightning/r/{_object(record_id)}/{record_id}/view"
 
 
-def _find_successor(link: crm.CrmLink, operation: crm.Operation, memory: str) -> crm.Reply:
+def _find_successor(link: crm.CrmLink, operation: crm.Operation, memory: Any) -> crm.Reply:
     """Query the lead that a missing one was merged into, which only deleted rows name."""
     if memory or not isinstance(operation, crm.ReadRecord | crm.WriteRecord) or not operation.record_id:
         return crm.NoRecord()

@@ -66,29 +66,37 @@ def _mechanisms(operation: crm.WriteRecord) -> Iterator[tuple[str, str]]:
             yield from ((kind, part) for part in text.split(", ") if part)
 
 
-def _log_in(link: crm.CrmLink, _: crm.RenewSecrets) -> HttpRequest:
-    parameters = {"password": link.secrets.get("password", "")}
-    return _call(link, "common.db.login", [link.settings.get("user", ""), parameters], is_login=True)
+def _encode(link: crm.CrmLink, operation: crm.Operation) -> HttpRequest:
+    domain, limit = list[Any](), 20
+    match operation:
+        case crm.RenewSecrets():
+            login = [link.settings.get("user", ""), {"password": link.secrets.get("password", "")}]
+            return _call(link, "common.db.login", login, is_login=True)
+        case crm.DescribeFields():
+            return _call(link, "model.party.contact_mechanism.fields_get", [["type"], {}])
+        case crm.FindRecord(crm.FindBy.EXTERNAL_ID, value):
+            domain = [["identifiers.code", "=", f"{MARK}{value}"], ["active", "=", True]]
+        case crm.FindRecord(by, value):
+            same = ["value", "=", value]
+            if by is crm.FindBy.PHONE:
+                same = ["value_compact", "=", _plain("phone", value)]
+            mechanism = [same, ["type", "in", list(_KINDS[by])]]
+            domain = [["contact_mechanisms", "where", mechanism], ["active", "=", True]]
+        case crm.WriteRecord(None):
+            return _create(link, operation)
+        case crm.ReadRecord(record_id) | crm.WriteRecord(record_id):  # an existing party is read first
+            domain = [["id", "=", api.record_number(record_id or "")]]
+        case crm.MergeRecords():
+            return _call(link, f"{REPLACE}.create", [{}])
+        case crm.EraseRecord(record_id):
+            return _notes(link, record_id)
+        case crm.ListRecords(after):
+            has_our_id, limit = ["identifiers.code", "like", f"{MARK}%"], _PAGE
+            domain = [has_our_id, ["active", "=", True], ["id", ">", api.record_number(after)]]
+    return _search(link, domain, limit)
 
 
-def _find(link: crm.CrmLink, find: crm.FindRecord) -> HttpRequest:
-    if find.by is crm.FindBy.EXTERNAL_ID:
-        return _search(link, [["identifiers.code", "=", f"{MARK}{find.value}"], ["active", "=", True]])
-    same = ["value", "=", find.value]
-    if find.by is crm.FindBy.PHONE:
-        same = ["value_compact", "=", _plain("phone", find.value)]
-    mechanism = [same, ["type", "in", list(_KINDS[find.by])]]
-    return _search(link, [["contact_mechanisms", "where", mechanism], ["active", "=", True]])
-
-
-def _read(link: crm.CrmLink, operation: crm.ReadRecord | crm.WriteRecord) -> HttpRequest:
-    return _search(link, [["id", "=", api.record_number(operation.record_id or "")]])
-
-
-def _write(link: crm.CrmLink, write: crm.WriteRecord) -> HttpRequest:
-    """Create a party; for an existing one first read it."""
-    if write.record_id is not None:
-        return _read(link, write)
+def _create(link: crm.CrmLink, write: crm.WriteRecord) -> HttpRequest:
     row: dict[str, Any] = {
         "code": CODE + write.external_id.replace("-", "")[-16:],
         "identifiers": [["create", [{"code": MARK + write.external_id}]]],
@@ -121,7 +129,7 @@ def _record(row: dict[str, Any]) -> crm.CrmRecord:
     return crm.CrmRecord(str(row["id"]), our_id, values)
 
 
-def _read_login(link: crm.CrmLink, _: crm.RenewSecrets, body: Any, _memory: str) -> crm.Reply:
+def _read_login(link: crm.CrmLink, _: crm.RenewSecrets, body: Any, _memory: Any) -> crm.Reply:
     """Read the user's number and a session; a third value is its lifetime."""
     result = as_dict(body).get("result")
     if not isinstance(result, list) or len(result) < 2 or not isinstance(result[1], str):
@@ -130,20 +138,20 @@ def _read_login(link: crm.CrmLink, _: crm.RenewSecrets, body: Any, _memory: str)
     return crm.SecretsRenewed({SESSION: base64.b64encode(text.encode("utf-8", "replace")).decode()})
 
 
-def _read_description(_link: crm.CrmLink, _: crm.DescribeFields, body: Any, _memory: str) -> crm.Reply:
+def _read_description(_link: crm.CrmLink, _: crm.DescribeFields, body: Any, _memory: Any) -> crm.Reply:
     choices = as_dict(as_dict(as_dict(body).get("result")).get("type")).get("selection")
     fields = tuple(crm.CrmField(name, label) for name, label in api.as_pairs(choices))
     described = crm.FieldsDescribed((crm.CrmField("name", "Name"), *fields))
     return described if isinstance(choices, list) else UNCLEAR
 
 
-def _read_record(_link: crm.CrmLink, _: crm.ReadRecord, body: Any, _memory: str) -> crm.Reply:
+def _read_record(_link: crm.CrmLink, _: crm.ReadRecord, body: Any, _memory: Any) -> crm.Reply:
     rows = _rows(body)
     successor = rows[0].get("replaced_by") if rows else None
     return crm.Moved(str(successor)) if isinstance(successor, int) else records_reply(map(_record, rows))
 
 
-def _read_written(link: crm.CrmLink, write: crm.WriteRecord, body: Any, memory: str) -> crm.Reply:
+def _read_written(link: crm.CrmLink, write: crm.WriteRecord, body: Any, memory: Any) -> crm.Reply:
     """Continue a write by its last step: change the party that was read, then add a missing note.
 
     ``memory`` is that step and the record's id; it is empty after the first request.
@@ -214,7 +222,7 @@ def _check_note(link: crm.CrmLink, operation: crm.WriteRecord, record_id: str) -
     return request if operation.note else crm.Written(record_id)
 
 
-def _read_merged(link: crm.CrmLink, merge: crm.MergeRecords, body: Any, memory: str) -> crm.Reply:
+def _read_merged(link: crm.CrmLink, merge: crm.MergeRecords, body: Any, memory: Any) -> crm.Reply:
     """Run the wizard step by step: create it, execute the replacement, delete it."""
     step, _, rest = memory.partition(":")
     session, _, tries = rest.partition(":")
@@ -238,7 +246,7 @@ def _replace(link: crm.CrmLink, operation: crm.MergeRecords, session: str, tries
     return crm.FollowUp(request, f"replaced:{session}:{tries}")
 
 
-def _read_erased(link: crm.CrmLink, erase: crm.EraseRecord, body: Any, memory: str) -> crm.Reply:
+def _read_erased(link: crm.CrmLink, erase: crm.EraseRecord, body: Any, memory: Any) -> crm.Reply:
     """Delete the notes, which would remain, and then the party with the parties that it replaced."""
     record_id = api.record_number(erase.record_id)
     if memory == "party":
@@ -253,7 +261,7 @@ def _read_erased(link: crm.CrmLink, erase: crm.EraseRecord, body: Any, memory: s
     return crm.FollowUp(_search(link, [["replaced_by", "=", record_id]]), "replaced")
 
 
-def _confirm(link: crm.CrmLink, warning: Any, memory: str) -> crm.Reply:
+def _confirm(link: crm.CrmLink, warning: Any, memory: Any) -> crm.Reply:
     """Confirm a warning about different names, as a person would in Tryton's own client."""
     step, _, rest = memory.partition(":")
     session, _, tries = rest.partition(":")
@@ -295,33 +303,20 @@ class Tryton(api.JsonApi):
     )
 
     access = (SESSION,)
-    abilities: ClassVar[api.Abilities] = {
-        crm.RenewSecrets: (_log_in, _read_login),
-        crm.DescribeFields: (
-            lambda link, _: _call(link, "model.party.contact_mechanism.fields_get", [["type"], {}]),
-            _read_description,
-        ),
-        crm.FindRecord: (_find, lambda _link, _, body, _memory: records_reply(map(_record, _rows(body)))),
-        crm.ReadRecord: (_read, _read_record),
-        crm.WriteRecord: (_write, _read_written),
-        crm.MergeRecords: (lambda link, _: _call(link, f"{REPLACE}.create", [{}]), _read_merged),
-        crm.EraseRecord: (lambda link, erase: _notes(link, erase.record_id), _read_erased),
-        crm.ListRecords: (
-            lambda link, listing: _search(
-                link,
-                [
-                    ["identifiers.code", "like", f"{MARK}%"],
-                    ["active", "=", True],
-                    ["id", ">", api.record_number(listing.after)],
-                ],
-                _PAGE,
-            ),
-            lambda _link, _, body, _memory: api.list_reply(map(_record, _rows(body)), _PAGE),
-        ),
+    encode = staticmethod(_encode)
+    readers: ClassVar[api.Readers] = {
+        crm.RenewSecrets: _read_login,
+        crm.DescribeFields: _read_description,
+        crm.FindRecord: lambda _link, _, body, _memory: records_reply(map(_record, _rows(body))),
+        crm.ReadRecord: _read_record,
+        crm.WriteRecord: _read_written,
+        crm.MergeRecords: _read_merged,
+        crm.EraseRecord: _read_erased,
+        crm.ListRecords: lambda _link, _, body, _memory: api.list_reply(map(_record, _rows(body)), _PAGE),
     }
 
     def read_error(
-        self, link: crm.CrmLink, operation: crm.Operation, answer: HttpAnswer, body: Any, memory: str
+        self, link: crm.CrmLink, operation: crm.Operation, answer: HttpAnswer, body: Any, memory: Any
     ) -> crm.Reply | None:
         status_reply = crm.plain_reply(answer)
         if status_reply is not None:
@@ -340,7 +335,7 @@ class Tryton(api.JsonApi):
         return all(_plain(field, text) in values for text in written.split(", "))
 
 
-def _read_exception(link: crm.CrmLink, operation: crm.Operation, error: Any, memory: str) -> crm.Reply:
+def _read_exception(link: crm.CrmLink, operation: crm.Operation, error: Any, memory: Any) -> crm.Reply:
     """Read the error in an answer with status 200; its first text is an exception or a missing key."""
     kind = error[0] if isinstance(error, list) and error and isinstance(error[0], str) else ""
     if isinstance(operation, crm.RenewSecrets):

@@ -31,6 +31,31 @@ CHANGED: Final = "lead.changed"
 ERASED: Final = "lead.erased"
 
 
+def _encode(link: crm.CrmLink, operation: crm.WriteRecord | crm.EraseRecord) -> HttpRequest | crm.Reply:
+    data: dict[str, Any] = {"id": operation.external_id}
+    message_id, kind, at = f"{operation.external_id}.erased", ERASED, link.now
+    if isinstance(operation, crm.WriteRecord):
+        message_id, kind = f"{operation.external_id}.{operation.revision}", CHANGED
+        at, fields = operation.occurred_at, dict(operation.values)
+        data |= {"revision": operation.revision, "fields": fields, "note": operation.note}
+    content = {"type": kind, "timestamp": at.astimezone(UTC).isoformat(), "data": data}
+    body = msgspec.json.encode(content)
+    at_s = int(link.now.timestamp())
+    secrets = [link.secrets.get(name, "") for name in ("secret", "old_secret")]
+    try:
+        signatures = [sign_event(secret, message_id, at_s, body) for secret in secrets if secret]
+    except ValueError:
+        return Denied("bad_secret")
+    headers = {
+        "Content-Type": "application/json",
+        "User-Agent": "Contatto",
+        "webhook-id": message_id,
+        "webhook-timestamp": str(at_s),
+        "webhook-signature": " ".join(signatures),
+    }
+    return HttpRequest("POST", link.address, headers, body)
+
+
 class Webhook(api.JsonApi):
     """Connector of signed webhooks; a receiver answers with 2xx, and has no records to read."""
 
@@ -65,56 +90,17 @@ class Webhook(api.JsonApi):
     )
 
     access = ("secret",)
-    abilities: ClassVar[api.Abilities] = {
-        crm.WriteRecord: (
-            lambda link, write: _event(
-                link,
-                f"{write.external_id}.{write.revision}",
-                CHANGED,
-                write.occurred_at,
-                {
-                    "id": write.external_id,
-                    "revision": write.revision,
-                    "fields": dict(write.values),
-                    "note": write.note,
-                },
-            ),
-            lambda _link, _, _body, _memory: crm.Written(),
-        ),
-        crm.EraseRecord: (
-            lambda link, erase: _event(
-                link, f"{erase.external_id}.erased", ERASED, link.now, {"id": erase.external_id}
-            ),
-            lambda _link, _, _body, _memory: crm.Erased(is_partial=True),
-        ),
+    encode = staticmethod(_encode)
+    readers: ClassVar[api.Readers] = {
+        crm.WriteRecord: lambda _link, _, _body, _memory: crm.Written(),
+        crm.EraseRecord: lambda _link, _, _body, _memory: crm.Erased(is_partial=True),
     }
 
     def read_error(
-        self, link: crm.CrmLink, operation: crm.Operation, answer: HttpAnswer, body: Any, memory: str
+        self, link: crm.CrmLink, operation: crm.Operation, answer: HttpAnswer, body: Any, memory: Any
     ) -> crm.Reply | None:
         """Read the status alone; after 401 events queue until a member reconnects."""
         return Denied("401") if answer.status == 401 else None
-
-
-def _event(
-    link: crm.CrmLink, message_id: str, kind: str, at: datetime, data: dict[str, Any]
-) -> HttpRequest | crm.Reply:
-    content = {"type": kind, "timestamp": at.astimezone(UTC).isoformat(), "data": data}
-    body = msgspec.json.encode(content)
-    at_s = int(link.now.timestamp())
-    secrets = [link.secrets.get(name, "") for name in ("secret", "old_secret")]
-    try:
-        signatures = [sign_event(secret, message_id, at_s, body) for secret in secrets if secret]
-    except ValueError:
-        return Denied("bad_secret")
-    headers = {
-        "Content-Type": "application/json",
-        "User-Agent": "Contatto",
-        "webhook-id": message_id,
-        "webhook-timestamp": str(at_s),
-        "webhook-signature": " ".join(signatures),
-    }
-    return HttpRequest("POST", link.address, headers, body)
 
 
 def sign_event(secret: str, message_id: str, at_s: int, body: bytes) -> str:

@@ -21,6 +21,11 @@ OUR_ID: Final = "Contatto_Lead_Id"
 NOTE: Final = "Description"
 _LEADS: Final = "/crm/v6/Leads"
 _PAGE: Final = 200
+_MATCH: Final = {
+    crm.FindBy.EXTERNAL_ID: f"{OUR_ID} = '{{0}}'",
+    crm.FindBy.EMAIL: "Email = '{0}'",
+    crm.FindBy.PHONE: "(Phone = '{0}' or Mobile = '{0}')",
+}
 _BUSY: Final = frozenset({"TOO_MANY_REQUESTS", "INTERNAL_ERROR", "LOCKED", "RECORD_LOCKED"})
 _SERVERS: Final = tuple(
     f"https://accounts.{domain}"
@@ -41,15 +46,30 @@ def _send(link: crm.CrmLink, method: str, path: str, body: Any = None) -> HttpRe
     return api.json_request(method, link.address + path, headers, body)
 
 
-def _find(link: crm.CrmLink, find: crm.FindRecord) -> HttpRequest:
-    """Search by COQL, which reads the records: a search by criteria reads a delayed index."""
-    value = find.value.replace("\\", "\\\\").replace("'", "\\'")
-    where = {
-        crm.FindBy.EXTERNAL_ID: f"{OUR_ID} = '{value}'",
-        crm.FindBy.EMAIL: f"Email = '{value}'",
-        crm.FindBy.PHONE: f"(Phone = '{value}' or Mobile = '{value}')",
-    }[find.by]
-    return _select(link, f"id, {OUR_ID}, Modified_Time", where, "Created_Time asc", 5)
+def _encode(link: crm.CrmLink, operation: crm.Operation) -> HttpRequest:
+    method, path, body = "GET", _LEADS, None
+    match operation:
+        case crm.DescribeFields():
+            path = "/crm/v6/settings/fields?module=Leads"
+        case crm.FindRecord(by, value):
+            # COQL reads the records: a search by criteria reads a delayed index.
+            where = _MATCH[by].format(value.replace("\\", "\\\\").replace("'", "\\'"))
+            return _select(link, f"id, {OUR_ID}, Modified_Time", where, "Created_Time asc", 5)
+        case crm.ReadRecord(record_id):
+            path = f"{_LEADS}/{api.path_id(record_id)}"
+        case crm.WriteRecord(record_id):
+            values: dict[str, str | None] = {name: value or None for name, value in operation.values.items()}
+            values[OUR_ID] = operation.external_id
+            values |= {NOTE: operation.note} if operation.note else {}
+            if record_id:
+                return _send(link, "PUT", f"{_LEADS}/{api.path_id(record_id)}", {"data": [values]})
+            method, path = "POST", f"{_LEADS}/upsert"
+            body = {"data": [values], "duplicate_check_fields": [OUR_ID]}
+        case crm.EraseRecord(record_id):
+            method, path = "DELETE", f"{_LEADS}?ids={api.path_id(record_id)}"
+        case crm.ListChanges(after):
+            return _select_changes(link, after)
+    return _send(link, method, path, body)
 
 
 def _select(link: crm.CrmLink, columns: str, where: str, order: str, most: int) -> HttpRequest:
@@ -68,9 +88,8 @@ def _write(link: crm.CrmLink, write: crm.WriteRecord) -> HttpRequest:
     return _send(link, "POST", f"{_LEADS}/upsert", {"data": [values], "duplicate_check_fields": [OUR_ID]})
 
 
-def _changes(link: crm.CrmLink, changes: crm.ListChanges) -> HttpRequest:
+def _select_changes(link: crm.CrmLink, after: crm.Cursor) -> HttpRequest:
     """Query our leads that changed since the cursor, without those read at its very time."""
-    after = changes.after
     columns = f"id, {OUR_ID}, Lead_Status, Owner.email, Modified_By.full_name, Modified_Time"
     where = f"{OUR_ID} is not null"
     if after.at:
@@ -87,7 +106,7 @@ def _rows(body: Any) -> list[dict[str, Any]]:
     return [] if body == {} else rows_of(body, "data")
 
 
-def _read_description(_link: crm.CrmLink, _: crm.DescribeFields, body: Any, _memory: str) -> crm.Reply:
+def _read_description(_link: crm.CrmLink, _: crm.DescribeFields, body: Any, _memory: Any) -> crm.Reply:
     fields = []
     for row in rows_of(body, "fields"):
         is_fixed = row.get("read_only") is True or row.get("field_read_only") is True
@@ -108,7 +127,7 @@ def _read_description(_link: crm.CrmLink, _: crm.DescribeFields, body: Any, _mem
 _record: Final = partial(api.read_record, record_id="id", our_id=OUR_ID)
 
 
-def _read_record(_link: crm.CrmLink, _: crm.ReadRecord, body: Any, _memory: str) -> crm.Reply:
+def _read_record(_link: crm.CrmLink, _: crm.ReadRecord, body: Any, _memory: Any) -> crm.Reply:
     rows = _rows(body)
     if not rows:
         return crm.NoRecord()
@@ -118,13 +137,13 @@ def _read_record(_link: crm.CrmLink, _: crm.ReadRecord, body: Any, _memory: str)
     return api.record_reply(_record(rows[0]))
 
 
-def _read_written(_link: crm.CrmLink, _: crm.WriteRecord, body: Any, _memory: str) -> crm.Reply:
+def _read_written(_link: crm.CrmLink, _: crm.WriteRecord, body: Any, _memory: Any) -> crm.Reply:
     rows = _rows(body)
     record_id = as_text(as_dict(rows[0].get("details")).get("id")) if rows else ""
     return crm.Written(record_id) if record_id else UNCLEAR
 
 
-def _read_changes(_link: crm.CrmLink, changes: crm.ListChanges, body: Any, _memory: str) -> crm.Reply:
+def _read_changes(_link: crm.CrmLink, changes: crm.ListChanges, body: Any, _memory: Any) -> crm.Reply:
     record_changes, rows = [], _rows(body)
     for row in rows:
         change = crm.RecordChange(
@@ -169,27 +188,21 @@ class Zoho(api.JsonApi):
         ),
     )
     address_field = "api_domain"
-    abilities: ClassVar[api.Abilities] = {
-        crm.DescribeFields: (
-            lambda link, _: _send(link, "GET", "/crm/v6/settings/fields?module=Leads"),
-            _read_description,
+    encode = staticmethod(_encode)
+    readers: ClassVar[api.Readers] = {
+        crm.DescribeFields: _read_description,
+        crm.FindRecord: lambda _link, _, body, _memory: records_reply(map(_record, _rows(body))),
+        crm.ReadRecord: _read_record,
+        crm.WriteRecord: _read_written,
+        # The recycle bin keeps a lead for sixty days.
+        crm.EraseRecord: lambda _link, _, body, _memory: (
+            crm.Erased(is_partial=True) if _rows(body) else UNCLEAR
         ),
-        crm.FindRecord: (_find, lambda _link, _, body, _memory: records_reply(map(_record, _rows(body)))),
-        crm.ReadRecord: (
-            lambda link, read: _send(link, "GET", f"{_LEADS}/{api.path_id(read.record_id)}"),
-            _read_record,
-        ),
-        crm.WriteRecord: (_write, _read_written),
-        crm.EraseRecord: (
-            lambda link, erase: _send(link, "DELETE", f"{_LEADS}?ids={api.path_id(erase.record_id)}"),
-            # The recycle bin keeps a lead for sixty days.
-            lambda _link, _, body, _memory: crm.Erased(is_partial=True) if _rows(body) else UNCLEAR,
-        ),
-        crm.ListChanges: (_changes, _read_changes),
+        crm.ListChanges: _read_changes,
     }
 
     def read_error(
-        self, link: crm.CrmLink, operation: crm.Operation, answer: HttpAnswer, body: Any, memory: str
+        self, link: crm.CrmLink, operation: crm.Operation, answer: HttpAnswer, body: Any, memory: Any
     ) -> crm.Reply | None:
         """Read the error of the body or of a record, which may come with a status of 200 or 202."""
         for error in (as_dict(body), *as_dicts(as_dict(body).get("data"))):

@@ -9,7 +9,7 @@ from fastapi import Form, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import RedirectResponse, Response
 
-from contatto.accounts.auth import Page, PageCaller, page_routes
+from contatto.accounts.auth import PageCaller, TemplatePage, page_routes
 from contatto.accounts.model import Caller, Permission
 from contatto.crm.actions import checks
 from contatto.crm.actions import targets as actions
@@ -250,7 +250,7 @@ def load_consent(
     }
 
 
-consent_page: Final = Page("crm/consent.html", load_consent)
+consent_page: Final = TemplatePage("crm/consent.html", load_consent)
 
 
 @consent_router.get("/{connector}/start", Permission.ADMINISTER)
