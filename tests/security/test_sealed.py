@@ -17,8 +17,9 @@ from starlette.testclient import TestClient
 from contatto.app import create_app, open_context
 from contatto.cli.access import reseal_all
 from contatto.cli.models import seal_files
+from contatto.crm.model import Trial
 from contatto.crm.store.deliveries import ledger, list_records, list_targets, record_due, record_link
-from contatto.crm.store.events import find_trial, record_trial, save_trial
+from contatto.crm.store.events import crm_trials, record_trial
 from contatto.delivery.store import save_influences
 from contatto.inbox.store.conversations import messages
 from contatto.integrations.model import TrialState
@@ -180,9 +181,8 @@ def fill_rarer_columns(tx: Tx, of: Tenant) -> None:
     record_due(tx, delivery, "edited", is_queued=True)
     (record,) = list_records(tx, business_id, target_id=target.id, lead_id=delivery.lead_id)
     record_link(tx, record, owner="Bea", told_by="Bea", told_at=tx.now)
-    save_trial(tx, target, delivery.lead_id)
-    trial = find_trial(tx, business_id, target.id)
-    assert trial is not None
+    trial = Trial(business_id, target.id, delivery.lead_id, TrialState.PENDING, "", "", tx.now, None)
+    tx.insert(crm_trials, tx.sealed_row(trial))
     record_trial(tx, trial, TrialState.DONE, result="found")
     flat = np.zeros(1 << BITS, np.float32)
     save_weights(tx, business_id, SpamWeights(0.0, flat, flat), tx.now)

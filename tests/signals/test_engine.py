@@ -1,7 +1,8 @@
 """Each step of a lead is told once to the platform that earned it, whatever happens on the way."""
 
 import json
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -104,6 +105,25 @@ def test_leads_that_no_ad_of_this_account_earned_are_not_told(database: Database
             each.lead_id for each in side.signals(tx, DeliveryState.DUE)
         ]
         assert len(side.signals(tx)) == 1, "with one account of the platform, a click id is enough"
+
+    in_house(database, work)
+
+
+@BOTH
+def test_the_last_tap_before_the_lead_counts(database: Database, name: str) -> None:
+    def work(tx: Tx) -> None:
+        side = begun(tx, name)
+        lead = side.lead(tx, is_tapped=False)
+        for hours in (2, 0, 1):
+            side.tap(tx, "chat-u1", make.NOON + timedelta(hours=hours))
+
+        def tapped_at(hours: int) -> datetime | None:
+            moment = replace(lead, created_at=make.NOON + timedelta(hours=hours))
+            credited = actions.find_credited_tap(tx, moment, [side.settings(tx)])
+            return credited and credited.tap.at
+
+        assert tapped_at(1) == make.NOON + timedelta(hours=1)
+        assert tapped_at(-1) is None
 
     in_house(database, work)
 

@@ -23,7 +23,7 @@ from contatto.channels.model import Platform as Channel
 from contatto.kit.outbound.model import HttpRequest
 from contatto.signals.connectors import MetaSignals
 from contatto.signals.model import MatchKeys, SignalEvent, SignalTarget
-from contatto.signals.rules import digest, normal_email, plain_phone
+from contatto.signals.rules import digest, normal_email, plus_phone
 from contatto.simulator.ad_platforms import TOKEN, MetaFake, TikTokFake
 
 EMAILS = ("Ada@Example.COM", "  ada+tag@example.com ", "a.d.a@example.org")
@@ -125,7 +125,7 @@ def test_e_mails_are_hashed_as_metas_own_client_does(text: str) -> None:
 
 @pytest.mark.parametrize("text", PHONES)
 def test_phones_are_hashed_as_metas_own_client_does(text: str) -> None:
-    assert UserData(phones=[text]).normalize()["ph"] == [digest(plain_phone(text))]
+    assert UserData(phones=[text]).normalize()["ph"] == [digest(plus_phone(text).removeprefix("+"))]
 
 
 def client_of_tiktok(platform: TikTokFake) -> Any:

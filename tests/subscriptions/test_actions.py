@@ -10,7 +10,15 @@ from contatto.integrations.model import DeliveryState
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.outbound.model import HttpAnswer, OutboundRequest, RequestState, SendFailure
+from contatto.kit.outbound.model import (
+    Done,
+    HttpAnswer,
+    NotNow,
+    OutboundRequest,
+    RequestState,
+    SendFailure,
+    Step,
+)
 from contatto.kit.outbound.queue import jobs, list_requests_of, purge_jobs
 from contatto.subscriptions import actions, store
 from contatto.subscriptions.model import Entity, NewSubscription, Push, Subscription
@@ -56,6 +64,27 @@ def test_a_push_is_claimed_once_and_settled_by_its_answer(database: Database) ->
         assert claim_all(later(tx, 1_000_000), KIND) == []
         answer(tx, KIND, claimed, HttpAnswer(500, {}, b""))
         assert only(tx, owner).state is DeliveryState.SENT
+
+    database.write_now(work)
+
+
+@pytest.mark.parametrize(
+    ("answer", "step"),
+    [
+        (HttpAnswer(200, {}, b""), Done()),
+        (HttpAnswer(204, {}, b""), Done()),
+        (HttpAnswer(302, {}, b""), NotNow("302")),
+        (HttpAnswer(500, {}, b""), NotNow("500")),
+        (HttpAnswer(503, {"retry-after": "7"}, b""), NotNow("503", 7.0)),
+    ],
+)
+def test_any_2xx_takes_a_push_and_all_else_is_tried_again(
+    database: Database, answer: HttpAnswer, step: Step
+) -> None:
+    def work(tx: Tx) -> None:
+        owner = make.business(tx).id
+        queued(tx, owner)
+        assert actions.read_push_answer(tx, request_of(tx, owner), answer) == step
 
     database.write_now(work)
 

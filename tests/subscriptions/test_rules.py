@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from contatto.kit.outbound.model import Done, HttpAnswer, NotNow, Step, with_jitter
+from contatto.kit.outbound.model import with_jitter
 from contatto.subscriptions import rules
 from contatto.subscriptions.model import Entity
 from tests.subscriptions.receiver import Received, is_signed_lead, is_signed_message
@@ -53,20 +53,6 @@ def test_tries_come_at_once_then_slower_until_the_time_is_over(entity: Entity, h
     assert 0.98 * hours < sum(waits) / 3_600 < 1.05 * hours
     assert plan.lifetime is not None
     assert plan.lifetime.total_seconds() >= with_jitter(sum(waits), 1)
-
-
-@pytest.mark.parametrize(
-    ("answer", "step"),
-    [
-        (HttpAnswer(200, {}, b""), Done()),
-        (HttpAnswer(204, {}, b""), Done()),
-        (HttpAnswer(302, {}, b""), NotNow("302")),
-        (HttpAnswer(500, {}, b""), NotNow("500")),
-        (HttpAnswer(503, {"retry-after": "7"}, b""), NotNow("503", 7.0)),
-    ],
-)
-def test_any_2xx_takes_a_push_and_all_else_is_tried_again(answer: HttpAnswer, step: Step) -> None:
-    assert rules.read_answer(answer) == step
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,13 @@ from pydantic import BeforeValidator, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from contatto.accounts.auth import ApiCaller, HotRoute, api_routes, load_advertiser
+from contatto.accounts.auth import ApiCaller, HotRoute, api_routes, load_advertiser, may_use
 from contatto.accounts.model import Access, Caller, Credential, Permission
 from contatto.crm.actions import checks
 from contatto.crm.actions.targets import load_ledger
 from contatto.crm.connectors.webhook import check_signature, read_changes
 from contatto.crm.model import EventSet
-from contatto.crm.store.deliveries import find_target, find_target_of_number, is_echo, save_echoes
+from contatto.crm.store.deliveries import find_target, is_echo, list_all_targets, save_echoes
 from contatto.crm.store.events import crm_event_sets, list_event_sets
 from contatto.kit import errors
 from contatto.kit.api_types import (
@@ -164,7 +164,15 @@ async def track_events(request: Request, caller: ApiCaller, body: TrackBody) -> 
     if len(body.data) > MOST_EVENTS:
         raise Refused(errors.BATCH_SIZE, f"data: send {MOST_EVENTS} events at most.")
     db = context_of(request).db
-    event_set = await db.read(lambda tx: checks.load_event_set(tx, caller, body.event_source_id))
+    sets = await db.read(lambda tx: list_event_sets(tx, caller.business_id))
+    chosen = [
+        event_set
+        for event_set in sets
+        if event_set.number == body.event_source_id and may_use(caller, event_set.ad_account_id)
+    ]
+    if not chosen:
+        raise Refused(errors.NOT_FOUND, "event_source_id: CRM event set not found. /crm/list/ lists them.")
+    event_set = chosen[0]
     received_at = context_of(request).clock.now()
     events = [event.check(index, received_at) for index, event in enumerate(body.data)]
     failed: list[int] = []
@@ -346,7 +354,7 @@ async def receive_crm_changes(request: Request) -> Response:
     context = context_of(request)
     number = number_of(request.path_params["target_id"])
     body = await read_body(request, BODY_LIMIT)
-    target = await context.db.read(lambda tx: find_target_of_number(tx, number))
+    target = next(iter(await context.db.read(lambda tx: list_all_targets(tx, number=number))), None)
     secret = target.secrets.get(checks.INCOMING, "") if target else ""
     tolerance_s = context.settings.webhook_tolerance_s
     message_id = check_signature(request.headers, body, secret, context.clock.now(), tolerance_s)

@@ -5,7 +5,7 @@ active it has no request; the worker queues one when the receiver is active agai
 sends requests, and retries them after a back-off.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Any, Final
 
@@ -13,8 +13,7 @@ import sqlalchemy as sa
 
 from contatto.integrations.model import DeliveryState, LedgerEntry
 from contatto.kit.db.tx import Choice, Serial, Tx, in_time, instant, rows_of, tenant
-from contatto.kit.outbound import model as outbound
-from contatto.kit.outbound.model import OutboundRequest, Outcome, RequestState
+from contatto.kit.outbound.model import OutboundRequest
 
 REASON_LIMIT: Final = 64
 """Most characters of a reason."""
@@ -147,17 +146,3 @@ class DeliveryLedger[E: LedgerEntry]:
         for entry in in_time(tx.list(self._entry_type, locked)):
             yield entry
             tx.execute(self.change(entry).values(is_queued=True))
-
-
-type FailureHandler = Callable[[Tx, OutboundRequest, str, RequestState], object]
-"""Records the reason of a failed try; a request in the state due will be retried."""
-
-
-def after_failure(record: FailureHandler) -> Callable[[Tx, OutboundRequest, Outcome, RequestState], None]:
-    """Return the handler of outcomes that records the failed tries of a request."""
-
-    def settle(tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:
-        if isinstance(outcome, outbound.NotNow | outbound.Failed):
-            record(tx, request, outcome.reason, state)
-
-    return settle

@@ -39,14 +39,13 @@ from contatto.integrations.model import (
     count_ledger,
     list_ledger_alarms,
 )
-from contatto.integrations.store import after_failure
 from contatto.kit import errors
 from contatto.kit.db.tx import Instant, Tx, row_of, rows_of
 from contatto.kit.errors import Refused
 from contatto.kit.ids import named_id, new_id
 from contatto.kit.outbound import model as outbound
 from contatto.kit.outbound import queue
-from contatto.kit.outbound.model import Done, Failed, OutboundRequest, RequestState, Step
+from contatto.kit.outbound.model import Done, Failed, NotNow, OutboundRequest, Outcome, RequestState, Step
 from contatto.kit.values import MICROS, MOST_UNITS, to_micros
 from contatto.leads.model import Lead
 from contatto.leads.store.listing import list_outgoing_points
@@ -319,10 +318,11 @@ def release_signals(tx: Tx) -> int:
 
 
 def signal_kinds() -> tuple[queue.OutboundKind, queue.OutboundKind]:
-    settle, settle_test = after_failure(record_failed_signal), after_failure(record_failed_test)
+    handlers = begin_signal, read_signal_answer, settle_signal
+    test_handlers = begin_signal_test, read_signal_test, settle_signal_test
     return (
-        queue.OutboundKind(SIGNAL, begin_signal, read_signal_answer, settle, rules.SIGNAL_PLAN, ready_signal),
-        queue.OutboundKind(SIGNAL_TEST, begin_signal_test, read_signal_test, settle_test, rules.TEST_PLAN),
+        queue.OutboundKind(SIGNAL, *handlers, rules.SIGNAL_PLAN, ready_signal),
+        queue.OutboundKind(SIGNAL_TEST, *test_handlers, rules.TEST_PLAN),
     )
 
 
@@ -371,7 +371,7 @@ def _load_event(
     name = rules.name_of(settings, connector.names, signal.step)
     if signal.step not in settings.steps or not name:
         return rules.NOT_WANTED
-    if not rules.is_still_valid(signal.step, lead.status):
+    if lead.status not in rules.VALID_IN.get(signal.step, (lead.status,)):
         return rules.TAKEN_BACK
     receipts = list_receipts_of_lead(tx, lead.business_id, lead.id)
     if not rules.has_consent(settings.consent, receipts):
@@ -424,7 +424,7 @@ def read_signal_answer(tx: Tx, request: OutboundRequest, answer: outbound.HttpAn
     outcome = CONNECTORS[account.platform].read(answer)
     settings = store.find_signal_settings(tx, signal.business_id, account.id)
     if isinstance(outcome, Denied):
-        store.record_signal_failure(tx, signal, outcome.reason, is_sure=True)
+        _record_failure(tx, signal, outcome.reason)
         if settings is None:
             return Failed(outcome.reason)
         blocked = _set_mode(tx, settings, SignalMode.SHUT_OUT, outcome.reason)
@@ -438,13 +438,21 @@ def read_signal_answer(tx: Tx, request: OutboundRequest, answer: outbound.HttpAn
     return outcome
 
 
-def record_failed_signal(tx: Tx, request: OutboundRequest, reason: str, state: RequestState) -> None:
+def _record_failure(tx: Tx, signal: AdSignal, reason: str) -> None:
+    """Record the reason of a failed try, and whether the platform may have counted the event in it."""
+    store.ledger.record_reason(tx, signal, reason)
+    if reason not in rules.UNSURE and not reason.startswith(("http_5", "http_408")):
+        is_first = store.ad_signals.c.unsure_at == store.ad_signals.c.asked_at
+        tx.execute(store.ledger.change(signal).where(is_first).values(unsure_at=None))
+
+
+def settle_signal(tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:
     """Record a failed try; after the last one the signal is dead."""
     signal = store.ledger.find_open(tx, request)
-    if signal is not None:
-        store.record_signal_failure(tx, signal, reason, is_sure=rules.is_sure(reason))
+    if signal is not None and isinstance(outcome, NotNow | Failed):
+        _record_failure(tx, signal, outcome.reason)
         if state is not RequestState.DUE:
-            store.ledger.record(tx, signal, DeliveryState.DEAD, reason)
+            store.ledger.record(tx, signal, DeliveryState.DEAD, outcome.reason)
 
 
 def ready_signal(tx: Tx, request: OutboundRequest) -> None:
@@ -573,13 +581,13 @@ def read_signal_test(tx: Tx, request: OutboundRequest, answer: outbound.HttpAnsw
     return outcome
 
 
-def record_failed_test(tx: Tx, request: OutboundRequest, reason: str, state: RequestState) -> None:
+def settle_signal_test(tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:
     """Record the reason of a failed try; after the last one the test has failed."""
     test = store.find_signal_test(tx, request.business_id, request.subject)
-    if test is not None:
+    if test is not None and isinstance(outcome, NotNow | Failed):
         is_last = state is not RequestState.DUE
         changes = {"state": TrialState.FAILED, "settled_at": tx.now} if is_last else {}
-        store.record_signal_test(tx, test, reason=reason[:64], **changes)
+        store.record_signal_test(tx, test, reason=outcome.reason[:64], **changes)
 
 
 def carry_change(tx: Tx, business_id: str, /, *lead_ids: str) -> None:

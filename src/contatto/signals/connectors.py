@@ -168,7 +168,7 @@ class MetaSignals:
         keys = event.match_keys
         hashes = {
             "em": rules.digests(rules.normal_email(email) for email in keys.emails),
-            "ph": rules.digests(rules.plain_phone(phone) for phone in keys.phones),
+            "ph": rules.digests(rules.plus_phone(phone).removeprefix("+") for phone in keys.phones),
             "external_id": rules.digests([keys.external_id]),
         }
         user: dict[str, Any] = {name: values for name, values in hashes.items() if values}

@@ -20,7 +20,7 @@ STEP_OF: Final[Mapping[LeadStatus, SignalStep]] = {
     LeadStatus.CONVERTED: SignalStep.CONVERTED,
     LeadStatus.UNQUALIFIED: SignalStep.DISQUALIFIED,
 }
-_VALID_IN: Final[Mapping[SignalStep, frozenset[LeadStatus]]] = {
+VALID_IN: Final[Mapping[SignalStep, frozenset[LeadStatus]]] = {
     SignalStep.QUALIFIED: frozenset({LeadStatus.QUALIFIED, LeadStatus.CONVERTED}),
     SignalStep.CONVERTED: frozenset({LeadStatus.CONVERTED}),
     SignalStep.DISQUALIFIED: frozenset({LeadStatus.UNQUALIFIED}),
@@ -57,11 +57,6 @@ def steps_due(
     return dict(sorted(due.items(), key=lambda pair: (pair[1], list(SignalStep).index(pair[0]))))
 
 
-def is_still_valid(step: SignalStep, status: LeadStatus) -> bool:
-    """Report whether an unsent step still fits the status of its lead."""
-    return step not in _VALID_IN or status in _VALID_IN[step]
-
-
 def name_of(settings: SignalSettings, names: Mapping[SignalStep, str], step: SignalStep) -> str:
     """Return the event name of a step: the business's own, or the platform's."""
     return settings.names.get(step) or names.get(step, "")
@@ -90,12 +85,6 @@ def credited_account(advertiser: str, ad_account_id: str, accounts: Mapping[str,
     return next(iter(accounts)) if len(accounts) == 1 else ""
 
 
-def last_before(times: Iterable[datetime], until: datetime) -> int | None:
-    """Return the index of the latest time that is not after ``until``; None without one."""
-    earlier = [(at, index) for index, at in enumerate(times) if at <= until]
-    return max(earlier)[1] if earlier else None
-
-
 # Normal forms of contact details and their SHA-256. Source: TikTok, Events API 2.0: e-mail in small letters
 # without spaces around it, phone in E.164 with its plus sign, both and ``external_id`` as SHA-256 in hex.
 # Meta, Conversions API, customer information parameters: the same, but phones are digits alone.
@@ -107,15 +96,13 @@ def normal_email(text: str) -> str:
 
 
 def plus_phone(text: str) -> str:
-    """Return a phone number as TikTok hashes it: a plus sign and digits; "" unless international."""
+    """Return a phone number as TikTok hashes it: a plus sign and digits; "" unless international.
+
+    Meta hashes the digits alone.
+    """
     text = text.strip()
     digits = "".join(char for char in text if char.isascii() and char.isdigit())
     return f"+{digits}" if digits and text.startswith("+") else ""
-
-
-def plain_phone(text: str) -> str:
-    """Return a phone number as Meta hashes it: digits with the country code; "" unless international."""
-    return plus_phone(text).removeprefix("+")
 
 
 def digest(text: str) -> str:
@@ -195,7 +182,7 @@ COUNTED_ONCE: Final = timedelta(hours=47)
 
 Source: TikTok and Meta leave out an event with the same id and name for 48 hours; an hour is for clocks.
 """
-_UNSURE: Final = frozenset(
+UNSURE: Final = frozenset(
     {*(SendFailure.LOST, SendFailure.BROKEN), EXPIRED, DISMISSED}
     | {MAYBE_COUNTED, TOO_OLD, "not_json", "platform_away"}
 )
@@ -207,8 +194,3 @@ def cannot_be_sent(signal: AdSignal, at: datetime) -> str:
     if signal.unsure_at is not None and at - signal.unsure_at > COUNTED_ONCE:
         return MAYBE_COUNTED
     return TOO_OLD if at - signal.occurred_at > OLDEST else ""
-
-
-def is_sure(reason: str) -> bool:
-    """Report whether a failure proves that the platform did not count the event."""
-    return reason not in _UNSURE and not reason.startswith(("http_5", "http_408"))

@@ -147,17 +147,6 @@ def list_signals_of_leads(tx: Tx, business_id: str, lead_ids: Collection[str]) -
     return tx.list(AdSignal, query.order_by(ad_signals.c.id))
 
 
-def record_signal_failure(tx: Tx, signal: AdSignal, reason: str, *, is_sure: bool) -> None:
-    """Record the reason of a failed try; ``is_sure`` on the first try clears ``unsure_at``.
-
-    A failure is sure if it proves that the platform did not count the event.
-    """
-    ledger.record_reason(tx, signal, reason)
-    if is_sure:
-        first = ledger.change(signal).where(ad_signals.c.unsure_at == ad_signals.c.asked_at)
-        tx.execute(first.values(unsure_at=None))
-
-
 signal_erasures = sa.Table(
     "signal_erasures",
     metadata,

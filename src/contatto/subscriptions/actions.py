@@ -16,14 +16,13 @@ from contatto.forms.model import FormSubmitted, FormVersion, TestLeadMade
 from contatto.forms.rules.views import answer_data, sample_answers
 from contatto.forms.store import find_version, list_answers_by_id, list_versions
 from contatto.integrations.model import DeliveryState
-from contatto.integrations.store import after_failure
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx, row_of, rows_of
 from contatto.kit.errors import Refused, check_found
 from contatto.kit.ids import new_id, new_number
 from contatto.kit.outbound import model as outbound
 from contatto.kit.outbound.client import read_address
-from contatto.kit.outbound.model import Done, OutboundRequest, RequestState, Step
+from contatto.kit.outbound.model import Done, Failed, NotNow, OutboundRequest, Outcome, RequestState, Step
 from contatto.kit.outbound.queue import OutboundKind, delete_requests_of, queue_request, send_again
 from contatto.kit.outbox import emit
 from contatto.leads.model import (
@@ -226,21 +225,22 @@ def request_of(subscription: Subscription, push_id: int) -> outbound.NewRequest:
 
 def push_kind(entity: Entity) -> OutboundKind:
     """Return the kind of outbound requests of an entity's pushes, with their handlers."""
-
-    def fail(tx: Tx, request: OutboundRequest, reason: str, state: RequestState) -> None:
-        push = store.ledger.find_open(tx, request)
-        if push is not None:
-            push_state = DeliveryState.DUE if state is RequestState.DUE else DeliveryState.DEAD
-            store.ledger.record(tx, push, push_state, reason)
-
     return OutboundKind(
         rules.KINDS[entity],
         begin_push,
         read_push_answer,
-        after_failure(fail),
+        settle_push,
         rules.PLANS[entity],
         replay=lambda tx, request: prepare_replay(tx, request.business_id, int(request.subject)),
     )
+
+
+def settle_push(tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:
+    """Record the reason of a failed try; after the last one the push is dead."""
+    push = store.ledger.find_open(tx, request)
+    if push is not None and isinstance(outcome, NotNow | Failed):
+        push_state = DeliveryState.DUE if state is RequestState.DUE else DeliveryState.DEAD
+        store.ledger.record(tx, push, push_state, outcome.reason)
 
 
 def begin_push(tx: Tx, request: OutboundRequest) -> Step:
@@ -279,7 +279,7 @@ def _find_push(tx: Tx, request: OutboundRequest) -> tuple[Push | None, Subscript
 
 
 def read_push_answer(tx: Tx, request: OutboundRequest, answer: outbound.HttpAnswer) -> Step:
-    """Interpret a receiver's answer; 410 ends the subscription."""
+    """Interpret a receiver's answer: 2xx accepts the push, 410 ends the subscription."""
     push, subscription = _find_push(tx, request)
     if push is None or subscription is None:
         return Done()
@@ -287,10 +287,10 @@ def read_push_answer(tx: Tx, request: OutboundRequest, answer: outbound.HttpAnsw
         store.ledger.record(tx, push, DeliveryState.DEAD, str(rules.HTTP_GONE))
         end_subscription(tx, subscription, "gone")
         return Done()
-    step = rules.read_answer(answer)
-    if isinstance(step, Done):
-        store.ledger.record(tx, push, DeliveryState.SENT, str(answer.status))
-    return step
+    if not 200 <= answer.status < 300:
+        return NotNow(str(answer.status), outbound.retry_after_s(answer))
+    store.ledger.record(tx, push, DeliveryState.SENT, str(answer.status))
+    return Done()
 
 
 def replay_push(tx: Tx, business_id: str, push_id: int) -> Push:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from contatto.crm.connectors.webhook import sign_event
 from contatto.forms.rules.views import sample_email, sample_phone
-from contatto.kit.outbound.model import Done, HttpAnswer, NotNow, RetryPlan, Step, retry_after_s
+from contatto.kit.outbound.model import RetryPlan
 from contatto.subscriptions.model import HOOKS, Entity
 
 RETRY_AFTER_S: Final = (1, 30, 120, 600, 1_800, 3_600, 7_200, 14_400, 21_600, 36_000)
@@ -104,10 +104,3 @@ def message_payload(event: str, open_id: str, app_id: str, content: Mapping[str,
 def destination_of(callback_url: str) -> str:
     """Return host and port of an address, the unit of the circuit breaker."""
     return urlsplit(callback_url).netloc.rpartition("@")[2].lower()[:300]
-
-
-def read_answer(answer: HttpAnswer) -> Step:
-    """Interpret an answer: 2xx accepts the push, anything else leads to a retry."""
-    if 200 <= answer.status < 300:
-        return Done()
-    return NotNow(str(answer.status), retry_after_s(answer))

@@ -10,24 +10,22 @@ from typing import Final
 import msgspec
 import sqlalchemy as sa
 
-from contatto.accounts.auth import may_use
-from contatto.accounts.model import Caller
 from contatto.crm import model as crm
 from contatto.crm.actions import deliveries as sync
 from contatto.crm.connectors.webhook import PREFIX
 from contatto.crm.model import Operation, Reply, Target
 from contatto.crm.rules import deliveries as rules
 from contatto.crm.rules import erasures as erasure_rules
-from contatto.crm.rules.deliveries import TrialCourse
-from contatto.crm.rules.erasures import EraseCourse, ErasureSettled
+from contatto.crm.rules.deliveries import DeliveryCourse
+from contatto.crm.rules.erasures import EraseCourse, EraseStage, ErasureSettled
 from contatto.crm.store import deliveries as store
 from contatto.crm.store import events
 from contatto.integrations.model import DeliveryState, ErasureState, TrialState
 from contatto.kit import errors
-from contatto.kit.db.tx import Tx, row_of, rows_of
+from contatto.kit.db.tx import Tx, rows_of
 from contatto.kit.errors import Refused, check_found
 from contatto.kit.ids import new_id
-from contatto.kit.outbound.model import Done, Failed, Later, OutboundRequest, Outcome, RequestState
+from contatto.kit.outbound.model import Done, Failed, Later, NotNow, OutboundRequest, Outcome, RequestState
 from contatto.kit.outbound.queue import send_again
 from contatto.leads.actions.records import change_lead_status, note_crm_change
 from contatto.leads.model import Lead
@@ -70,24 +68,27 @@ def try_lead(tx: Tx, target: Target, lead_id: str) -> None:
     lead = check_found(list_leads_by_id(tx, target.business_id, {lead_id}).get(lead_id), "Lead not found.")
     if target.state is crm.TargetState.DISCONNECTED:
         raise Refused(errors.CONFLICT, "This CRM no longer accepts our access. Reconnect it first.")
-    events.save_trial(tx, target, lead.id)
+    tx.delete(events.crm_trials, target.business_id, target_id=target.id)
+    trial = crm.Trial(target.business_id, target.id, lead.id, TrialState.PENDING, "", "", tx.now, None)
+    tx.insert(events.crm_trials, tx.sealed_row(trial))
     sync.queue_work(tx, target, CheckWork)
     sync.queue_work(tx, target, TrialWork)
 
 
-class TrialWork(sync.CrmWork[crm.Trial, TrialCourse]):
+class TrialWork(sync.CrmWork[crm.Trial, DeliveryCourse]):
     """Compares what a delivery would write with the CRM's record."""
 
     kind = rules.TRIAL
     plan = rules.TRIAL_PLAN
-    shape = TrialCourse
+    shape = DeliveryCourse
     only_reads = True
+    operation = staticmethod(rules.operation_of)
 
     def load(self, tx: Tx, request: OutboundRequest) -> tuple[Target, crm.Trial] | None:
         trial, loaded = events.find_trial(tx, request.business_id, request.subject), super().load(tx, request)
         return (loaded[0], trial) if trial and loaded else None
 
-    def begin(self, step: sync.WorkStep[crm.Trial]) -> TrialCourse | Outcome:
+    def begin(self, step: sync.WorkStep[crm.Trial]) -> DeliveryCourse | Outcome:
         tx, target, trial = step.tx, step.target, step.subject
         lead = list_leads_by_id(tx, target.business_id, {trial.lead_id}).get(trial.lead_id)
         if lead is None:
@@ -96,34 +97,31 @@ class TrialWork(sync.CrmWork[crm.Trial, TrialCourse]):
         revision = records.own.revision if records.own else 1
         payload = sync.payload_of(tx, target, lead, revision, self._base_url, records)
         course = rules.begin_course(step.connector.traits, payload, records.ids)
-        return self._next(step, rules.stop_before_write(course))
-
-    def operation(self, course: TrialCourse) -> Operation:
-        return rules.operation_of(course.course)
+        return self._next(step, rules.stop_before_write(replace(course, trial_at=trial.created_at)))
 
     def turn(
-        self, step: sync.WorkStep[crm.Trial], course: TrialCourse, reply: Reply
-    ) -> TrialCourse | Outcome:
-        if step.subject.created_at != course.asked_at:
+        self, step: sync.WorkStep[crm.Trial], course: DeliveryCourse, reply: Reply
+    ) -> DeliveryCourse | Outcome:
+        if step.subject.created_at != course.trial_at:
             return Later("", 0)  # a member started another trial meanwhile: this reply is not of its lead
         return self._next(step, rules.next_trial_turn(step.connector, course, reply))
 
     @staticmethod
-    def _next(step: sync.WorkStep[crm.Trial], turn: rules.TrialTurn) -> TrialCourse | Outcome:
-        if isinstance(turn, crm.TrialResult):
-            result = msgspec.json.encode(turn).decode()
-            events.record_trial(step.tx, step.subject, TrialState.DONE, result=result)
-            return Done()
-        return replace(turn, asked_at=step.subject.created_at) if isinstance(turn, TrialCourse) else turn
+    def _next(step: sync.WorkStep[crm.Trial], turn: rules.TrialTurn) -> DeliveryCourse | Outcome:
+        if not isinstance(turn, crm.TrialResult):
+            return turn
+        result = msgspec.json.encode(turn).decode()
+        events.record_trial(step.tx, step.subject, TrialState.DONE, result=result)
+        return Done()
 
     def hold(self, step: sync.WorkStep[crm.Trial]) -> None:
         events.record_trial(step.tx, step.subject, TrialState.FAILED, "not_let_in")
 
-    def fail(self, tx: Tx, request: OutboundRequest, reason: str, state: RequestState) -> None:
+    def settle(self, tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:
         trial = events.find_trial(tx, request.business_id, request.subject)
-        if trial is not None:
+        if trial is not None and isinstance(outcome, NotNow | Failed):
             trial_state = TrialState.PENDING if state is RequestState.DUE else TrialState.FAILED
-            events.record_trial(tx, trial, trial_state, reason)
+            events.record_trial(tx, trial, trial_state, outcome.reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +212,6 @@ class ErasureWork(sync.CrmWork[crm.Erasure, EraseCourse]):
     kind = rules.ERASURE
     plan = rules.ERASURE_PLAN
     shape = EraseCourse
-    operation = staticmethod(erasure_rules.erasing_operation)
 
     def load(self, tx: Tx, request: OutboundRequest) -> tuple[Target, crm.Erasure] | None:
         erasure = events.find_erasure(tx, request.business_id, int(request.subject))
@@ -229,7 +226,25 @@ class ErasureWork(sync.CrmWork[crm.Erasure, EraseCourse]):
         if wait_s > 0:
             return Later("", wait_s)
         traits = step.connector.traits
-        return self._next(step, erasure_rules.begin_erasure(traits, erasure.lead_id, erasure.record_id))
+        course = EraseCourse(erasure.lead_id, EraseStage.FIND, erasure.record_id)
+        if not traits.erases:
+            return self._next(step, ErasureSettled(ErasureState.UNSUPPORTED))
+        if crm.FindBy.EXTERNAL_ID in traits.finds_by:
+            return course
+        if not traits.reads_back:
+            return replace(course, stage=EraseStage.ERASE, record_id=erasure.record_id, stored_id="")
+        return self._next(step, erasure_rules.look_up(course))
+
+    def operation(self, course: EraseCourse) -> Operation:
+        match course.stage:
+            case EraseStage.FIND:
+                return crm.FindRecord(crm.FindBy.EXTERNAL_ID, course.external_id)
+            case EraseStage.LOOK:
+                return crm.ReadRecord(course.stored_id)
+            case EraseStage.ERASE:
+                return crm.EraseRecord(course.record_id, course.external_id)
+            case EraseStage.PROVE:
+                return crm.ReadRecord(course.record_id)
 
     def turn(
         self, step: sync.WorkStep[crm.Erasure], course: EraseCourse, reply: Reply
@@ -243,11 +258,12 @@ class ErasureWork(sync.CrmWork[crm.Erasure, EraseCourse]):
             return Done()
         return turn
 
-    def fail(self, tx: Tx, request: OutboundRequest, reason: str, state: RequestState) -> None:
+    def settle(self, tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:
         erasure = events.find_erasure(tx, request.business_id, int(request.subject))
-        if erasure is not None and erasure.state is ErasureState.DUE:
+        is_due = erasure is not None and erasure.state is ErasureState.DUE
+        if erasure is not None and is_due and isinstance(outcome, NotNow | Failed):
             next_state = ErasureState.DUE if state is RequestState.DUE else ErasureState.FAILED
-            events.record_erasure(tx, erasure, next_state, reason)
+            events.record_erasure(tx, erasure, next_state, outcome.reason)
 
     def replay(self, tx: Tx, request: OutboundRequest) -> None:
         erasure = events.find_erasure(tx, request.business_id, int(request.subject))
@@ -364,14 +380,6 @@ class IncomingEvent:
     occurred_at: datetime
 
 
-def load_event_set(tx: Tx, caller: Caller, number: int) -> crm.EventSet:
-    """Return a CRM event set of an ad account that the caller may use. Raises NOT_FOUND."""
-    for event_set in events.list_event_sets(tx, caller.business_id):
-        if event_set.number == number and may_use(caller, event_set.ad_account_id):
-            return event_set
-    raise Refused(errors.NOT_FOUND, "event_source_id: CRM event set not found. /crm/list/ lists them.")
-
-
 def find_event_lead(tx: Tx, event_set: crm.EventSet, event: IncomingEvent) -> Lead | None:
     """Return the lead of an event; None for a lead that is not here, or of another ad account."""
     lead = find_lead_by_number(tx, event_set.business_id, event.lead_number)
@@ -404,8 +412,7 @@ def take_lead_event(tx: Tx, event_set: crm.EventSet, incoming: IncomingEvent, ac
         incoming.occurred_at,
         tx.now,
     )
-    name = tx.seal(event.name, business_id, "lead_events.name", event.id)
-    if not tx.insert_ignore(events.lead_events, row_of(event) | {"name": name}):
+    if not tx.insert_ignore(events.lead_events, tx.sealed_row(event)):
         return True  # a duplicate
     note_crm_change(tx, lead, incoming.name, actor)
     if status is not None and rules.follows(lead.status, status):

@@ -2,7 +2,7 @@
 
 ``schedule_lead`` makes a lead due in the transaction that changed it, and queues an outbound request. The
 outbound machine runs each request as a ``CrmWork``: it sends an operation, reads the answer, and asks
-``rules.deliveries`` which operation follows. ``_arrive`` records the end.
+``rules.deliveries`` which operation follows.
 """
 
 from abc import ABC, abstractmethod
@@ -27,7 +27,7 @@ from contatto.crm.store import events
 from contatto.crm.store.deliveries import LiveTarget
 from contatto.forms.store import list_answers_by_label
 from contatto.integrations.model import DeliveryState, Denied, ErasureState, LedgerCounts
-from contatto.integrations.store import REASON_LIMIT, after_failure
+from contatto.integrations.store import REASON_LIMIT
 from contatto.kit.db.tx import Tx, rows_of
 from contatto.kit.log import logger
 from contatto.kit.outbound import model as outbound
@@ -325,7 +325,7 @@ class CrmWork[S, C](ABC):
     def hold(self, step: WorkStep[S]) -> None:  # noqa: B027
         """Keep the subject due until the target is active again; the request ends."""
 
-    def fail(self, tx: Tx, request: OutboundRequest, reason: str, state: RequestState) -> None:  # noqa: B027
+    def settle(self, tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:  # noqa: B027
         """Record the reason of a failed try; a due request is tried again."""
 
     def replay(self, tx: Tx, request: OutboundRequest) -> None:  # noqa: B027
@@ -354,8 +354,8 @@ def work_kind(work: CrmWork[Any, Any]) -> queue.OutboundKind:
         step = find_step(tx, request)
         return step.read(answer) if isinstance(step, WorkStep) else step
 
-    settle = after_failure(work.fail)
-    return queue.OutboundKind(work.kind, begin, read, settle, work.plan, work.replay, work.keeps_progress)
+    handlers = begin, read, work.settle
+    return queue.OutboundKind(work.kind, *handlers, work.plan, work.replay, work.keeps_progress)
 
 
 def queue_work(tx: Tx, target: Target, work: type[CrmWork[Any, Any]]) -> None:
@@ -486,26 +486,44 @@ class DeliveryWork(CrmWork[Delivery, DeliveryCourse]):
                 _, merged_into = store.record_arrived(tx, delivery, turn.record_id, is_verified=False)
                 schedule_deliveries(tx, target, [merged_into] if merged_into else [])
             return Done()
-        if isinstance(turn, Arrived):
-            _arrive(step, course.payload, turn)
-            return Done()
-        if turn.stage is DeliveryStage.CHECK and course.stage is DeliveryStage.WRITE:
-            store.record_sent(tx, delivery, turn.record_id)
-        return turn
+        if not isinstance(turn, Arrived):
+            if turn.stage is DeliveryStage.CHECK and course.stage is DeliveryStage.WRITE:
+                store.record_sent(tx, delivery, turn.record_id)
+            return turn
+        # The delivery arrived, which settles the earlier deliveries of its lead.
+        status_fields = {row.target for row in target.mapping if row.source == rules.STATUS}
+        statuses = [text for name, text in course.payload.values.items() if name in status_fields]
+        store.save_echoes(tx, target, turn.record_id, {rules.STATUS: statuses[0]} if statuses else {})
+        request = step.request
+        if request.failed_at is not None:  # the CRM answers again: other requests need not wait for hours
+            soon = tx.now + rules.SEARCH_LAG
+            queue.hasten_requests(tx, request.business_id, rules.DELIVERY, request.destination, soon)
+        settled_ids, merged_into = store.record_arrived(
+            tx, delivery, turn.record_id, is_verified=turn.is_verified, reason=turn.reason
+        )
+        for settled_id in settled_ids:
+            if settled_id != delivery.id:
+                queue.mark_requests_done(tx, delivery.business_id, rules.DELIVERY, str(settled_id))
+        if target.verified_at is None or tx.now - target.verified_at > VERIFIED_WITHIN:
+            store.record_target(tx, target, verified_at=tx.now)
+        emit(tx, delivery.business_id, CrmProgressed(delivery.business_id, target.id, delivery.lead_id))
+        # The lead that this one was merged into meanwhile is due, so that the CRM merges the two records.
+        schedule_deliveries(tx, target, [merged_into] if merged_into else [])
+        return Done()
 
     def hold(self, step: WorkStep[Delivery]) -> None:
         delivery = step.subject
         store.record_due(step.tx, delivery, delivery.edited, is_queued=False)
 
-    def fail(self, tx: Tx, request: OutboundRequest, reason: str, state: RequestState) -> None:
+    def settle(self, tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:
         """Record the reason of a failed try; the last one makes a dead letter."""
         delivery = store.ledger.find_open(tx, request)
-        if delivery is None:
+        if delivery is None or not isinstance(outcome, NotNow | Failed):
             return
         is_last = state is not RequestState.DUE
         record = store.record_dead if is_last else store.ledger.record_reason
-        record(tx, delivery, reason)
-        if is_last or delivery.reason != reason[:REASON_LIMIT]:
+        record(tx, delivery, outcome.reason)
+        if is_last or delivery.reason != outcome.reason[:REASON_LIMIT]:
             event = CrmProgressed(delivery.business_id, delivery.target_id, delivery.lead_id)
             emit(tx, delivery.business_id, event)
 
@@ -513,28 +531,6 @@ class DeliveryWork(CrmWork[Delivery, DeliveryCourse]):
         delivery = store.ledger.find(tx, request.business_id, int(request.subject))
         if delivery is not None and delivery.state is DeliveryState.DEAD:
             store.record_due(tx, delivery, delivery.edited, is_queued=True)
-
-
-def _arrive(step: WorkStep[Delivery], payload: crm.Payload, arrived: Arrived) -> None:
-    """Record that a delivery arrived, which settles the earlier deliveries of its lead."""
-    tx, target, request, delivery = step.tx, step.target, step.request, step.subject
-    status_fields = {row.target for row in target.mapping if row.source == rules.STATUS}
-    statuses = [text for name, text in payload.values.items() if name in status_fields]
-    store.save_echoes(tx, target, arrived.record_id, {rules.STATUS: statuses[0]} if statuses else {})
-    if request.failed_at is not None:  # the CRM answers again: the other requests need not wait for hours
-        soon = tx.now + rules.SEARCH_LAG
-        queue.hasten_requests(tx, request.business_id, rules.DELIVERY, request.destination, soon)
-    settled_ids, merged_into = store.record_arrived(
-        tx, delivery, arrived.record_id, is_verified=arrived.is_verified, reason=arrived.reason
-    )
-    for settled_id in settled_ids:
-        if settled_id != delivery.id:
-            queue.mark_requests_done(tx, delivery.business_id, rules.DELIVERY, str(settled_id))
-    if target.verified_at is None or tx.now - target.verified_at > VERIFIED_WITHIN:
-        store.record_target(tx, target, verified_at=tx.now)
-    emit(tx, delivery.business_id, CrmProgressed(delivery.business_id, target.id, delivery.lead_id))
-    # The lead that this one was merged into meanwhile is due, so that the CRM merges the two records.
-    schedule_deliveries(tx, target, [merged_into] if merged_into else [])
 
 
 def _delete_delivery(tx: Tx, delivery: Delivery) -> None:

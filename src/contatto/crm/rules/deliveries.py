@@ -307,6 +307,7 @@ class DeliveryCourse:
             be the lead's own. The last of them is the record that we knew.
         is_cleared: the record was read for values that members marked wrong.
         is_look: nothing is written, only a record with our id is searched.
+        trial_at: when a member started the trial that this is; another value means a newer trial.
     """
 
     payload: Payload
@@ -322,6 +323,7 @@ class DeliveryCourse:
     is_elsewhere: bool = False
     is_cleared: bool = False
     is_look: bool = False
+    trial_at: datetime | None = None
     hops: int = 0
 
 
@@ -550,28 +552,17 @@ def _after_other(connector: CrmConnector, course: DeliveryCourse, reply: Reply) 
     return _merge_next(replace(course, merge_ids=course.merge_ids[1:], hops=0))
 
 
-@dataclass(frozen=True, slots=True)
-class TrialCourse:
-    """State of a trial: a delivery that ends with a read of the record, in the place of its write.
-
-    ``asked_at`` is when a member started it; another value means a newer trial.
-    """
-
-    course: DeliveryCourse
-    asked_at: datetime | None = None
+type TrialTurn = DeliveryCourse | crm.TrialResult | NotNow | Failed
 
 
-type TrialTurn = TrialCourse | crm.TrialResult | NotNow | Failed
-
-
-def next_trial_turn(connector: CrmConnector, trial: TrialCourse, reply: Reply) -> TrialTurn:
-    """Return the next step after a reply, or what a delivery would write."""
-    if trial.course.stage is DeliveryStage.CHECK:
+def next_trial_turn(connector: CrmConnector, course: DeliveryCourse, reply: Reply) -> TrialTurn:
+    """Return the next step of a trial, which reads the record in the place of a write, or its result."""
+    if course.stage is DeliveryStage.CHECK:
         if isinstance(reply, NotNow | Failed):
             return reply
         current = reply.records[0].values if isinstance(reply, FoundRecords) and reply.records else {}
-        return compare(trial.course.payload, trial.course.record_id, current, connector.is_same_value)
-    turn = next_turn(connector, trial.course, reply)
+        return compare(course.payload, course.record_id, current, connector.is_same_value)
+    turn = next_turn(connector, course, reply)
     if isinstance(turn, NotNow | Failed):
         return turn
     if isinstance(turn, Arrived):  # another lead's record, which has a value in each field
@@ -579,12 +570,12 @@ def next_trial_turn(connector: CrmConnector, trial: TrialCourse, reply: Reply) -
     return stop_before_write(turn)
 
 
-def stop_before_write(course: DeliveryCourse) -> TrialCourse | crm.TrialResult:
-    """Return the trial of a delivery, or its result for a new record."""
+def stop_before_write(course: DeliveryCourse) -> DeliveryCourse | crm.TrialResult:
+    """Return the next step of a trial, or its result for a new record."""
     if course.stage is not DeliveryStage.WRITE:
-        return TrialCourse(course)
+        return course
     if course.record_id:
-        return TrialCourse(replace(course, stage=DeliveryStage.CHECK, hops=0))
+        return replace(course, stage=DeliveryStage.CHECK, hops=0)
     return compare(course.payload, "", {}, lambda field, written, found: False)
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from contatto.crm import model as crm
-from contatto.crm.model import ConnectorTraits, FindBy, FoundRecords, Operation, Reply
+from contatto.crm.model import ConnectorTraits, FindBy, FoundRecords, Reply
 from contatto.crm.rules.deliveries import CIRCLES, MOST_HOPS
 from contatto.integrations.model import ErasureState
 from contatto.kit.outbound.model import Failed, NotNow
@@ -46,31 +46,13 @@ class ErasureSettled:
 type EraseTurn = EraseCourse | ErasureSettled | NotNow
 
 
-def begin_erasure(traits: ConnectorTraits, external_id: str, stored_id: str) -> EraseTurn:
-    """Return the first step of an erasure; ``stored_id`` is the record that we know, if any."""
-    if not traits.erases:
-        return ErasureSettled(ErasureState.UNSUPPORTED)
-    if FindBy.EXTERNAL_ID in traits.finds_by:
-        return EraseCourse(external_id, EraseStage.FIND, stored_id)
-    if not traits.reads_back:
-        return EraseCourse(external_id, EraseStage.ERASE, record_id=stored_id)
-    return _look(EraseCourse(external_id, EraseStage.LOOK, stored_id))
-
-
-def _look(course: EraseCourse) -> EraseTurn:
+def look_up(course: EraseCourse) -> EraseTurn:
+    """Read the record that we know; the erasure ends without one."""
     return replace(course, stage=EraseStage.LOOK) if course.stored_id else _finished(course)
 
 
 def _finished(course: EraseCourse) -> ErasureSettled:
     return ErasureSettled(ErasureState.PARTIAL if course.is_partial else ErasureState.FINISHED)
-
-
-def erasing_operation(course: EraseCourse) -> Operation:
-    if course.stage is EraseStage.FIND:
-        return crm.FindRecord(FindBy.EXTERNAL_ID, course.external_id)
-    if course.stage is EraseStage.ERASE:
-        return crm.EraseRecord(course.record_id, course.external_id)
-    return crm.ReadRecord(course.stored_id if course.stage is EraseStage.LOOK else course.record_id)
 
 
 def next_erasure(traits: ConnectorTraits, course: EraseCourse, reply: Reply) -> EraseTurn:
@@ -86,7 +68,7 @@ def next_erasure(traits: ConnectorTraits, course: EraseCourse, reply: Reply) -> 
         for record in reply.records if isinstance(reply, FoundRecords) else ():
             if record.external_id in ("", course.external_id):
                 return replace(course, stage=EraseStage.ERASE, record_id=record.id)
-        return _look(course)
+        return look_up(course)
     follow = _after_erasure_look if course.stage is EraseStage.LOOK else _after_erase
     return follow(traits, course, reply)
 

@@ -108,20 +108,15 @@ def find_target(tx: Tx, business_id: str, target_id: str) -> Target | None:
     return next(iter(_listed(tx, _ONE, {"of": business_id, "one": target_id})), None)
 
 
-def find_target_of_number(tx: Tx, number: int) -> Target | None:
-    """Return a target of any business, for requests that are signed with its secret."""
-    return next(iter(_listed(tx, _NOT_REMOVED.where(crm_targets.c.number == number))), None)
-
-
 def list_targets(tx: Tx, business_id: str, **own: int) -> list[Target]:
     """Return the targets of a business, or that of a number, oldest first."""
     query = _NOT_REMOVED.where(*rows_of(crm_targets, business_id, **own))
     return _listed(tx, query.order_by(crm_targets.c.number))
 
 
-def list_all_targets(tx: Tx) -> list[Target]:
-    """Return the targets of all businesses, for the timer."""
-    return _listed(tx, _NOT_REMOVED)
+def list_all_targets(tx: Tx, **own: int) -> list[Target]:
+    """Return the targets of all businesses for the timer, or that of a number for its signed requests."""
+    return _listed(tx, _NOT_REMOVED.filter_by(**own))
 
 
 def _listed(tx: Tx, statement: sa.Select[Any], parameters: Mapping[str, str] | None = None) -> list[Target]:

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from contatto.crm.model import Erasure, EventSet, Target, Trial
+from contatto.crm.model import Erasure, EventSet, Trial
 from contatto.crm.store.deliveries import RECORD_LIMIT
 from contatto.integrations.model import ErasureState, TrialState
 from contatto.integrations.store import REASON_LIMIT
@@ -104,20 +104,6 @@ crm_trials = sa.Table(
     instant("settled_at", nullable=True),
     sa.Index("ix_crm_trials_of_lead", "business_id", "lead_id"),
 )
-
-
-def save_trial(tx: Tx, target: Target, lead_id: str) -> None:
-    """Save a new trial in the place of the last one."""
-    tx.delete(crm_trials, target.business_id, target_id=target.id)
-    row = {
-        "target_id": target.id,
-        "business_id": target.business_id,
-        "lead_id": lead_id,
-        "state": TrialState.PENDING,
-        "reason": "",
-        "created_at": tx.now,
-    }
-    tx.insert(crm_trials, row)
 
 
 def find_trial(tx: Tx, business_id: str, target_id: str) -> Trial | None:
