@@ -120,7 +120,7 @@ def test_the_last_tap_before_the_lead_counts(database: Database, name: str) -> N
         def tapped_at(hours: int) -> datetime | None:
             moment = replace(lead, created_at=make.NOON + timedelta(hours=hours))
             credited = actions.find_credited_tap(tx, moment, [side.settings(tx)])
-            return credited and credited.tap.at
+            return credited.tap.at if credited else None
 
         assert tapped_at(1) == make.NOON + timedelta(hours=1)
         assert tapped_at(-1) is None
