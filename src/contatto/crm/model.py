@@ -584,11 +584,21 @@ class MappingFault:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class LiveTarget:
+    """Columns of a target that scheduling needs; ``number`` is its short name in lines and metrics."""
+
+    id: str
+    business_id: str
+    number: int
+    state: TargetState
+    address: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target(LiveTarget):
     """A linked CRM.
 
     Attributes:
-        number: a short name in lines of outbound requests and in metrics.
         connector: the name of its connector.
         secrets: tokens and passwords; sealed in the row.
         secrets_revision: counts changes of the secrets, so that concurrent renewals happen once.
@@ -598,13 +608,8 @@ class Target:
         sweep: leads that are still to be scheduled, after the id ``sweep_after``.
     """
 
-    id: str
-    number: int
-    business_id: str
     connector: str
     name: str
-    state: TargetState
-    address: str
     settings: Mapping[str, str]
     secrets: Mapping[str, str] = field(repr=False)
     mapping: tuple[MappedField, ...]

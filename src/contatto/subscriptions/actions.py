@@ -249,7 +249,7 @@ def begin_push(tx: Tx, request: OutboundRequest) -> Step:
     Nothing is sent without a due push and a live subscription. While the subscription is paused, the push
     waits.
     """
-    push, subscription = _find_push(tx, request)
+    push, subscription = _find_push(tx, request.business_id, int(request.subject))
     if push is None or push.state is not DeliveryState.DUE:
         return Done()
     if subscription is None or subscription.ended_at is not None:
@@ -270,17 +270,17 @@ def begin_push(tx: Tx, request: OutboundRequest) -> Step:
     return outbound.Ask(outbound.HttpRequest("POST", subscription.callback_url, headers, body))
 
 
-def _find_push(tx: Tx, request: OutboundRequest) -> tuple[Push | None, Subscription | None]:
-    push = store.ledger.find(tx, request.business_id, int(request.subject))
+def _find_push(tx: Tx, business_id: str, push_id: int) -> tuple[Push | None, Subscription | None]:
+    push = store.ledger.find(tx, business_id, push_id)
     if push is None:
         return None, None
-    subscriptions = store.list_subscriptions_by_id(tx, push.business_id, {push.subscription_id})
+    subscriptions = store.list_subscriptions_by_id(tx, business_id, {push.subscription_id})
     return push, subscriptions.get(push.subscription_id)
 
 
 def read_push_answer(tx: Tx, request: OutboundRequest, answer: outbound.HttpAnswer) -> Step:
     """Interpret a receiver's answer: 2xx accepts the push, 410 ends the subscription."""
-    push, subscription = _find_push(tx, request)
+    push, subscription = _find_push(tx, request.business_id, int(request.subject))
     if push is None or subscription is None:
         return Done()
     if answer.status == rules.HTTP_GONE:
@@ -308,9 +308,8 @@ def prepare_replay(tx: Tx, business_id: str, push_id: int) -> tuple[Push, Subscr
 
     Raises NOT_FOUND; CONFLICT while it is being sent, or after its subscription ended.
     """
-    push = check_found(store.ledger.find(tx, business_id, push_id), "Delivery not found.")
-    subscriptions = store.list_subscriptions_by_id(tx, business_id, {push.subscription_id})
-    subscription = subscriptions.get(push.subscription_id)
+    push, subscription = _find_push(tx, business_id, push_id)
+    push = check_found(push, "Delivery not found.")
     if subscription is None or subscription.ended_at is not None:
         raise Refused(errors.CONFLICT, "The subscription has ended. Nothing was sent.")
     if push.state is DeliveryState.DUE:

@@ -68,9 +68,12 @@ class Detail(ApiModel):
     page_id: ApiId | None = None
 
 
-class SubscribeBody(ApiModel):
+class AppBody(ApiModel):
     app_id: TextId
     secret: Secret
+
+
+class SubscribeBody(AppBody):
     subscribe_entity: Literal["LEAD"]
     callback_url: Url
     subscription_detail: Detail
@@ -82,9 +85,7 @@ class SubscriptionQuery(PageQuery):
     subscribe_entity: Literal["LEAD"] = "LEAD"
 
 
-class UnsubscribeBody(ApiModel):
-    app_id: TextId
-    secret: Secret
+class UnsubscribeBody(AppBody):
     subscription_id: ApiId
 
 
@@ -176,13 +177,8 @@ async def get_subscriptions(request: Request) -> Answered[Subscriptions]:
     require(caller, Permission.READ_LEADS)
 
     def work(tx: Tx) -> Subscriptions:
-        live = store.list_subscriptions(tx, caller.business_id, Entity.LEAD)
-        permitted = [
-            subscription
-            for subscription in live
-            if (subscription.app_id, subscription.secret) == (query.app_id, query.secret)
-            and may_use(caller, subscription.ad_account_id)
-        ]
+        own = _list_own(tx, caller.business_id, Entity.LEAD, query)
+        permitted = [subscription for subscription in own if may_use(caller, subscription.ad_account_id)]
         accounts = list_ad_accounts(tx, caller.business_id)
         numbers: dict[str, int] = {account.id: account.number for account in accounts}
         first = (query.page - 1) * query.page_size
@@ -213,19 +209,11 @@ async def unsubscribe_from_leads(request: Request, body: UnsubscribeBody) -> Ans
     require(caller, Permission.READ_LEADS)
 
     def work(tx: Tx) -> None:
-        subscription = store.find_subscription(tx, caller.business_id, body.subscription_id)
-        is_own = subscription is not None and (subscription.app_id, subscription.secret) == (
-            body.app_id,
-            body.secret,
-        )
-        if (
-            subscription is None
-            or not is_own
-            or subscription.ended_at is not None
-            or not may_use(caller, subscription.ad_account_id)
-        ):
+        own = _list_own(tx, caller.business_id, Entity.LEAD, body)
+        chosen = [subscription for subscription in own if subscription.number == body.subscription_id]
+        if not chosen or not may_use(caller, chosen[0].ad_account_id):
             raise Refused(errors.NOT_FOUND, "subscription_id: this app has no such subscription.")
-        actions.end_subscription(tx, subscription, "unsubscribed")
+        actions.end_subscription(tx, chosen[0], "unsubscribed")
 
     await context_of(request).db.write(work)
     return api_answer(SubscriptionId(str(body.subscription_id)), request_id_of(request))
@@ -293,9 +281,7 @@ def unsubscribe_hook_from_leads(tx: Tx, caller: Caller, body: HookId) -> Subscri
     return SubscriptionId(str(body.subscription_id))
 
 
-class WebhookBody(ApiModel):
-    app_id: TextId
-    secret: Secret
+class WebhookBody(AppBody):
     event_type: Literal["DIRECT_MESSAGE"] = "DIRECT_MESSAGE"
 
 
@@ -332,7 +318,7 @@ async def delete_webhook(request: Request, body: WebhookBody) -> Answered[Delete
     require(caller, Permission.READ_INBOX)
 
     def work(tx: Tx) -> None:
-        for subscription in _webhooks(tx, caller.business_id, body):
+        for subscription in _list_own(tx, caller.business_id, Entity.DIRECT_MESSAGE, body):
             actions.end_subscription(tx, subscription, "unsubscribed")
 
     await context_of(request).db.write(work)
@@ -349,19 +335,21 @@ async def list_webhooks(request: Request) -> Answered[WebhookInfo]:
     query = read_query(request, WebhookBody)
     caller = await app_caller(request, query.app_id, query.secret)
     require(caller, Permission.READ_INBOX)
-    webhooks = await context_of(request).db.read(lambda tx: _webhooks(tx, caller.business_id, query))
+    webhooks = await context_of(request).db.read(
+        lambda tx: _list_own(tx, caller.business_id, Entity.DIRECT_MESSAGE, query)
+    )
     callback_url = webhooks[0].callback_url if webhooks else ""
     info = WebhookInfo(query.app_id, Entity(query.event_type), callback_url)
     return api_answer(info, request_id_of(request))
 
 
-def _webhooks(tx: Tx, business_id: str, webhook: WebhookBody) -> list[Subscription]:
-    live = store.list_subscriptions(tx, business_id, Entity.DIRECT_MESSAGE)
-    return [
-        subscription
-        for subscription in live
-        if (subscription.app_id, subscription.secret) == (webhook.app_id, webhook.secret)
-    ]
+def _list_own(
+    tx: Tx, business_id: str, entity: Entity, app: AppBody | SubscriptionQuery
+) -> list[Subscription]:
+    """Return the live subscriptions of an app with its secret."""
+    live = store.list_subscriptions(tx, business_id, entity)
+    key = app.app_id, app.secret
+    return [subscription for subscription in live if (subscription.app_id, subscription.secret) == key]
 
 
 APP_PERMISSIONS: Final = frozenset({Permission.READ_LEADS, Permission.READ_INBOX})

@@ -19,12 +19,11 @@ from contatto.accounts.model import BusinessId
 from contatto.accounts.store import find_member
 from contatto.channels.model import ReceiptCounts
 from contatto.crm import model as crm
-from contatto.crm.model import CrmProgressed, Delivery, Operation, Reply, Target, TargetState
+from contatto.crm.model import CrmProgressed, Delivery, LiveTarget, Operation, Reply, Target, TargetState
 from contatto.crm.rules import deliveries as rules
 from contatto.crm.rules.deliveries import Arrived, DeliveryCourse, DeliveryStage, LeadTexts
 from contatto.crm.store import deliveries as store
 from contatto.crm.store import events
-from contatto.crm.store.deliveries import LiveTarget
 from contatto.forms.store import list_answers_by_label
 from contatto.integrations.model import DeliveryState, Denied, ErasureState, LedgerCounts
 from contatto.integrations.store import REASON_LIMIT
@@ -83,7 +82,7 @@ def schedule_lead(tx: Tx, business_id: str, /, *lead_ids: str) -> None:
 
 
 def schedule_deliveries(
-    tx: Tx, target: Target | LiveTarget, lead_ids: Iterable[str], edited: str = ""
+    tx: Tx, target: LiveTarget, lead_ids: Iterable[str], edited: str = ""
 ) -> dict[str, int]:
     """Make leads due at one target; return the ids of the deliveries by lead."""
     due_ids = sorted(set(lead_ids))
@@ -99,13 +98,13 @@ def schedule_deliveries(
     return delivery_ids
 
 
-def lead_request(target: Target | LiveTarget, kind: str, subject: int, lead_id: str) -> outbound.NewRequest:
+def lead_request(target: LiveTarget, kind: str, subject: int, lead_id: str) -> outbound.NewRequest:
     """Return a request about a lead; those of one lead are sent one after the other."""
     line = f"{target.number}:{lead_id}"
     return outbound.NewRequest(target.business_id, kind, str(subject), destination_of(target), line)
 
 
-def destination_of(target: Target | LiveTarget) -> str:
+def destination_of(target: LiveTarget) -> str:
     """Return the unit of rate limits and circuit breakers: one target, so that no other waits for it."""
     host = urlsplit(target.address).netloc.rpartition("@")[2].lower()
     return f"crm-{target.number}-{host}"[:300]
@@ -195,9 +194,9 @@ class WorkStep[S]:
 
     def read(self, answer: outbound.HttpAnswer) -> Step:
         progress = msgspec.json.decode(self.request.progress, type=Progress)
-        operation = crm.RenewSecrets() if progress.is_renewing else self._operation(progress)
-        reply = self.connector.read(link_of(self.target, self.tx), operation, answer, progress.memory)
-        return self._after_renewal(progress, reply) if progress.is_renewing else self._take(progress, reply)
+        link = link_of(self.target, self.tx)
+        reply = self.connector.read(link, self._operation(progress), answer, progress.memory)
+        return self._take(progress, reply)
 
     def follow(self, progress: Progress, course: Any) -> Step:
         """End with an outcome, or send the next operation."""
@@ -214,6 +213,8 @@ class WorkStep[S]:
         return NotNow("circles") if self.turns > MOST_TURNS else self._take(progress, request)
 
     def _operation(self, progress: Progress) -> Operation:
+        if progress.is_renewing:
+            return crm.RenewSecrets()
         return self.work.operation(msgspec.json.decode(progress.course, type=self.work.shape))
 
     @staticmethod
@@ -223,6 +224,8 @@ class WorkStep[S]:
     def _take(self, progress: Progress, reply: Reply) -> Step:
         if isinstance(reply, crm.FollowUp):
             return self._ask(reply.request, replace(progress, memory=reply.memory))
+        if progress.is_renewing:
+            return self._after_renewal(progress, reply)
         if isinstance(reply, crm.Expired):
             return self._renew(progress)
         if isinstance(reply, Denied):
@@ -242,15 +245,10 @@ class WorkStep[S]:
             # a poll goes on from its cursor, other work begins anew
             stored = msgspec.json.encode(progress).decode() if self.work.keeps_progress else ""
             return outbound.Later(stored, rules.SOON_S)
-        request = self.connector.ask(link_of(self.target, self.tx), crm.RenewSecrets())
-        renewing = replace(progress, is_renewing=True, renewals=progress.renewals + 1, memory="")
-        if isinstance(request, outbound.HttpRequest):
-            return self._ask(request, renewing)
-        return self._after_renewal(renewing, request)
+        renewals = progress.renewals + 1
+        return self._send(replace(progress, is_renewing=True, renewals=renewals, memory=""))
 
     def _after_renewal(self, progress: Progress, reply: Reply) -> Step:
-        if isinstance(reply, crm.FollowUp):
-            return self._ask(reply.request, replace(progress, memory=reply.memory))
         if self.target.secrets_revision != progress.secrets_revision:
             # Another request renewed meanwhile, or a member granted access again: those secrets are newer.
             return self._renew(replace(progress, is_renewing=False))

@@ -32,30 +32,6 @@ _NOT_THERE: Final = frozenset(
 )
 
 
-def reply_of(error: dict[str, Any], retry_after_s: float | None) -> crm.Reply | None:
-    """Return the reply to one error; None where its status says as much."""
-    code, text = as_text(error.get("errorCode")), as_text(error.get("message"))
-    if code in _BUSY:
-        return NotNow(code.lower(), retry_after_s)
-    if code in _NOT_THERE:
-        return crm.NoRecord()
-    named = error.get("fields")
-    field = as_text(named[0]) if isinstance(named, list) and named else ""
-    column, existing = _NO_COLUMN.search(text), _EXISTING.search(text)
-    matches = as_dicts(as_dict(error.get("duplicateResult")).get("matchResults"))
-    duplicates = [record for match in matches for record in as_dicts(match.get("matchRecords"))]
-    duplicate_ids = [as_text(as_dict(duplicate.get("record")).get("Id")) for duplicate in duplicates]
-    existing_id = next(filter(None, duplicate_ids), existing[1] if existing else "")
-    plain: dict[str, crm.Reply] = {
-        "INVALID_SESSION_ID": crm.Expired(),
-        "REQUIRED_FIELD_MISSING": Failed("required_field_missing"),
-        **dict.fromkeys(_FIELD_GONE, crm.FieldGone(column[1] if column else field)),
-        **dict.fromkeys(_VALUE_GONE, crm.ValueGone(field)),
-        **dict.fromkeys(("DUPLICATES_DETECTED", "DUPLICATE_VALUE"), crm.Exists(existing_id)),
-    }
-    return plain.get(code)
-
-
 OUR_ID: Final = "Contatto_Lead_Id__c"
 NOTE: Final = "Description"
 _DATA: Final = "/services/data/v62.0"
@@ -286,11 +262,27 @@ class Salesforce(api.JsonApi):
         if 200 <= answer.status < 300:
             return None
         for error in as_dicts(body):
-            reply = reply_of(error, retry_after_s(answer))
-            if isinstance(reply, crm.NoRecord):
+            code, text = as_text(error.get("errorCode")), as_text(error.get("message"))
+            if code in _BUSY:
+                return NotNow(code.lower(), retry_after_s(answer))
+            if code in _NOT_THERE:
                 return _find_successor(link, operation, memory)
-            if reply is not None:
-                return reply
+            named = error.get("fields")
+            field = as_text(named[0]) if isinstance(named, list) and named else ""
+            column, existing = _NO_COLUMN.search(text), _EXISTING.search(text)
+            matches = as_dicts(as_dict(error.get("duplicateResult")).get("matchResults"))
+            duplicates = [record for match in matches for record in as_dicts(match.get("matchRecords"))]
+            duplicate_ids = [as_text(as_dict(duplicate.get("record")).get("Id")) for duplicate in duplicates]
+            existing_id = next(filter(None, duplicate_ids), existing[1] if existing else "")
+            replies: dict[str, crm.Reply] = {
+                "INVALID_SESSION_ID": crm.Expired(),
+                "REQUIRED_FIELD_MISSING": Failed("required_field_missing"),
+                **dict.fromkeys(_FIELD_GONE, crm.FieldGone(column[1] if column else field)),
+                **dict.fromkeys(_VALUE_GONE, crm.ValueGone(field)),
+                **dict.fromkeys(("DUPLICATES_DETECTED", "DUPLICATE_VALUE"), crm.Exists(existing_id)),
+            }
+            if code in replies:
+                return replies[code]
         return _find_successor(link, operation, memory) if answer.status == 404 else None
 
     def is_same_value(self, field: str, written: str, current: str) -> bool:

@@ -1,7 +1,6 @@
 """Tables of targets, of deliveries to them, of records and of echoes."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import Any, Final
@@ -10,7 +9,7 @@ import msgspec
 import sqlalchemy as sa
 
 from contatto.crm import model as crm
-from contatto.crm.model import RecordLink, Sweep, Target, TargetState
+from contatto.crm.model import LiveTarget, RecordLink, Sweep, Target, TargetState
 from contatto.integrations.model import DeliveryState
 from contatto.integrations.store import REASON_LIMIT, DeliveryLedger, ledger_columns, waiting_index
 from contatto.kit.db.statements import PreparedQuery
@@ -62,17 +61,6 @@ crm_targets = sa.Table(
     sa.Column("sweep_after", sa.String(36), nullable=False),
     sa.Index("ix_crm_targets_business_id", "business_id", "state"),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class LiveTarget:
-    """The columns of a target that scheduling needs."""
-
-    id: str
-    business_id: str
-    number: int
-    state: TargetState
-    address: str
 
 
 _LIVE: Final = PreparedQuery(
@@ -236,7 +224,7 @@ _APPEND: Final = crm_deliveries.insert().returning(crm_deliveries.c.lead_id, crm
 
 
 def append_deliveries(
-    tx: Tx, target: Target | LiveTarget, lead_ids: Collection[str], *, is_queued: bool, edited: str = ""
+    tx: Tx, target: LiveTarget, lead_ids: Collection[str], *, is_queued: bool, edited: str = ""
 ) -> dict[str, int]:
     """Insert a delivery of the next revision of each lead, which is due; return their ids by lead."""
     own = {"business_id": target.business_id, "target_id": target.id, "state": DeliveryState.DUE}
