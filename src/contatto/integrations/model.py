@@ -75,13 +75,6 @@ class LedgerCounts:
         return self.total == sum(states)
 
 
-def count_ledger(
-    total: int, states: Mapping[DeliveryState, int], due_since: datetime | None, to_come: int = 0
-) -> LedgerCounts:
-    by_name = {state.value: states.get(state, 0) for state in DeliveryState}
-    return LedgerCounts(total, to_come, due_since=due_since, **by_name)
-
-
 class Alarm(StrEnum):
     """Reasons why a receiver needs attention, the worst first.
 

@@ -36,7 +36,6 @@ from contatto.integrations.model import (
     ErasureState,
     LedgerCounts,
     TrialState,
-    count_ledger,
     list_ledger_alarms,
 )
 from contatto.kit import errors
@@ -659,7 +658,8 @@ def load_signal_ledger(tx: Tx, business_id: str) -> list[SignalLedger]:
         if settings is None:
             continue
         due_since = store.ledger.find_oldest_due(tx, business_id, account.id)
-        counts = count_ledger(totals.get(account.id, 0), states_by_account.get(account.id, {}), due_since)
+        states = states_by_account.get(account.id, {})
+        counts = LedgerCounts(totals.get(account.id, 0), due_since=due_since, **states)
         is_shut_out = settings.mode is SignalMode.SHUT_OUT
         alarms = list_ledger_alarms(
             counts, tx.now, settings.arrived_at, is_active=settings.is_active, is_shut_out=is_shut_out

@@ -30,7 +30,6 @@ from contatto.integrations.model import (
     Denied,
     ErasureState,
     LedgerCounts,
-    count_ledger,
 )
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx, rows_of
@@ -311,7 +310,8 @@ def load_standings(tx: Tx, business_id: str, targets: list[Target]) -> tuple[Tar
         records = rows_of(store.crm_records, business_id, target_id=target.id)
         was_due = sa.exists().where(*records, store.crm_records.c.lead_id == leads.c.id)
         to_come = tx.scalar(count_listed.where(~was_due))
-        counts = count_ledger(total, states_by_target.get(target.id, {}), due_since, to_come)
+        states = states_by_target.get(target.id, {})
+        counts = LedgerCounts(total, to_come, due_since=due_since, **states)
         ledgers.append(TargetLedger(target, counts, rules.find_alarms(target, counts, tx.now)))
     return tuple(ledgers)
 
