@@ -133,7 +133,7 @@ class Routes:
     def page(
         self, path: str, rule: Rule, template: str, audit: ReadAudit | None = None
     ) -> Callable[[Callable[..., Mapping[str, Any]]], TemplatePage]:
-        """Declare a page by the function that reads its values; see `Page`."""
+        """Declare a page by the function that reads its values; see `TemplatePage`."""
 
         def declare(load: Callable[..., Mapping[str, Any]]) -> TemplatePage:
             page = TemplatePage(template, load)
