@@ -75,7 +75,7 @@ def test_an_erased_decision_is_told_of_without_being_made_again(market: Market) 
     forget(market, market.tap(served))
     found = market.db.read_now(lambda tx: explain_decision(tx, market.id, int(served.decision_id)))
     assert found.explained is None
-    assert found.is_erased
+    assert not found.record.history
     assert str(found.record.ad) == served.ad_id
 
 
@@ -86,7 +86,7 @@ def test_an_erased_decision_in_which_no_ad_won_is_told_of_too(market: Market) ->
     lost = market.entries()[-1]
     forget(market, market.tap(served))
     found = market.db.read_now(lambda tx: explain_decision(tx, market.id, lost.nonce))
-    assert (found.record.ad, found.is_erased, found.explained) == (0, True, None)
+    assert (found.record.ad, found.record.history, found.explained) == (0, {}, None)
 
 
 def test_a_view_that_comes_before_its_decision_is_written_down_teaches_all_the_same(market: Market) -> None:

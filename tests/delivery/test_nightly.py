@@ -17,7 +17,7 @@ from contatto.delivery.actions.training import (
     relearn_files,
 )
 from contatto.delivery.engines import files as engines
-from contatto.delivery.engines.files import DuckDBEngine
+from contatto.delivery.engines.files import make_examples
 from contatto.delivery.store import find_newest_version, list_models
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock
@@ -66,9 +66,9 @@ def test_batches_come_to_what_the_whole_comes_to(log: Path, monkeypatch: pytest.
     monkeypatch.setattr(training, "ENOUGH", 1e-5)
     monkeypatch.setattr(training, "MOST_PASSES", 100)
     whole, batches = market_of(played()), market_of(played())
-    learned = relearn_files(DuckDBEngine(), [log], whole, SPLIT)
+    learned = relearn_files(make_examples, [log], whole, SPLIT)
     monkeypatch.setattr(engines, "BATCH_ROWS", 100)
-    assert relearn_files(DuckDBEngine(), [log], batches, SPLIT)[0] == learned[0] > 800
+    assert relearn_files(make_examples, [log], batches, SPLIT)[0] == learned[0] > 800
     for one, other in (
         (whole.learned.again, batches.learned.again),
         (whole.viewers.again, batches.viewers.again),
@@ -89,7 +89,7 @@ def test_each_example_holds_the_slope_of_its_likelihood(log: Path, monkeypatch: 
 
     monkeypatch.setattr(training, "learn_pass", learn)
     market = market_of(played())
-    relearn_files(DuckDBEngine(), [log], market, SPLIT)
+    relearn_files(make_examples, [log], market, SPLIT)
     ((observed, features),) = last
     missed = measure_residuals(market, observed, features, np.ones_like(features.shares))
     assert features.held == pytest.approx(missed, abs=5e-3)
@@ -98,8 +98,8 @@ def test_each_example_holds_the_slope_of_its_likelihood(log: Path, monkeypatch: 
 def test_what_was_learned_again_foretells_the_next_day_as_well_as_the_learner(log: Path) -> None:
     """The learner had the better of it: it went on learning all day."""
     market = market_of(played())
-    relearn_files(DuckDBEngine(), [log], market, SPLIT)
-    held = judge_files(DuckDBEngine(), [log], market, SPLIT, market.now, market.now)
+    relearn_files(make_examples, [log], market, SPLIT)
+    held = judge_files(make_examples, [log], market, SPLIT, market.now, market.now)
     for candidate, current in held.values():
         assert candidate.count == current.count
     assert held["click"][0].count > 300
@@ -110,15 +110,15 @@ def test_what_was_learned_again_foretells_the_next_day_as_well_as_the_learner(lo
 
 def test_where_nothing_was_seen_yet_nothing_is_learned_and_nothing_judged(log: Path) -> None:
     market = market_of(played())
-    assert relearn_files(DuckDBEngine(), [log], market, BEGINS - DAY)[0] == 0
-    held = judge_files(DuckDBEngine(), [log], market, BEGINS - DAY, BEGINS, BEGINS)
+    assert relearn_files(make_examples, [log], market, BEGINS - DAY)[0] == 0
+    held = judge_files(make_examples, [log], market, BEGINS - DAY, BEGINS, BEGINS)
     assert held == {}
 
 
 def test_a_model_goes_on_from_weights_that_were_learned_elsewhere(log: Path) -> None:
     """Learning again from what it keeps, it stays about where it was put."""
     elsewhere, market = market_of(played()), market_of(played())
-    relearn_files(DuckDBEngine(), [log], elsewhere, elsewhere.now)
+    relearn_files(make_examples, [log], elsewhere, elsewhere.now)
     variances = market.learned.table[:, HEADS:].copy()
     market.viewers.table[:, V_FARM] = 0.0  # what a suspected click farm taught would be taken back
     apply_weights(market, weights_of(elsewhere))
@@ -160,7 +160,7 @@ def test_a_model_that_was_learned_again_is_published_served_and_learned_on(
     shop.play(6)
     shop.train()
     (marketplace, sources), now = prepared, micros(shop.clock.now())
-    examples, _ = relearn_files(DuckDBEngine(), sources, marketplace.market, now)
+    examples, _ = relearn_files(make_examples, sources, marketplace.market, now)
     assert examples == 60
     made = shop.db.write_now(lambda tx: publish_relearned(tx, shop.id, weights_of(marketplace.market)))
     assert made is not None

@@ -125,7 +125,7 @@ def test_a_budget_is_promised_once_and_charged_to_125_percent_of_a_day(
 
 
 def test_the_last_of_a_budget_goes_whole_to_the_one_who_asks() -> None:
-    want = BudgetRequest("g", ("a",), budget_micros=10_000, requested_micros=50_000, least_micros=1_000)
+    want = BudgetRequest("g", ("a",), budget_micros=10_000, requested_micros=50_000)
     assert share_budgets([want], {}, {}, 3) == {"g": 2_500}
     assert share_budgets([want], {"g": 7_000}, {}, 3) == {"g": 3_000}
     assert share_budgets([want], {"g": 9_500}, {}, 3) == {"g": 0}

@@ -6,6 +6,7 @@ from typing import Any
 
 import duckdb
 import pytest
+import sqlalchemy as sa
 
 from contatto.cli.models import check_sealed, seal_files
 from contatto.delivery import store
@@ -114,7 +115,7 @@ def test_no_word_that_a_publisher_said_of_a_viewer_gets_into_the_files(
 
 
 STEPS = {
-    "before it is listed": ("contatto.delivery.store.append_decision_file", dies),
+    "before it is listed": ("contatto.delivery.store.record_progress", dies),
 }
 
 
@@ -141,7 +142,7 @@ def test_killed_at_any_step_the_next_run_ends_the_same(
 FORGETTING = {
     "before": ("contatto.delivery.store.record_decision_file", dies),
     "between the list and the file": ("contatto.delivery.actions.ledger.take_new_files", dies),
-    "undisturbed": ("contatto.delivery.store.list_unsealed_streams", store.list_unsealed_streams),
+    "undisturbed": ("contatto.delivery.store.list_decision_files", store.list_decision_files),
 }
 
 
@@ -174,7 +175,7 @@ def test_who_is_erased_is_erased_in_the_files_and_others_stay(
     assert [row[2:4] for row in found if row[0] == "decision"] == [([], [])] * 2
     assert all(row[4] for row in found if row[0] == "decision")
     assert rows(tmp_path, where=f"nonce NOT IN {nonces}") == before
-    assert market.db.read_now(lambda tx: store.list_forgotten(tx, market.id)) == []
+    assert market.db.read_now(lambda tx: tx.execute(sa.select(store.forgotten)).all()) == []
     assert list(tmp_path.rglob("*.new")) == []
 
 
@@ -203,7 +204,7 @@ def test_a_person_is_forgotten_before_the_first_file_and_the_sealing_goes_on(
     person = market.tap(served)
     forget(market, person)
     seal(market, tmp_path, age_days=2)
-    assert market.db.read_now(store.list_forgetting_businesses) == []
+    assert market.db.read_now(lambda tx: tx.execute(sa.select(store.forgotten)).all()) == []
     assert market.db.read_now(store.list_decision_files) == []
     market.clock.advance(days=3)
     seal(market, tmp_path, age_days=2)

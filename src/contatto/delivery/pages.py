@@ -17,7 +17,7 @@ from contatto.ads.model import EVERY_STATUS, AdGroup, NodeFilter, Page
 from contatto.ads.store import list_ads, list_nodes
 from contatto.delivery.actions.ledger import list_own_days, read_record
 from contatto.delivery.actions.results import explain_decision, list_lifts, list_outlooks
-from contatto.delivery.actions.training import SHOWN_DAYS, WAIT_DAYS, list_curves
+from contatto.delivery.actions.training import SHOWN_DAYS, list_curves
 from contatto.delivery.rules import OURS
 from contatto.delivery.store import find_influences, find_relearning, list_decisions, list_models, list_states
 from contatto.kit.db.database import acting
@@ -30,6 +30,7 @@ from contatto.leads.rules.records import REASONS as SCORE_REASONS
 from contatto.leads.store.jobs import find_lead_model
 from contatto.learning.model import (
     Bin,
+    Curve,
     DailyLoss,
     Hurdle,
     Influence,
@@ -277,7 +278,7 @@ def _why(tx: Tx, caller: Caller, nonce: int) -> dict[str, Any]:
         "at": from_micros(record.ts),
         "shown": names.get(record.ad, ""),
         "is_random_arm": record.trial < 0,
-        "is_erased": explanation.is_erased,
+        "is_erased": not record.history,
         "is_same": explained is not None and explained.is_same,
         "placement": record.placement,
         "floor_micros": max(record.floor_micros, record.to_beat_micros),
@@ -390,33 +391,6 @@ def _points(places: Sequence[tuple[float, float]]) -> str:
     return "".join(f"M{x} {y}h.01" for x, y in places)
 
 
-@dataclass(frozen=True, slots=True)
-class CurveCard:
-    """A question with its curves; ``verdict`` is "right", "high", "low" or "few" (see `_judge`).
-
-    ``gain`` is the reduction of the loss against the constant rate, in percent. ``distance`` is the mean
-    calibration error. ``losses`` are None without days.
-    """
-
-    id: str
-    title: str
-    help: str
-    cases: int
-    positives: int
-    expected: float
-    verdict: str
-    gain: float
-    loss: float
-    of_rate: float
-    distance: float
-    wait_days: int
-    drawn: Calibration
-    bins: tuple[Bin, ...]
-    losses: Losses | None
-    days: tuple[tuple[str, int, int, float, float], ...]
-    influences: list[InfluenceRow]
-
-
 @router.get("/ads/delivery/model", Permission.READ_ADS)
 async def show_delivery_model(request: Request, caller: PageCaller) -> HTMLResponse:
     """Show predicted and actual outcomes of ads, influences on predictions, and the same for lead scores."""
@@ -430,34 +404,16 @@ async def show_delivery_model(request: Request, caller: PageCaller) -> HTMLRespo
         newest = next(iter(list_models(tx, caller.business_id)), None) if sees_all else None
         sees_leads = sees_all and may(caller, Permission.READ_LEADS)
         scorer = find_lead_model(tx, caller.business_id) if sees_leads else None
-        cards: list[CurveCard] = []
+        cards: list[dict[str, Any]] = []
         for curve in curves:
             of_question = [
                 influence
                 for influence in (influences.entries if influences else ())
                 if influence.question is curve.question
             ]
-            verdict, gain = _judge(curve.cases, curve.actual, curve.expected, curve.loss, curve.of_rate)
-            card = CurveCard(
-                id=curve.question.value,
-                title=TITLES[curve.question],
-                help=PREDICTED[curve.question],
-                cases=curve.cases,
-                positives=curve.actual,
-                expected=curve.expected,
-                verdict=verdict,
-                gain=gain,
-                loss=curve.loss,
-                of_rate=curve.of_rate,
-                distance=curve.distance,
-                wait_days=WAIT_DAYS[curve.question],
-                drawn=draw_bins(curve.bins),
-                bins=curve.bins,
-                losses=draw_losses(curve.days),
-                days=tuple((day.day, day.cases, day.actual, day.loss, day.of_rate) for day in curve.days),
-                influences=[row_of_influence(influence) for influence in of_question[:LISTED]],
-            )
-            cards.append(card)
+            names = {"title": TITLES[curve.question], "help": PREDICTED[curve.question]}
+            rows = [row_of_influence(influence) for influence in of_question[:LISTED]]
+            cards.append({"id": curve.question.value, **names, **_judge(curve), "influences": rows})
         return {
             "cards": cards,
             "version": newest.version if newest else 0,
@@ -473,15 +429,24 @@ async def show_delivery_model(request: Request, caller: PageCaller) -> HTMLRespo
     return context.pages.render(request, "delivery/model.html", {"caller": caller, **values})
 
 
-def _judge(cases: int, positives: int, expected: float, loss: float, of_rate: float) -> tuple[str, float]:
-    """Compare the predicted number with the 95 % interval of the actual one; also return the gain."""
-    gain = 100.0 * (1.0 - loss / of_rate) if of_rate > 0.0 else 0.0
-    if positives < _FEW:
-        return "few", gain
-    low, high = interval_of(positives, cases)
-    if expected > high * cases:
-        return "high", gain
-    return ("low" if expected < low * cases else "right"), gain
+def _judge(curve: Curve) -> dict[str, Any]:
+    """Draw a curve, and compare the predicted number with the 95 % interval of the actual one.
+
+    The verdict is "right", "high", "low", or "few" with too few outcomes. ``gain`` is the reduction of the
+    loss against the constant rate, in percent.
+    """
+    low, high = interval_of(curve.actual, curve.cases)
+    verdict = "few"
+    if curve.actual >= _FEW:
+        is_low = curve.expected < low * curve.cases
+        verdict = "high" if curve.expected > high * curve.cases else "low" if is_low else "right"
+    return {
+        "curve": curve,
+        "verdict": verdict,
+        "gain": 100.0 * (1.0 - curve.loss / curve.of_rate) if curve.of_rate > 0.0 else 0.0,
+        "drawn": draw_bins(curve.bins),
+        "losses": draw_losses(curve.days) if curve.days else None,
+    }
 
 
 def _lead_card(model: LeadModel) -> dict[str, Any] | None:
@@ -500,15 +465,17 @@ def _lead_card(model: LeadModel) -> dict[str, Any] | None:
         if sign.letter in SCORE_REASONS
     ]
     distance = sum(item.cases * abs(item.predicted - item.share) for item in bins) / max(cases, 1)
-    verdict, gain = _judge(cases, held_out.good, expected, model.loss, held_out.of_rate)
-    curve = CurveCard(
-        "scores", N_("Qualified leads"),
-        N_("Predicted probability that a lead becomes qualified, for leads with a known outcome."),
-        cases, held_out.good, expected, verdict, gain, model.loss, held_out.of_rate, distance, 0,
-        draw_bins(bins), bins, None, (), [row for row in rows if row.is_visible],
-    )  # fmt: skip
-    counts = {"outcomes": model.outcomes, "good": held_out.good}
-    return counts | {"learned_at": model.learned_at, "share": 100.0 * model.share, "curve": curve}
+    curve = Curve(
+        Question.LEAD, cases, held_out.good, expected, model.loss, held_out.of_rate, distance, bins, ()
+    )
+    card = {
+        "id": "scores",
+        "title": N_("Qualified leads"),
+        "help": N_("Predicted probability that a lead becomes qualified, for leads with a known outcome."),
+        "influences": [row for row in rows if row.is_visible],
+    }
+    counts = {"outcomes": model.outcomes, "learned_at": model.learned_at, "share": 100.0 * model.share}
+    return counts | {"card": card | _judge(curve)}
 
 
 @router.get("/ads/statement.csv", Permission.READ_REPORTS)

@@ -520,14 +520,12 @@ class BudgetRequest:
     """Amount that an ad server requests of a budget; ``budget_micros`` is None without a limit.
 
     ``payers`` also pay and are shared by ad groups: the ad account, and a campaign with a budget.
-    ``least_micros`` is the price of one view: a smaller lease is of no use.
     """
 
     ad_group_id: str
     payers: tuple[str, ...]
     budget_micros: int | None
     requested_micros: int
-    least_micros: int
 
 
 def share_budgets(
@@ -558,10 +556,10 @@ def share_budgets(
 
 
 def _share(free: int, request: BudgetRequest, other_servers: int) -> int:
-    if free < request.least_micros:
+    if free < LEAST_VIEW_MICROS:  # such a lease is of no use
         return 0
     share = free // (other_servers + 1)
-    return min(request.requested_micros, free if share < request.least_micros else share)
+    return min(request.requested_micros, free if share < LEAST_VIEW_MICROS else share)
 
 
 PRIOR: Final = 5.0

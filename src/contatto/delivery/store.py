@@ -1,11 +1,11 @@
 """Tables of charges, promises and leases, the log of decisions, and its models."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import date
 from functools import cache
 from itertools import batched
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 import sqlalchemy as sa
@@ -53,8 +53,6 @@ from contatto.learning.model import (
     PredictionTally,
     Question,
 )
-from contatto.measurement.model import ConversionKind
-from contatto.measurement.store import conversions
 
 charged_days = sa.Table(
     "charged_days",
@@ -106,11 +104,6 @@ grants = sa.Table(
 _BUSINESS: Final = sa.bindparam("business", type_=sa.String)
 _EXCEPT_SERVER: Final = sa.bindparam("except_server", type_=sa.String)
 _NOW_US: Final = sa.bindparam("now", type_=sa.BigInteger)
-
-
-def save_charged_days(tx: Tx, days: Iterable[ChargedDay]) -> None:
-    """Add views, clicks and charges to the days of ad groups."""
-    add_counts(tx, charged_days, ("views", "clicks", "charged_micros"), map(row_of, days))
 
 
 _SPENT_TODAY: Final = sa.func.sum(charged_days.c.charged_micros).filter(
@@ -165,27 +158,6 @@ def save_promises(tx: Tx, new: Sequence[Promise]) -> None:
     write_rows(tx, _CLAIMED_AMOUNT, amounts)
 
 
-@cache
-def _claim(dialect: str) -> Any:
-    insert = insert_for(dialect, promises)
-    names = ("ad_group_id", "ad_account_id", "micros", "expires_at", "viewer")
-    changed = {name: insert.excluded[name] for name in names}
-    return insert.on_conflict_do_update(index_elements=["business_id", "nonce"], set_=changed)
-
-
-def save_claim(tx: Tx, claim: Promise) -> None:
-    """Claim a view under a frequency cap, in place of another claim of the same decision."""
-    write_rows(tx, _claim(tx.connection.dialect.name), [row_of(claim)])
-
-
-def delete_promise_viewers(tx: Tx, business_id: str, viewers: Collection[str]) -> None:
-    """Remove the pseudonyms of viewers from promises."""
-    of_viewers = promises.c.business_id == business_id, promises.c.viewer.in_(sorted(viewers))
-    tx.execute(
-        promises.update().where(*of_viewers, promises.c.viewer != sa.literal_column("''")).values(viewer="")
-    )
-
-
 _CLAIMED: Final = sa.select(promises.c.expires_at).where(
     promises.c.business_id == _BUSINESS,
     promises.c.ad_group_id == sa.bindparam("of_group", type_=sa.String),
@@ -229,8 +201,6 @@ _PROMISED: Final = (
 _LEASED: Final = sa.select(grants.c.server_id, grants.c.ad_group_id, grants.c.micros).where(
     grants.c.business_id == _BUSINESS, grants.c.server_id != _EXCEPT_SERVER
 )
-
-
 _COMMITTED: Final = (
     sa.select(promises.c.ad_account_id, sa.func.sum(promises.c.micros))
     .where(promises.c.business_id == _BUSINESS)
@@ -241,28 +211,25 @@ _COMMITTED: Final = (
 )
 
 
-def list_promised(tx: Tx, business_id: str) -> dict[str, int]:
-    """Return the promised amount by ad group."""
-    rows = tx.execute(_PROMISED, {"business": business_id})
-    return {name: int(amount) for name, amount in map(tuple, rows)}
+def list_committed(tx: Tx, business_id: str, except_server: str) -> tuple[Counter[str], int]:
+    """Return promises and the leases of all other ad servers by ad group, and the number of these servers."""
+    values = {"business": business_id, "except_server": except_server}
+    committed, servers = Counter[str](), set()
+    for ad_group_id, amount in map(tuple, tx.execute(_PROMISED, {"business": business_id})):
+        committed[ad_group_id] += int(amount)
+    for server_id, ad_group_id, amount in map(tuple, tx.execute(_LEASED, values)):
+        committed[ad_group_id] += int(amount)
+        servers.add(server_id)
+    return committed, len(servers)
 
 
-def list_leased(tx: Tx, business_id: str, except_server: str) -> dict[str, dict[str, int]]:
-    """Return the leases of all other ad servers: by ad server, and by ad group."""
-    leased: dict[str, dict[str, int]] = {}
-    rows = tx.execute(_LEASED, {"business": business_id, "except_server": except_server})
-    for server_id, ad_group_id, amount in map(tuple, rows):
-        leased.setdefault(server_id, {})[ad_group_id] = int(amount)
-    return leased
-
-
-def list_committed_of_accounts(tx: Tx, business_id: str, except_server: str) -> dict[str, int]:
+def list_committed_of_accounts(tx: Tx, business_id: str, except_server: str) -> Counter[str]:
     """Return promises and the leases of all other ad servers, by ad account."""
-    committed: dict[str, int] = {}
+    committed = Counter[str]()
     values = {"business": business_id, "except_server": except_server}
     for statement in _COMMITTED:
         for name, amount in map(tuple, tx.execute(statement, values)):
-            committed[name] = committed.get(name, 0) + int(amount)
+            committed[name] += int(amount)
     return committed
 
 
@@ -277,40 +244,7 @@ def save_leases(tx: Tx, business_id: str, server_id: str, leases: Sequence[Lease
     insert_all(tx, grants, [row_of(lease) for lease in leases])
 
 
-class ChargedTotal(NamedTuple):
-    """Charges of an ad group in micros, and their first day."""
-
-    micros: int
-    since: date
-
-
-def list_charged_since(
-    tx: Tx, business_id: str, ad_group_ids: Collection[str], day: date
-) -> dict[str, ChargedTotal]:
-    """Return the charges of ad groups from a day on; ad groups without charges are missing."""
-    table = charged_days
-    where = table.c.business_id == business_id, table.c.ad_group_id.in_(sorted(ad_group_ids))
-    charged = table.c.day >= day.isoformat(), table.c.charged_micros > 0
-    query = sa.select(table.c.ad_group_id, sa.func.sum(table.c.charged_micros), sa.func.min(table.c.day))
-    rows = tx.execute(query.where(*where, *charged).group_by(table.c.ad_group_id))
-    return {
-        name: ChargedTotal(int(micros), date.fromisoformat(since)) for name, micros, since in map(tuple, rows)
-    }
-
-
-def list_earned_since(
-    tx: Tx, business_id: str, ad_account_id: str, day: date
-) -> dict[tuple[str, ConversionKind], int]:
-    """Count the conversions that ad groups of an account earned from a day on, by ad group and kind."""
-    table = conversions
-    where = table.c.business_id == business_id, table.c.ad_account_id == ad_account_id
-    valid = table.c.withdrawn_at.is_(None), table.c.day >= day.isoformat()
-    query = sa.select(table.c.ad_group_id, table.c.kind, sa.func.count()).where(*where, *valid)
-    rows = tx.execute(query.group_by(table.c.ad_group_id, table.c.kind))
-    return {(name, kind): int(count) for name, kind, count in map(tuple, rows)}
-
-
-_COUNTS = ("views", "clicks", "charged_micros", "conversations", "leads")
+COUNTS: Final = ("views", "clicks", "charged_micros", "conversations", "leads")
 
 trials = sa.Table(
     "delivery_trials",
@@ -319,7 +253,7 @@ trials = sa.Table(
     sa.Column("ad_group_id", sa.String(36), primary_key=True),
     sa.Column("day", sa.String(10), primary_key=True),
     sa.Column("trial", sa.Integer, primary_key=True, autoincrement=False),
-    *(sa.Column(name, sa.BigInteger, nullable=False) for name in _COUNTS),
+    *(sa.Column(name, sa.BigInteger, nullable=False) for name in COUNTS),
     sa.Index("ix_delivery_trials_day", "day"),
 )
 """Results by day of the random and the learned arm; ``trial`` is a group of viewers (`rules.trial_of`)."""
@@ -327,25 +261,7 @@ trials = sa.Table(
 
 def save_trial_days(tx: Tx, days: Iterable[TrialDay]) -> None:
     """Add to the counts of the trial; each ad group, day and group of viewers appears once."""
-    add_counts(tx, trials, _COUNTS, map(row_of, days))
-
-
-def list_trials(tx: Tx, business_id: str, ad_group_ids: Collection[str], since: str) -> list[TrialDay]:
-    """Sum the counts of ad groups from a day on, by group of viewers; the day is empty."""
-    sums = [sa.func.sum(trials.c[name]).label(name) for name in _COUNTS]
-    query = (
-        sa.select(trials.c.ad_group_id, trials.c.trial, *sums)
-        .where(
-            trials.c.business_id == business_id,
-            trials.c.ad_group_id.in_(sorted(ad_group_ids)),
-            trials.c.day >= since,
-        )
-        .group_by(trials.c.ad_group_id, trials.c.trial)
-    )
-    return [
-        TrialDay(business_id, ad_group_id, "", trial, *map(int, counts))
-        for ad_group_id, trial, *counts in map(tuple, tx.execute(query))
-    ]
+    add_counts(tx, trials, COUNTS, map(row_of, days))
 
 
 streams = sa.Table(
@@ -387,7 +303,7 @@ log = sa.Table(
 
 _LEARNER_LEASE_US: Final = 60_000_000
 """Lease of a learner on the log of a business."""
-_AT_ONCE: Final = 500
+AT_ONCE: Final = 500
 """Maximum number of ids in one statement."""
 PUBLISH_US: Final = 60_000_000
 """Shortest time between two published models."""
@@ -433,7 +349,7 @@ def list_entries(
 ) -> list[Entry]:
     """List decrypted entries of a business after a number, in their order."""
     where = [log.c.seq > after_seq] if through is None else [log.c.seq > after_seq, log.c.seq <= through]
-    return _list(tx, business_id, *where, order=log.c.seq, limit=limit)
+    return list_log(tx, business_id, *where, order=log.c.seq, limit=limit)
 
 
 def list_all_entries(tx: Tx, business_id: str, after_seq: int, at_once: int) -> Iterator[Entry]:
@@ -443,36 +359,17 @@ def list_all_entries(tx: Tx, business_id: str, after_seq: int, at_once: int) -> 
         after_seq = batch[-1].seq
 
 
-def find_decision(tx: Tx, business_id: str, nonce: int) -> Entry | None:
-    """Return the decision of an impression."""
-    where = log.c.nonce == nonce, log.c.kind == EntryKind.DECISION
-    return next(iter(_list(tx, business_id, *where, limit=1)), None)
-
-
 def list_lines(tx: Tx, business_id: str, digests: Collection[int], since_ts: int = 0) -> list[Entry]:
     """List the entries of ad groups and ads with these digests, since a time; decisions refer to them."""
     where = log.c.nonce.in_(digests), log.c.kind == EntryKind.LINES, log.c.ts >= since_ts
-    return _list(tx, business_id, *where)
+    return list_log(tx, business_id, *where)
 
 
 def list_decisions(tx: Tx, business_id: str, limit: int, before_seq: int | None = None) -> list[Entry]:
     """List the latest decisions of a business before a number, latest first."""
     where = [log.c.kind == EntryKind.DECISION]
     where += [] if before_seq is None else [log.c.seq < before_seq]
-    return _list(tx, business_id, *where, order=log.c.seq.desc(), limit=limit)
-
-
-def list_entries_of_touches(tx: Tx, business_id: str, touch_ids: Collection[int]) -> dict[int, Entry]:
-    """Return views and clicks by touch id."""
-    entries = _list(tx, business_id, log.c.touch_id.in_(touch_ids))
-    return {entry.touch_id: entry for entry in entries if entry.touch_id is not None}
-
-
-def find_view_of(tx: Tx, business_id: str, person_id: str, ad_id: str) -> Entry | None:
-    """Return the latest view of an ad by a person, among impressions that delivery decided."""
-    kind = log.c.kind == EntryKind.VIEW
-    where = log.c.person_id == person_id, log.c.ad_id == ad_id, kind, log.c.nonce != 0
-    return next(iter(_list(tx, business_id, *where, order=log.c.seq.desc(), limit=1)), None)
+    return list_log(tx, business_id, *where, order=log.c.seq.desc(), limit=limit)
 
 
 _NONCES: Final[Any] = sa.bindparam("nonces", type_=sa.BigInteger, expanding=True)
@@ -501,28 +398,10 @@ def list_nonces_of_persons(tx: Tx, business_id: str, persons: Collection[str]) -
 
 def list_decisions_of(tx: Tx, business_id: str, nonces: Collection[int]) -> list[Entry]:
     decisions: list[Entry] = []
-    for chunk in batched(sorted(nonces), _AT_ONCE):
+    for chunk in batched(sorted(nonces), AT_ONCE):
         where = log.c.nonce.in_(chunk), log.c.kind == EntryKind.DECISION
-        decisions += _list(tx, business_id, *where)
+        decisions += list_log(tx, business_id, *where)
     return decisions
-
-
-def list_decisions_for(tx: Tx, business_id: str, viewers: Collection[str]) -> list[Entry]:
-    """List the decisions for some viewers, by their pseudonyms."""
-    where = log.c.person_id.in_(sorted(viewers)), log.c.kind == EntryKind.DECISION
-    return _list(tx, business_id, *where)
-
-
-def record_body(tx: Tx, business_id: str, seq: int, body: bytes) -> None:
-    """Replace the body of an entry."""
-    sealed_body = tx.vault.seal_bytes(body, business_id, "delivery_log.body", str(seq))
-    tx.execute(sa.update(log).where(*rows_of(log, business_id, seq=seq)).values(body=sealed_body))
-
-
-def delete_persons_of_entries(tx: Tx, business_id: str, persons: Collection[str]) -> None:
-    """Remove some persons from their entries."""
-    where = rows_of(log, business_id, person_id=sorted(persons))
-    tx.execute(sa.update(log).where(*where).values(person_id=None))
 
 
 def find_stream(tx: Tx, business_id: str) -> Stream | None:
@@ -551,30 +430,15 @@ def record_learned(tx: Tx, business_id: str, learner: str, through: int) -> bool
     return tx.execute(statement.values(**values)).rowcount == 1
 
 
-def list_unsealed_streams(tx: Tx) -> list[Stream]:
-    """List logs with entries that are not in a decision file yet."""
-    query = sa.select(streams).where(streams.c.last_seq > streams.c.sealed_seq)
-    return tx.list(Stream, query.order_by(streams.c.business_id))
-
-
 def record_progress(tx: Tx, business_id: str, **values: int | str) -> None:
     """Record up to which entry a log is published, learned or sealed."""
     tx.execute(sa.update(streams).where(streams.c.business_id == business_id).values(**values))
 
 
-def delete_old_entries(tx: Tx, before_ts: int) -> int:
-    """Delete some older entries of all businesses, and return their number.
-
-    Entries stay that no published model has learned.
-    """
-    published = sa.select(streams.c.published_seq).where(streams.c.business_id == log.c.business_id)
-    return tx.delete_some(log, log.c.ts < before_ts, log.c.seq <= published.scalar_subquery())
-
-
-def _list(
+def list_log(
     tx: Tx, business_id: str, *where: sa.ColumnElement[bool], order: Any = None, limit: int | None = None
 ) -> list[Entry]:
-    """Return decrypted entries of a business."""
+    """List decrypted entries of a business by columns of the log."""
     query = sa.select(log).where(log.c.business_id == business_id, *where)
     query = query if order is None else query.order_by(order)
     query = query if limit is None else query.limit(limit)
@@ -622,44 +486,10 @@ def list_decision_files_of(tx: Tx, business_id: str, first_day: str = "") -> lis
     return tx.list(DecisionFile, sa.select(decision_files).where(*where).order_by(decision_files.c.first_seq))
 
 
-def append_decision_file(tx: Tx, file: DecisionFile) -> bool:
-    """List a file; return False when it is listed already."""
-    return tx.insert_ignore(decision_files, row_of(file))
-
-
 def record_decision_file(tx: Tx, file: DecisionFile) -> None:
     """Record the new folder, size and digest of a file that was moved or rewritten."""
     statement = sa.update(decision_files).where(*rows_of(decision_files, file.business_id, name=file.name))
     tx.execute(statement.values(folder=file.folder, size=file.size, sha256=file.sha256))
-
-
-def append_forgotten(tx: Tx, business_id: str, persons: Collection[str]) -> None:
-    """Request the erasure of some persons from the files of a business."""
-    place = {"business_id": business_id, "forgotten_at": tx.now}
-    insert_new(tx, forgotten, [place | {"person_id": person} for person in sorted(persons)])
-
-
-def list_forgetting_businesses(tx: Tx) -> list[str]:
-    """List businesses with files that may contain erased persons."""
-    return list(tx.execute(sa.select(forgotten.c.business_id).distinct().order_by("business_id")).scalars())
-
-
-def list_forgotten(tx: Tx, business_id: str) -> list[str]:
-    """List the persons to erase from the files of a business."""
-    query = sa.select(forgotten.c.person_id).where(forgotten.c.business_id == business_id)
-    return list(tx.execute(query.order_by(forgotten.c.person_id)).scalars())
-
-
-def delete_forgotten(tx: Tx, business_id: str, persons: Collection[str]) -> None:
-    """Record that the files of a business no longer contain some persons."""
-    for chunk in batched(sorted(persons), _AT_ONCE):
-        tx.delete(forgotten, business_id, person_id=chunk)
-
-
-def delete_forgotten_without_files(tx: Tx) -> int:
-    """Delete erasure requests of businesses without files; return their number."""
-    has_files = sa.exists().where(decision_files.c.business_id == forgotten.c.business_id)
-    return tx.delete_some(forgotten, ~has_files)
 
 
 models = sa.Table(
@@ -757,12 +587,6 @@ def delete_old_models(tx: Tx, business_id: str, keep_days: int) -> None:
     tx.execute(sa.delete(models).where(where, models.c.blob.is_(None), models.c.made_at < oldest))
 
 
-def save_states(tx: Tx, business_id: str, group_states: Collection[GroupState]) -> None:
-    """Replace the states of the ad groups of a business."""
-    body = msgspec.msgpack.encode(list(group_states))
-    tx.save(states, {"business_id": business_id, "at": micros(tx.now), "body": body})
-
-
 def list_states(tx: Tx, business_id: str) -> list[GroupState]:
     """List the latest state of each ad group of a business."""
     rows = _STATES.rows(tx, {"business": business_id})
@@ -853,12 +677,6 @@ relearnings: Final = sa.Table(
     sa.Column("compared", sa.LargeBinary, nullable=False),
 )
 """Last relearning run of each business; ``told_at`` is the time of its last change."""
-
-
-def save_relearning(tx: Tx, relearning: Relearning) -> None:
-    """Replace the state of the relearning run of a business."""
-    compared = msgspec.msgpack.encode(relearning.compared)
-    tx.save(relearnings, row_of(relearning) | {"compared": compared})
 
 
 def find_relearning(tx: Tx, business_id: str) -> Relearning | None:

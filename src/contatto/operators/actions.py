@@ -366,7 +366,11 @@ def send_ads(tx: Tx, admission: Admission) -> None:
 def _list_new(tx: Tx, admission: Admission) -> tuple[list[AdReview], list[Balance]]:
     """List revisions of ads, and ad accounts, that the operator does not have yet."""
     operator_id, business_id = admission.operator_id, admission.business_id
-    sent = store.list_sent(tx, operator_id, business_id)
+    stored_reviews = store.ad_reviews.c
+    revisions = sa.select(stored_reviews.ad_id, stored_reviews.digest).where(
+        stored_reviews.operator_id == operator_id, stored_reviews.business_id == business_id
+    )
+    sent = {(ad_id, digest) for ad_id, digest in map(tuple, tx.execute(revisions))}
     reviews = [
         AdReview(
             operator_id, business_id, ad.id, rules.review_digest(ad), ad.number, admission.business_name,

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Annotated, Any, Final
 
@@ -27,10 +27,7 @@ from contatto.measurement.rules import local_day
 from contatto.operators import actions, store
 from contatto.operators.actions import name_charged_groups, operator_statement
 from contatto.operators.model import (
-    Admission,
     AdmissionState,
-    AdReview,
-    Balance,
     Category,
     Operator,
     PlacedDay,
@@ -291,20 +288,6 @@ class CodeForm(BaseModel):
     category: Category = Category.OTHER
 
 
-@dataclass(frozen=True, slots=True)
-class _JoinedMarket:
-    """Marketplace that the business joined, or once asked to join."""
-
-    admission: Admission
-    balances: list[Balance]
-    reviews: list[AdReview]
-    names: dict[int, str]
-    """Unique names of ads by their numbers."""
-    placed: list[tuple[PlacedDay, str]]
-    """Sums of each placement, with the currency, most expensive first."""
-    may_leave: bool
-
-
 @router.get(MARKETPLACES, Permission.READ_ADS)
 async def show_marketplaces(request: Request, caller: PageCaller) -> HTMLResponse:
     """Show the marketplaces of the business, and those that it may ask to join."""
@@ -362,7 +345,8 @@ async def _render_marketplaces(
 ) -> HTMLResponse:
     context = context_of(request)
 
-    def load(tx: Tx) -> list[_JoinedMarket]:
+    def load(tx: Tx) -> list[dict[str, Any]]:
+        """List the marketplaces that the business joined, or once asked to join."""
         since = (tx.now - timedelta(days=SHOWN_DAYS)).date().isoformat()
         balances = [
             balance
@@ -382,14 +366,14 @@ async def _render_marketplaces(
         placed = [(day, currency) for (_, _, currency), day in sums.items()]
         placed.sort(key=lambda row: -row[0].charged_micros)
         return [
-            _JoinedMarket(
-                admission,
-                [balance for balance in balances if balance.operator_id == admission.operator_id],
-                [review for review in reviews if review.operator_id == admission.operator_id][:50],
-                ad_names,
-                [row for row in placed if row[0].operator_id == admission.operator_id],
-                admission.state in (AdmissionState.REQUESTED, AdmissionState.ADMITTED),
-            )
+            {
+                "admission": admission,
+                "balances": [balance for balance in balances if balance.operator_id == admission.operator_id],
+                "reviews": [review for review in reviews if review.operator_id == admission.operator_id][:50],
+                "names": ad_names,
+                "placed": [row for row in placed if row[0].operator_id == admission.operator_id],
+                "may_leave": admission.state in (AdmissionState.REQUESTED, AdmissionState.ADMITTED),
+            }
             for admission in store.list_admissions_of_business(tx, caller.business_id)
         ]
 
@@ -397,12 +381,12 @@ async def _render_marketplaces(
     with acting(""):  # names of listed operators and of placements belong to other tenants
         listed = await context.db.read(lambda tx: store.list_operators(tx, listed_only=True))
         own = await context.db.read(lambda tx: store.find_operator(tx, caller.business_id))
-        used = {day.placement_id for market in joined for day, _ in market.placed}
+        used = {day.placement_id for market in joined for day, _ in market["placed"]}
         names = await context.db.read(lambda tx: store.list_placement_names(tx, used))
     closed = {caller.business_id} | {
-        market.admission.operator_id
+        market["admission"].operator_id
         for market in joined
-        if market.admission.state not in (AdmissionState.REFUSED, AdmissionState.WITHDRAWN)
+        if market["admission"].state not in (AdmissionState.REFUSED, AdmissionState.WITHDRAWN)
     }
     values = {
         "caller": caller,

@@ -297,14 +297,6 @@ ad_reviews = sa.Table(
 )
 
 
-def list_sent(tx: Tx, operator_id: str, business_id: str) -> set[tuple[str, str]]:
-    """Return the revisions of a business's ads that an operator has, as ids and digests."""
-    query = sa.select(ad_reviews.c.ad_id, ad_reviews.c.digest).where(
-        ad_reviews.c.operator_id == operator_id, ad_reviews.c.business_id == business_id
-    )
-    return {(ad_id, digest) for ad_id, digest in map(tuple, tx.execute(query))}
-
-
 def list_reviews(
     tx: Tx, operator_id: str, state: ReviewState | None = None, limit: int = 200
 ) -> list[AdReview]:

@@ -8,12 +8,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from functools import partial
-from itertools import groupby, takewhile
+from itertools import batched, groupby, takewhile
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
 import msgspec
+import sqlalchemy as sa
 
 from contatto.accounts.model import AdAccount
 from contatto.ads.model import AdGroup, BudgetMode, Campaign, FrequencyCap, Spent
@@ -50,7 +51,8 @@ from contatto.inbox.model import ConversationMarkedSpam, ConversationStarted
 from contatto.kit.background import Job, MaintenanceJob
 from contatto.kit.background import Record as JobRecord
 from contatto.kit.db.database import Database, acting
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.statements import add_counts, insert_new
+from contatto.kit.db.tx import Tx, row_of, rows_of
 from contatto.kit.values import from_micros, micros
 from contatto.leads.model import ErasedPeople, LeadCaptured, LeadStatus, LeadStatusChanged, Origin
 from contatto.learning.columns import DAY_US
@@ -114,14 +116,10 @@ def renew_leases(
         requested = max(AHEAD * used.get(group_id, LeaseUse()).micros, LEAST_VIEWS * least)
         budget = budget_left(ad_group, spent.get(group_id, Spent()))
         payers = (ad_group.ad_account_id, ad_group.campaign_id)
-        requests.append(BudgetRequest(ad_group.id, payers, budget, requested, LEAST_VIEW_MICROS))
-    leased = store.list_leased(tx, business_id, server_id)
-    committed = store.list_promised(tx, business_id)
-    for amounts in leased.values():
-        for group_id, amount in amounts.items():
-            committed[group_id] = committed.get(group_id, 0) + amount
+        requests.append(BudgetRequest(ad_group.id, payers, budget, requested))
+    committed, other_servers = store.list_committed(tx, business_id, server_id)
     available = _list_available(tx, business_id, server_id, by_id.values(), days, committed)
-    shares = share_budgets(requests, committed, available, other_servers=len(leased))
+    shares = share_budgets(requests, committed, available, other_servers)
     bounded = {
         request.ad_group_id
         for request in requests
@@ -246,7 +244,7 @@ def charge_impressions(
                 placed_days.append(PlacedDay(*placed, *place, *counts))
             if impression.trial:
                 trial_days.append(TrialDay(business_id, *place, impression.trial, *counts))
-        store.save_charged_days(tx, days)
+        add_counts(tx, store.charged_days, ("views", "clicks", "charged_micros"), map(row_of, days))
         charge_balances(tx, business_id, charges, placed_days)
         store.save_trial_days(tx, trial_days)
         store.delete_promises(tx, business_id, {fresh[touch.touch_id].nonce for touch in touches})
@@ -305,9 +303,12 @@ def entry_of(touch: Touch, nonce: int) -> NewEntry:
 
 def record_click(tx: Tx, touch: Touch) -> None:
     """Credit a click that a platform reported to the latest impression of the same person and ad."""
-    view = store.find_view_of(tx, touch.business_id, touch.person_id, touch.ad_id)
-    if view is not None and view.ts <= touch.ts:
-        entry = replace(entry_of(touch, view.nonce), ts=micros(tx.now))  # the log is ordered by arrival
+    log = store.log.c
+    by_person = log.person_id == touch.person_id, log.ad_id == touch.ad_id, log.nonce != 0
+    is_view = log.kind == EntryKind.VIEW
+    views = store.list_log(tx, touch.business_id, *by_person, is_view, order=log.seq.desc(), limit=1)
+    if views and views[0].ts <= touch.ts:
+        entry = replace(entry_of(touch, views[0].nonce), ts=micros(tx.now))  # the log is ordered by arrival
         store.append_entries(tx, touch.business_id, [entry])
 
 
@@ -373,7 +374,7 @@ def claim_view(tx: Tx, claim: ViewClaim) -> tuple[bool, int]:
         until = ts + PROMISE_US
         ends.append(until)
         place = (group.business_id, claim.nonce, group.id, group.ad_account_id)
-        store.save_claim(tx, Promise(*place, 0, until, claim.viewer))
+        tx.save(store.promises, row_of(Promise(*place, 0, until, claim.viewer)))
     ends.sort()
     return is_granted, ends[len(ends) - claim.cap.views] if len(ends) >= claim.cap.views else 0
 
@@ -497,11 +498,6 @@ def make_entries(tx: Tx, business_id: str, decisions: Sequence[LoggedDecision]) 
     return rows
 
 
-def write_log(tx: Tx, business_id: str, rows: Sequence[NewEntry]) -> None:
-    """Append the entries of a simulated history to the log, in the order of the rows."""
-    store.append_entries(tx, business_id, rows)
-
-
 def encode_record(record: Record) -> bytes:
     """Encode a decision as the body of an entry, without the ad groups and ads that it names."""
     return _pack(msgspec.structs.replace(record, added=[]) if record.lines else record)
@@ -582,7 +578,8 @@ def _append(tx: Tx, kind: EntryKind, outcomes: Sequence[_Outcome]) -> None:
         }
         if not touch_ids:
             continue
-        touches = store.list_entries_of_touches(tx, business_id, set(touch_ids.values()))
+        entries = store.list_log(tx, business_id, store.log.c.touch_id.in_(set(touch_ids.values())))
+        touches = {entry.touch_id: entry for entry in entries}
         new: list[NewEntry] = []
         credits: list[tuple[Attribution, Entry]] = []
         for subject_id, word in own:
@@ -645,19 +642,24 @@ def forget_viewers(tx: Tx, erased: ErasedPeople) -> set[str]:
     )
     pseudonyms = {read_record(decision.body).viewer for decision in decisions} - {NOBODY}
     seqs = {decision.seq for decision in decisions}
-    decisions += [
-        decision
-        for decision in store.list_decisions_for(tx, business_id, pseudonyms)
-        if decision.seq not in seqs
-    ]
+    log = store.log
+    is_decision = log.c.person_id.in_(sorted(pseudonyms)), log.c.kind == EntryKind.DECISION
+    by_pseudonym = store.list_log(tx, business_id, *is_decision)
+    decisions += [decision for decision in by_pseudonym if decision.seq not in seqs]
     for decision in decisions:
         record = read_record(decision.body)
         place = {name: value for name, value in record.features.items() if name in _PLACE_FEATURES}
         erased_record = msgspec.structs.replace(record, viewer=NOBODY, features=place, history={}, shown=None)
-        store.record_body(tx, business_id, decision.seq, encode_record(erased_record))
-    store.delete_persons_of_entries(tx, business_id, persons | pseudonyms)
-    store.delete_promise_viewers(tx, business_id, pseudonyms)
-    store.append_forgotten(tx, business_id, persons | pseudonyms)
+        place_of_body = business_id, "delivery_log.body", str(decision.seq)
+        body = tx.vault.seal_bytes(encode_record(erased_record), *place_of_body)
+        tx.execute(sa.update(log).where(*rows_of(log, business_id, seq=decision.seq)).values(body=body))
+    ids = sorted(persons | pseudonyms)
+    tx.execute(sa.update(log).where(*rows_of(log, business_id, person_id=ids)).values(person_id=None))
+    promises, is_named = store.promises, store.promises.c.viewer != sa.literal_column("''")
+    of_viewers = rows_of(promises, business_id, viewer=sorted(pseudonyms))
+    tx.execute(sa.update(promises).where(*of_viewers, is_named).values(viewer=""))
+    request = {"business_id": business_id, "forgotten_at": tx.now}
+    insert_new(tx, store.forgotten, [request | {"person_id": person} for person in ids])
     remove_fingerprints(tx, business_id, {UUID(viewer).bytes for viewer in pseudonyms})
     return set()  # the log has no contact values
 
@@ -682,10 +684,13 @@ def decision_sealing_job(folder: Path, age_days: int, keep_days: int) -> Mainten
             jobs.append(_take_new)
         oldest = (tx.now - timedelta(days=keep_days)).date().isoformat()
         jobs += [partial(_drop, file=file) for file in listed if file.day < oldest]
-        for business_id in store.list_forgetting_businesses(tx):
+        businesses = sa.select(store.forgotten.c.business_id).distinct().order_by("business_id")
+        for business_id in list(tx.execute(businesses).scalars()):
             jobs += [partial(_forget, business_id=business_id), _take_new]
         last_day = (tx.now - timedelta(days=age_days)).date()
-        for stream in store.list_unsealed_streams(tx):
+        streams = store.streams
+        is_unsealed = streams.c.last_seq > streams.c.sealed_seq
+        for stream in tx.list(Stream, sa.select(streams).where(is_unsealed).order_by(streams.c.business_id)):
             unsealed = store.list_entries(tx, stream.business_id, stream.sealed_seq, 1)
             if unsealed and _day_of(unsealed[0]) <= last_day:
                 jobs.append(partial(_seal, folder=folder, stream=stream, last_day=last_day))
@@ -716,13 +721,16 @@ def _drop(_tx: Tx, file: DecisionFile) -> JobRecord:
 
 def _forget(tx: Tx, business_id: str) -> JobRecord:
     """Erase persons from the files of a business; raise OSError if a file is missing or changed."""
-    persons = store.list_forgotten(tx, business_id)
+    forgotten = store.forgotten
+    query = sa.select(forgotten.c.person_id).where(forgotten.c.business_id == business_id)
+    persons = list(tx.execute(query.order_by(forgotten.c.person_id)).scalars())
     decision_files = forget_in_files(store.list_decision_files_of(tx, business_id), persons)
 
     def record(tx: Tx) -> None:
         for file in decision_files:
             store.record_decision_file(tx, file)
-        store.delete_forgotten(tx, business_id, persons)
+        for chunk in batched(persons, store.AT_ONCE):
+            tx.delete(forgotten, business_id, person_id=chunk)
 
     return record
 
@@ -737,7 +745,7 @@ def _seal(tx: Tx, folder: Path, stream: Stream, last_day: date) -> JobRecord:
 
     def record(tx: Tx) -> None:
         for file in files:
-            store.append_decision_file(tx, file)
+            tx.insert_ignore(store.decision_files, row_of(file))
         store.record_progress(tx, stream.business_id, sealed_seq=files[-1].last_seq)
 
     return record

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from enum import StrEnum
 from itertools import batched, chain
-from typing import Final, NamedTuple
+from typing import Final
 from uuid import UUID
 
 import msgspec
 import numpy as np
+import sqlalchemy as sa
 
 from contatto.accounts.model import AdAccount
 from contatto.ads.model import AdGroup, BudgetMode, Campaign, NodeFilter, Page
@@ -38,7 +39,6 @@ from contatto.delivery.rules import (
     forecast,
     measure_lift,
 )
-from contatto.delivery.store import list_charged_since, list_earned_since, list_trials
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import check_found
 from contatto.kit.values import micros
@@ -60,7 +60,7 @@ from contatto.learning.marketplace import Replica, rank_candidates
 from contatto.learning.model import NOBODY, AdGroupLine, AdLine, EntryKind, RankCandidate, RankLine, Record
 from contatto.measurement.model import ConversionKind, Goal
 from contatto.measurement.rules import local_day
-from contatto.measurement.store import list_converted_persons
+from contatto.measurement.store import conversions, list_converted_persons
 
 
 class Verdict(StrEnum):
@@ -80,11 +80,6 @@ class Explanation:
     record: Record
     explained: DecisionExplanation | None
 
-    @property
-    def is_erased(self) -> bool:
-        """Return whether the viewer was erased, so that no replay is possible."""
-        return not self.record.history
-
     def verdict_of(self, ad: int, ad_group: int) -> tuple[Verdict, str]:
         """Return the result of an ad, with the reason why it was left out."""
         if ad == self.record.ad:
@@ -102,9 +97,10 @@ def explain_decision(tx: Tx, business_id: str, nonce: int) -> Explanation:
 
     Raises NOT_FOUND when the log does not have it any more.
     """
-    entry = check_found(store.find_decision(tx, business_id, nonce))
+    is_decision = store.log.c.nonce == nonce, store.log.c.kind == EntryKind.DECISION
+    entry = check_found(next(iter(store.list_log(tx, business_id, *is_decision, limit=1)), None))
     record = read_record(entry.body)
-    if Explanation(record, None).is_erased or not load_added(tx, business_id, record):
+    if not record.history or not load_added(tx, business_id, record):  # an erased viewer has no history
         return Explanation(record, None)
     raw = None
     if record.version:
@@ -250,32 +246,41 @@ def list_outlooks(tx: Tx, account: AdAccount) -> list[Outlook]:
 def forecast_ad_group(tx: Tx, account: AdAccount, ad_group: AdGroup, budget_micros: int) -> Forecast | None:
     """Forecast the conversions of an ad group for a budget; None without any data."""
     own, by_goal = _load_earnings(tx, account)
-    earnings = own[ad_group.id].earnings if ad_group.id in own else Earnings(0, 0)
+    earnings = own[ad_group.id][1] if ad_group.id in own else Earnings(0, 0)
     return forecast(earnings, by_goal[ad_group.goal], budget_micros)
 
 
-class _RecentEarnings(NamedTuple):
-    """Results of an ad group since its first charge, within the last two weeks."""
-
-    ad_group: AdGroup
-    earnings: Earnings
-    days: int
-
-
-def _load_earnings(tx: Tx, account: AdAccount) -> tuple[dict[str, _RecentEarnings], dict[Goal, Earnings]]:
-    """Return the recent results of each ad group by id, and the sums by goal."""
+def _load_earnings(
+    tx: Tx, account: AdAccount
+) -> tuple[dict[str, tuple[AdGroup, Earnings, int]], dict[Goal, Earnings]]:
+    """Return each ad group by id with its results and days since its first charge, and the sums by goal."""
     groups = list_nodes(tx, AdGroup, account.business_id, account.id, NodeFilter(), Page())
     today = date.fromisoformat(local_day(micros(tx.now), account.timezone))
     day = today - LOOK_BACK
-    charged = list_charged_since(tx, account.business_id, [group.id for group in groups], day)
-    earned = list_earned_since(tx, account.business_id, account.id, day)
+    days = store.charged_days.c
+    charged_days = sa.select(
+        days.ad_group_id, sa.func.sum(days.charged_micros), sa.func.min(days.day)
+    ).where(
+        days.business_id == account.business_id, days.ad_group_id.in_(sorted(group.id for group in groups)),
+        days.day >= day.isoformat(), days.charged_micros > 0,
+    )  # fmt: skip
+    charged = {
+        name: (int(spend), date.fromisoformat(since))
+        for name, spend, since in map(tuple, tx.execute(charged_days.group_by(days.ad_group_id)))
+    }
+    won = conversions.c
+    conversions_won = sa.select(won.ad_group_id, won.kind, sa.func.count()).where(
+        won.business_id == account.business_id, won.ad_account_id == account.id,
+        won.withdrawn_at.is_(None), won.day >= day.isoformat(),
+    )  # fmt: skip
+    by_group_and_kind = tx.execute(conversions_won.group_by(won.ad_group_id, won.kind))
+    earned = {(name, kind): int(count) for name, kind, count in map(tuple, by_group_and_kind)}
     own = {}
     sums = dict.fromkeys(Goal, Earnings(0, 0))
     for group in groups:
         spend, since = charged.get(group.id, (0, day))
         earnings = Earnings(earned.get((group.id, _KINDS[group.goal]), 0), spend)
-        days = min((today - since).days + 1, LOOK_BACK.days)
-        own[group.id] = _RecentEarnings(group, earnings, days)
+        own[group.id] = group, earnings, min((today - since).days + 1, LOOK_BACK.days)
         total = sums[group.goal]
         sums[group.goal] = Earnings(
             total.conversions + earnings.conversions, total.spend_micros + earnings.spend_micros
@@ -309,8 +314,15 @@ def list_lifts(tx: Tx, account: AdAccount) -> list[CampaignLift]:
     }
     since = (tx.now - TRIAL_LOOK_BACK).date().isoformat()
     by_part: dict[tuple[str, Goal], list[TrialDay]] = {}
-    for day in list_trials(tx, account.business_id, groups, since):
-        group = groups[day.ad_group_id]
+    trials = store.trials.c
+    sums_of = [sa.func.sum(trials[name]) for name in store.COUNTS]
+    query = sa.select(trials.ad_group_id, trials.trial, *sums_of).where(
+        trials.business_id == account.business_id, trials.ad_group_id.in_(sorted(groups)), trials.day >= since
+    )  # fmt: skip
+    rows_of_trial = tx.execute(query.group_by(trials.ad_group_id, trials.trial))
+    for ad_group_id, trial, *counts in map(tuple, rows_of_trial):
+        group = groups[ad_group_id]
+        day = TrialDay(account.business_id, ad_group_id, "", trial, *map(int, counts))
         by_part.setdefault((group.campaign_id, group.goal), []).append(day)
     campaigns = {
         campaign.id: campaign

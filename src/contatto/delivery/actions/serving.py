@@ -325,7 +325,7 @@ class TenantAdServer:
         self.unwritten: list[LoggedDecision] = []
         self._expires_at = 0
         """Expiry of the leases."""
-        self._renewed_at = 0.0
+        self.renewed_at = 0.0
         self._is_flush_due = False
         self._renews = False
         self._locks: dict[asyncio.AbstractEventLoop, asyncio.Lock] = {}
@@ -354,9 +354,9 @@ class TenantAdServer:
         elif self._prepared[0] is None and self.loading is not None:  # concurrent requests wait for it too
             await asyncio.wait({self.loading})
             self._prepare()
-        if self._expires_at <= micros(self._db.clock.now()) or not self._renewed_at:
+        if self._expires_at <= micros(self._db.clock.now()) or not self.renewed_at:
             await self.flush()
-        elif time.monotonic() - self._renewed_at > LEASE_RENEW_S:
+        elif time.monotonic() - self.renewed_at > LEASE_RENEW_S:
             self.flush_soon(renews=True)
 
     def _prepare(self) -> None:
@@ -408,11 +408,6 @@ class TenantAdServer:
         if claims.granted and not (is_shown and record.ad_group == claims.granted):
             self._unused_claims.append(record.nonce)
             self.caps.give_back(record.viewer, claims.granted)
-
-    def renew_empty_lease(self) -> None:
-        """Renew the leases soon, because one is used up."""
-        if time.monotonic() - self._renewed_at > EMPTY_RENEW_S:
-            self.flush_soon(renews=True)
 
     def flush_soon(self, *, renews: bool, within_s: float = FLUSH_S) -> None:
         """Write pending decisions in the background, and renew the leases with ``renews``."""
@@ -466,7 +461,7 @@ class TenantAdServer:
                 self._renews |= renews
                 raise
             if renews:
-                self._renewed_at = time.monotonic()
+                self.renewed_at = time.monotonic()
                 self._leases, self._expires_at = leases, expires_at
                 self.available = {
                     name: lease - self._used.get(name, LeaseUse()).micros for name, lease in leases.items()
@@ -606,7 +601,8 @@ def gather_request(
             budget, ads = leases.get(bidder.ad_group_id, 0.0), bidder.ads
             if budget * 1_000 < floor:
                 hurdle = Hurdle.BUDGET
-                tenant.renew_empty_lease()
+                if time.monotonic() - tenant.renewed_at > EMPTY_RENEW_S:
+                    tenant.flush_soon(renews=True)
             elif check_placement is not None:
                 hurdle, ads, most = check_placement(bidder)
                 budget = min(budget, most)

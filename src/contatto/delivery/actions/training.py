@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 import numpy as np
+import sqlalchemy as sa
 
 from contatto.accounts.store import list_businesses
 from contatto.ads.store import list_accounts_of_ad_groups
@@ -19,17 +20,17 @@ from contatto.delivery import store
 from contatto.delivery.actions.ledger import read_lines, read_record
 from contatto.delivery.actions.serving import load_snapshot, restore_model, seed_of
 from contatto.delivery.engines.files import (
-    DuckDBEngine,
-    ExampleEngine,
+    MakeExamples,
     check_decisions,
     list_batches,
+    make_examples,
     path_of,
     read_batch,
 )
 from contatto.delivery.rules import LossComparison, NewEntry, Relearning, Stage, Stream, judge_candidate
 from contatto.kit import errors
 from contatto.kit.background import PeriodicStudy, Study
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import Tx, row_of
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
 from contatto.kit.sandbox import LongProcess
@@ -75,7 +76,6 @@ from contatto.learning.model import (
     Curve,
     Entry,
     EntryKind,
-    GroupState,
     Influence,
     LeadLine,
     LineLeadSource,
@@ -153,16 +153,6 @@ class Learning:
     weighed_at: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _TrainedStep:
-    """Results of learning a part of a log; an empty ``raw`` publishes no model."""
-
-    changes: list[AdGroupLine | AdLine]
-    states: list[GroupState]
-    raw: bytes
-    influences: list[Influence]
-
-
 class Trainer:
     """Learns the logs of all businesses in turn; one process at a time learns a log.
 
@@ -206,13 +196,9 @@ class Trainer:
             if group.line.adgroup_id not in live and group.line.status is Status.ON
         ]
         is_old = is_due and micros(tx.now) - learning.weighed_at >= self._weigh_us
-        step = _TrainedStep(
-            changes,
-            [state_of(market, group) for group in groups.groups],
-            learning.marketplace.save() if is_due else b"",
-            weigh_influences(market) if is_old else [],
-        )
-        return lambda tx: self._save(tx, learning, step)
+        raw = learning.marketplace.save() if is_due else b""
+        influences = weigh_influences(market) if is_old else []
+        return lambda tx: self._save(tx, learning, changes, raw, influences)
 
     def load(self, tx: Tx, business_id: str, trained_seq: int) -> Learning:
         """Return the marketplace of a business; restore it if another process published a model.
@@ -229,18 +215,24 @@ class Trainer:
             self._learning.pop(next(iter(self._learning)))
         return learning
 
-    def _save(self, tx: Tx, learning: Learning, step: _TrainedStep) -> None:
-        """Store a step, or forget the marketplace if another process learned or published meanwhile."""
+    def _save(
+        self, tx: Tx, learning: Learning, changes: list[AdGroupLine | AdLine], raw: bytes,
+        influences: list[Influence],
+    ) -> None:  # fmt: skip
+        """Store a step, or forget the marketplace if another process learned or published meanwhile.
+
+        An empty ``raw`` publishes no model.
+        """
         business_id = learning.business_id
         if not store.record_learned(tx, business_id, self._learner, learning.through):
             self._learning.pop(business_id, None)
             return
-        if step.raw:
+        if raw:
             version = ModelVersion(
                 business_id, learning.version + 1, learning.through, micros(tx.now), "trained",
-                len(step.raw), "", learning.through - learning.published, has_blob=True,
+                len(raw), "", learning.through - learning.published, has_blob=True,
             )  # fmt: skip
-            if not store.save_model(tx, version, step.raw):
+            if not store.save_model(tx, version, raw):
                 self._learning.pop(business_id, None)
                 return
             learning.version, learning.published = version.version, learning.through
@@ -253,14 +245,16 @@ class Trainer:
             by_account.setdefault((accounts.get(number, ""), day, question), []).append(tally)
         store.save_tallies(tx, business_id, {key: add_tallies(group) for key, group in by_account.items()})
         learning.tallies = {}
-        if step.influences:
-            store.save_influences(tx, business_id, step.influences)
+        if influences:
+            store.save_influences(tx, business_id, influences)
             learning.weighed_at = micros(tx.now)
-        store.save_states(tx, business_id, step.states)
-        if step.changes and step.changes != learning.changes:
-            learning.changes = step.changes
+        market = learning.marketplace.market
+        states = msgspec.msgpack.encode([state_of(market, group) for group in market.groups.groups])
+        tx.save(store.states, {"business_id": business_id, "at": micros(tx.now), "body": states})
+        if changes and changes != learning.changes:
+            learning.changes = changes
             rows = []
-            for line in step.changes:
+            for line in changes:
                 kind = EntryKind.AD_GROUP if isinstance(line, AdGroupLine) else EntryKind.AD
                 rows.append(NewEntry(kind, micros(tx.now), body=msgspec.msgpack.encode(line)))
             store.append_entries(tx, business_id, rows)
@@ -341,10 +335,14 @@ def _outcome(market: MarketState, entry: Entry) -> AnyLine:
 
 def purge_log(tx: Tx, keep_days: int) -> int:
     """Delete some old entries of the log, and old counts; return their number."""
-    store.delete_forgotten_without_files(tx)
+    forgotten, files, log = store.forgotten, store.decision_files.c, store.log.c
+    has_files = sa.exists().where(files.business_id == forgotten.c.business_id)
+    tx.delete_some(forgotten, ~has_files)  # requests to erase persons from files
+    published = sa.select(store.streams.c.published_seq).where(store.streams.c.business_id == log.business_id)
+    is_learned = log.seq <= published.scalar_subquery()
+    old = tx.delete_some(store.log, log.ts < micros(tx.now) - keep_days * DAY_US, is_learned)
     curves_since = (tx.now - CURVES_KEPT).date().isoformat()
     trials_since = (tx.now - TRIALS_KEPT).date().isoformat()
-    old = store.delete_old_entries(tx, micros(tx.now) - keep_days * DAY_US)
     old += tx.delete_some(store.tallies, store.tallies.c.day < curves_since)
     return old + tx.delete_some(store.trials, store.trials.c.day < trials_since)
 
@@ -399,7 +397,7 @@ def prepare_relearning(tx: Tx, business_id: str, days: int) -> tuple[Marketplace
 
 
 def relearn_files(
-    engine: ExampleEngine, sources: Sequence[Path], market: MarketState, as_of_ts: int
+    make: MakeExamples, sources: Sequence[Path], market: MarketState, as_of_ts: int
 ) -> tuple[int, int]:
     """Learn from files up to a time, and return the numbers of examples and of passes.
 
@@ -409,7 +407,7 @@ def relearn_files(
     """
     with tempfile.TemporaryDirectory(prefix="contatto-") as scratch:
         folder = Path(scratch) / "examples"
-        engine.make_examples(sources, as_of_ts, folder)
+        make(sources, as_of_ts, folder)
         batches = (batch_of(market, read_batch(folder, parts), as_of_ts) for parts in list_batches(folder))
         observed, features = map_batches(batches, folder / "arrays")
         market.learned.again[:] = Learned(market.learned.bits).again  # the prior means
@@ -421,7 +419,7 @@ def relearn_files(
 
 
 def judge_files(
-    engine: ExampleEngine, sources: Sequence[Path], market: MarketState, from_ts: int, until_ts: int,
+    make: MakeExamples, sources: Sequence[Path], market: MarketState, from_ts: int, until_ts: int,
     as_of_ts: int,
 ) -> dict[str, tuple[PredictionScore, PredictionScore]]:  # fmt: skip
     """Score predictions by the weights of `relearn_files`, and the logged ones, for a span of decisions.
@@ -436,7 +434,7 @@ def judge_files(
     outcomes: list[Floats] = []
     with tempfile.TemporaryDirectory(prefix="contatto-") as scratch:
         folder = Path(scratch) / "examples"
-        engine.make_examples(sources, as_of_ts, folder)
+        make(sources, as_of_ts, folder)
         for parts in list_batches(folder):
             batch = batch_of(market, read_batch(folder, parts), as_of_ts)
             in_span = (batch.times >= from_ts) & (batch.times < until_ts)
@@ -525,11 +523,11 @@ def relearn_in_process(raw: bytes) -> bytes:
         return msgspec.msgpack.encode(RelearningResult())
     market, sources = new_marketplace(task.seed, task.saved).market, [Path(source) for source in task.sources]
     views, _ = relearn_files(
-        DuckDBEngine(), sources, market, task.from_ts if task.is_judging else task.as_of_ts
+        make_examples, sources, market, task.from_ts if task.is_judging else task.as_of_ts
     )
     if not task.is_judging:
         return msgspec.msgpack.encode(RelearningResult(views, weights=weights_of(market)))
-    judged = judge_files(DuckDBEngine(), sources, market, task.from_ts, task.until_ts, task.as_of_ts)
+    judged = judge_files(make_examples, sources, market, task.from_ts, task.until_ts, task.as_of_ts)
     compared = [
         LossComparison(name, learned.count, round(learned.actual), learned.log_loss, logged.log_loss)
         for name, (learned, logged) in judged.items()
@@ -620,7 +618,8 @@ class Relearner:
 
     def _record_stage(self, tx: Tx, run: Relearning, stage: Stage) -> None:
         recorded = replace(run, stage=stage, told_at=tx.now)
-        store.save_relearning(tx, recorded)
+        compared = msgspec.msgpack.encode(recorded.compared)
+        tx.save(store.relearnings, row_of(recorded) | {"compared": compared})
         self._current = recorded if stage in (Stage.JUDGING, Stage.LEARNING) else None
         self._started_stage = None
 

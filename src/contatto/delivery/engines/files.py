@@ -1,6 +1,6 @@
 """Training examples from files of decisions, joined by DuckDB or Spark."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from enum import StrEnum
@@ -210,54 +210,45 @@ _COLUMNS: Final = (
 _PACKAGE: Final = "contatto.delivery"
 
 
-class DuckDBEngine:
-    """DuckDB in this process."""
-
-    def make_examples(self, sources: Sequence[Path], as_of_ts: int, folder: Path) -> None:
-        """Write the examples at a time into a folder of Parquet files."""
-        with _connect(folder) as db:
-            listed = ", ".join("'{}'".format(str(path).replace("'", "''")) for path in sources)
-            db.execute(
-                f"CREATE VIEW entries AS SELECT * FROM read_parquet([{listed}], hive_partitioning = false)"
-            )
-            db.execute("CREATE TABLE cut AS SELECT ?::BIGINT AS as_of_ts", [as_of_ts])
-            examples = (
-                f"SELECT * FROM ({sql_of('duckdb', 'examples', _PACKAGE)}) ORDER BY {', '.join(_ORDER)}"
-            )
-            copy_to_file(db, examples, folder / "examples.parquet", BATCH_ROWS)
+type MakeExamples = Callable[[Sequence[Path], int, Path], None]
+"""Writes the examples at a time from some files into a folder of Parquet files."""
 
 
-class SparkEngine:
-    """A Spark session; its workers need the folders under the same paths."""
+def make_examples(sources: Sequence[Path], as_of_ts: int, folder: Path) -> None:
+    """Write the examples with DuckDB in this process."""
+    with _connect(folder) as db:
+        listed = ", ".join("'{}'".format(str(path).replace("'", "''")) for path in sources)
+        db.execute(
+            f"CREATE VIEW entries AS SELECT * FROM read_parquet([{listed}], hive_partitioning = false)"
+        )
+        db.execute("CREATE TABLE cut AS SELECT ?::BIGINT AS as_of_ts", [as_of_ts])
+        examples = f"SELECT * FROM ({sql_of('duckdb', 'examples', _PACKAGE)}) ORDER BY {', '.join(_ORDER)}"
+        copy_to_file(db, examples, folder / "examples.parquet", BATCH_ROWS)
 
-    def __init__(self, session: Any) -> None:
-        self._session = session
 
-    def make_examples(self, sources: Sequence[Path], as_of_ts: int, folder: Path) -> None:
-        """Write the same rows as `DuckDBEngine`, in any number of files."""
-        spark = self._session
+@contextmanager
+def computing_on(engine: Engine, connection: str = "") -> Iterator[MakeExamples]:
+    """Open an engine; Spark runs at a master, by default on this machine. Raises EngineFailed.
+
+    Workers of Spark need the folders under the same paths, and write any number of files.
+    """
+    if engine is Engine.DUCKDB:
+        if connection:
+            raise EngineFailed("DuckDB runs in this process and takes no --connection")
+        yield make_examples
+        return
+    spark = open_session(connection or "local[*]")
+
+    def make_on_spark(sources: Sequence[Path], as_of_ts: int, folder: Path) -> None:
         spark.read.parquet(*map(str, sources)).createOrReplaceTempView("entries")
         spark.createDataFrame([(as_of_ts,)], "as_of_ts bigint").createOrReplaceTempView("cut")
         examples = spark.sql(sql_of("pyspark", "examples", _PACKAGE)).orderBy(*_ORDER)
         examples.write.mode("overwrite").parquet(str(folder))
 
-
-type ExampleEngine = DuckDBEngine | SparkEngine
-
-
-@contextmanager
-def computing_on(engine: Engine, connection: str = "") -> Iterator[ExampleEngine]:
-    """Open an engine; Spark runs at a master, by default on this machine. Raises EngineFailed."""
-    if engine is Engine.DUCKDB:
-        if connection:
-            raise EngineFailed("DuckDB runs in this process and takes no --connection")
-        yield DuckDBEngine()
-        return
-    session = open_session(connection or "local[*]")
     try:
-        yield SparkEngine(session)
+        yield make_on_spark
     finally:
-        session.stop()
+        spark.stop()
 
 
 def list_batches(folder: Path) -> list[range]:
