@@ -22,6 +22,7 @@ from contatto.delivery.store import find_newest_version, list_models
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock
 from contatto.kit.values import micros
+from contatto.learning import batch_learning
 from contatto.learning.batch_learning import (
     Observations,
     apply_weights,
@@ -87,7 +88,7 @@ def test_each_example_holds_the_slope_of_its_likelihood(log: Path, monkeypatch: 
         last[:] = [(observed, features)]
         return learn_pass(market, observed, features, seed)
 
-    monkeypatch.setattr(training, "learn_pass", learn)
+    monkeypatch.setattr(batch_learning, "learn_pass", learn)
     market = market_of(played())
     relearn_files(make_examples, [log], market, SPLIT)
     ((observed, features),) = last

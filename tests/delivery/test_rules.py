@@ -132,7 +132,7 @@ def test_the_last_of_a_budget_goes_whole_to_the_one_who_asks() -> None:
 
 
 def test_a_campaign_and_an_account_both_bound_what_their_ad_groups_are_granted() -> None:
-    wants = [BudgetRequest(str(n), ("account", f"campaign {n % 2}"), None, 4_000, 1_000) for n in range(4)]
+    wants = [BudgetRequest(str(n), ("account", f"campaign {n % 2}"), None, 4_000) for n in range(4)]
     purses = {"account": 9_000, "campaign 0": 5_000}
     assert share_budgets(wants, {}, purses, 0) == {"0": 4_000, "1": 4_000, "2": 1_000, "3": 0}
 
@@ -146,7 +146,7 @@ def test_a_campaign_and_an_account_both_bound_what_their_ad_groups_are_granted()
 def test_nobody_is_granted_what_is_taken_already(
     lefts: list[int], taken: list[int], account: int, others: int
 ) -> None:
-    wants = [BudgetRequest(str(n), ("a",), left, 30_000, 1_000) for n, left in enumerate(lefts)]
+    wants = [BudgetRequest(str(n), ("a",), left, 30_000) for n, left in enumerate(lefts)]
     held = {str(n): amount for n, amount in enumerate(taken)}
     granted = share_budgets(wants, held, {"a": account}, others)
     for want in wants:

@@ -11,18 +11,7 @@ import msgspec
 import sqlalchemy as sa
 
 from contatto.ads.model import Spent
-from contatto.delivery.rules import (
-    ChargedDay,
-    DecisionFile,
-    LeaseRow,
-    LossComparison,
-    NewEntry,
-    Promise,
-    Relearning,
-    Stage,
-    Stream,
-    TrialDay,
-)
+from contatto.delivery import rules
 from contatto.kit.db.statements import Query, add_counts, insert_all, insert_new, write_rows
 from contatto.kit.db.tx import (
     SEALED,
@@ -128,14 +117,14 @@ def list_spent(tx: Tx, business_id: str, ad_group_ids: Collection[str], day: str
 
 def list_charged_days(
     tx: Tx, business_id: str, ad_account_id: str, first: str, last: str
-) -> list[ChargedDay]:
+) -> list[rules.ChargedDay]:
     """List the charges of an ad account by day and ad group, oldest day first."""
     table = charged_days
     query = sa.select(table).where(
         table.c.business_id == business_id, table.c.ad_account_id == ad_account_id,
         table.c.day.between(first, last),
     )  # fmt: skip
-    return tx.list(ChargedDay, query.order_by(table.c.day, table.c.ad_group_id))
+    return tx.list(rules.ChargedDay, query.order_by(table.c.day, table.c.ad_group_id))
 
 
 _CLAIMED_AMOUNT: Final = (
@@ -147,7 +136,7 @@ _CLAIMED_AMOUNT: Final = (
 )
 
 
-def save_promises(tx: Tx, new: Sequence[Promise]) -> None:
+def save_promises(tx: Tx, new: Sequence[rules.Promise]) -> None:
     """Store promises for all ad servers to read; one with a viewer has a claim, which gets its amount."""
     insert_new(tx, promises, [row_of(promise) for promise in new if not promise.viewer])
     amounts = [
@@ -238,7 +227,7 @@ _LEASES_OF_SERVER: Final = grants.delete().where(
 )
 
 
-def save_leases(tx: Tx, business_id: str, server_id: str, leases: Sequence[LeaseRow]) -> None:
+def save_leases(tx: Tx, business_id: str, server_id: str, leases: Sequence[rules.LeaseRow]) -> None:
     """Replace the leases of an ad server."""
     tx.execute(_LEASES_OF_SERVER, {"business": business_id, "server": server_id})
     insert_all(tx, grants, [row_of(lease) for lease in leases])
@@ -259,7 +248,7 @@ trials = sa.Table(
 """Results by day of the random and the learned arm; ``trial`` is a group of viewers (`rules.trial_of`)."""
 
 
-def save_trial_days(tx: Tx, days: Iterable[TrialDay]) -> None:
+def save_trial_days(tx: Tx, days: Iterable[rules.TrialDay]) -> None:
     """Add to the counts of the trial; each ad group, day and group of viewers appears once."""
     add_counts(tx, trials, COUNTS, map(row_of, days))
 
@@ -309,7 +298,7 @@ PUBLISH_US: Final = 60_000_000
 """Shortest time between two published models."""
 
 
-def append_entries(tx: Tx, business_id: str, entries: Sequence[NewEntry]) -> int:
+def append_entries(tx: Tx, business_id: str, entries: Sequence[rules.NewEntry]) -> int:
     """Append entries in their order; return the number of the last one.
 
     The row of the stream stays locked until the commit, so numbers follow the order of commits. A reader up
@@ -384,10 +373,10 @@ _TOUCHES: Final = (
 )
 
 
-def list_touches_of(tx: Tx, business_id: str, nonces: Collection[int]) -> list[NewEntry]:
+def list_touches_of(tx: Tx, business_id: str, nonces: Collection[int]) -> list[rules.NewEntry]:
     """List the stored views and clicks of some impressions, in their order."""
     values = {"business": business_id, "nonces": list(nonces)}
-    return tx.list(NewEntry, _TOUCHES, values) if nonces else []
+    return tx.list(rules.NewEntry, _TOUCHES, values) if nonces else []
 
 
 def list_nonces_of_persons(tx: Tx, business_id: str, persons: Collection[str]) -> set[int]:
@@ -404,11 +393,11 @@ def list_decisions_of(tx: Tx, business_id: str, nonces: Collection[int]) -> list
     return decisions
 
 
-def find_stream(tx: Tx, business_id: str) -> Stream | None:
-    return tx.find(Stream, sa.select(streams).where(streams.c.business_id == business_id))
+def find_stream(tx: Tx, business_id: str) -> rules.Stream | None:
+    return tx.find(rules.Stream, sa.select(streams).where(streams.c.business_id == business_id))
 
 
-def list_streams_to_learn(tx: Tx, learner: str) -> list[Stream]:
+def list_streams_to_learn(tx: Tx, learner: str) -> list[rules.Stream]:
     """List logs with entries to learn or to publish, without a lease of another learner."""
     now_us = micros(tx.now)
     stale = sa.and_(
@@ -416,7 +405,7 @@ def list_streams_to_learn(tx: Tx, learner: str) -> list[Stream]:
     )
     free = sa.or_(streams.c.lease_by == learner, streams.c.lease_until < now_us)
     query = sa.select(streams).where(sa.or_(streams.c.last_seq > streams.c.trained_seq, stale), free)
-    return tx.list(Stream, query.order_by(streams.c.business_id))
+    return tx.list(rules.Stream, query.order_by(streams.c.business_id))
 
 
 def record_learned(tx: Tx, business_id: str, learner: str, through: int) -> bool:
@@ -474,19 +463,21 @@ forgotten = sa.Table(
 """Ids of erased persons that a file may still contain."""
 
 
-def list_decision_files(tx: Tx) -> list[DecisionFile]:
+def list_decision_files(tx: Tx) -> list[rules.DecisionFile]:
     return tx.list(
-        DecisionFile, sa.select(decision_files).order_by(decision_files.c.business_id, "first_seq")
+        rules.DecisionFile, sa.select(decision_files).order_by(decision_files.c.business_id, "first_seq")
     )
 
 
-def list_decision_files_of(tx: Tx, business_id: str, first_day: str = "") -> list[DecisionFile]:
+def list_decision_files_of(tx: Tx, business_id: str, first_day: str = "") -> list[rules.DecisionFile]:
     """List the files of a business from a day on, in the order of the log."""
     where = (decision_files.c.business_id == business_id, decision_files.c.day >= first_day)
-    return tx.list(DecisionFile, sa.select(decision_files).where(*where).order_by(decision_files.c.first_seq))
+    return tx.list(
+        rules.DecisionFile, sa.select(decision_files).where(*where).order_by(decision_files.c.first_seq)
+    )
 
 
-def record_decision_file(tx: Tx, file: DecisionFile) -> None:
+def record_decision_file(tx: Tx, file: rules.DecisionFile) -> None:
     """Record the new folder, size and digest of a file that was moved or rewritten."""
     statement = sa.update(decision_files).where(*rows_of(decision_files, file.business_id, name=file.name))
     tx.execute(statement.values(folder=file.folder, size=file.size, sha256=file.sha256))
@@ -671,7 +662,7 @@ relearnings: Final = sa.Table(
     sa.Column("business_id", sa.String(36), primary_key=True),
     instant("started_at"),
     instant("told_at"),
-    sa.Column("stage", Choice(Stage), nullable=False),
+    sa.Column("stage", Choice(rules.Stage), nullable=False),
     sa.Column("views", sa.BigInteger, nullable=False),
     sa.Column("version", sa.BigInteger, nullable=False),
     sa.Column("compared", sa.LargeBinary, nullable=False),
@@ -679,12 +670,12 @@ relearnings: Final = sa.Table(
 """Last relearning run of each business; ``told_at`` is the time of its last change."""
 
 
-def find_relearning(tx: Tx, business_id: str) -> Relearning | None:
+def find_relearning(tx: Tx, business_id: str) -> rules.Relearning | None:
     """Return the last relearning run; None before the first."""
     row = (
         tx.execute(sa.select(relearnings).where(relearnings.c.business_id == business_id)).mappings().first()
     )
     if row is None:
         return None
-    compared = msgspec.msgpack.decode(row["compared"], type=tuple[LossComparison, ...])
-    return Relearning(**dict(row) | {"compared": compared})
+    compared = msgspec.msgpack.decode(row["compared"], type=tuple[rules.LossComparison, ...])
+    return rules.Relearning(**dict(row) | {"compared": compared})

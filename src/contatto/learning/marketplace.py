@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from contatto.learning import columns as col
+from contatto.learning import outcomes
 from contatto.learning.auction import hold_auction
 from contatto.learning.features import (
     BUSY,
@@ -61,23 +62,6 @@ from contatto.learning.model import (
     RequestLine,
     SpamLine,
     ViewLine,
-)
-from contatto.learning.outcomes import (
-    NO,
-    STEP_S,
-    YES,
-    do_work,
-    finish_work,
-    is_target_too_low,
-    steer_market,
-    step_market,
-    take_click,
-    take_conversation,
-    take_lead,
-    take_spam,
-    take_view,
-    target_of,
-    teach,
 )
 from contatto.learning.storage import restore_market, save_market
 
@@ -153,13 +137,13 @@ class Marketplace:
             if market.requests and ts - market.now > AHEAD_S * col.SECOND:
                 raise UnusableLine("its time is more than a year ahead of the line before")
             market.now = ts
-            if ts - market.stepped_at >= STEP_S * col.SECOND:
-                step_market(market)
+            if ts - market.stepped_at >= outcomes.STEP_S * col.SECOND:
+                outcomes.step_market(market)
                 market.caps.drop_old(ts, int(market.promise_wait * col.SECOND))
             for group in market.groups.groups:
                 if ts >= group.day_until:
                     market.groups.turn_days(ts)
-                    steer_market(market)
+                    outcomes.steer_market(market)
                     break
         elif market.now - ts > BACK_S * col.SECOND:
             raise UnusableLine("its time is more than a minute before that of an earlier line")
@@ -169,14 +153,14 @@ class Marketplace:
         shown = market.records.shown
         if line.request_id not in shown:
             self._pass_time(line.ts)
-            do_work(market)
+            outcomes.do_work(market)
             impression = shown[line.request_id] = decide_request(market, line, self.complain)
             market.records.kept.append((market.now, line.request_id))
             if impression is not None:
                 reserve_impression(market, impression)
                 market.caps.note_decision(impression)
             if market.requests < 4096 and market.requests & (market.requests - 1) == 0:
-                steer_market(market)
+                outcomes.steer_market(market)
         groups, impression = market.groups, shown[line.request_id]
         if impression is None:
             return Decision(line.request_id, None, None, 0, 0, 0.0, 0.0, 0.0, 0.0, 1.0)
@@ -197,10 +181,10 @@ class Marketplace:
             return
         self._pass_time(line.ts)
         if not is_click:
-            take_view(market, impression, line.ts)
+            outcomes.take_view(market, impression, line.ts)
             market.caps.note_view(impression)
         elif impression.viewed_at:
-            take_click(market, impression, line.ts)
+            outcomes.take_click(market, impression, line.ts)
         else:
             impression.early_click_at = max(line.ts, 1)
 
@@ -222,7 +206,7 @@ class Marketplace:
         for counts in (market.talks, market.leads, market.spam, market.calibration):
             counts.grow(len(market.groups.groups))
         if market.requests:
-            steer_market(market)
+            outcomes.steer_market(market)
 
     def _take_outcome(self, line: ConversationLine | SpamLine | LeadLine | QualityLine) -> None:
         market = self.market
@@ -233,15 +217,20 @@ class Marketplace:
         if viewer is None:
             raise UnusableLine("its viewer was never asked for")
         if isinstance(line, ConversationLine):
-            take_conversation(market, line, viewer, advertiser)
+            outcomes.take_conversation(market, line, viewer, advertiser)
         elif isinstance(line, LeadLine):
-            take_lead(market, line, viewer, advertiser)
+            outcomes.take_lead(market, line, viewer, advertiser)
         elif isinstance(line, SpamLine):
-            take_spam(market, viewer, advertiser)
+            outcomes.take_spam(market, viewer, advertiser)
         else:
             impression = market.records.shown.get(market.lead_of.get((viewer, advertiser), ""))
             if impression is not None:
-                teach(market, impression, col.BAD, YES if line.status is Quality.UNQUALIFIED else NO)
+                outcomes.teach(
+                    market,
+                    impression,
+                    col.BAD,
+                    outcomes.YES if line.status is Quality.UNQUALIFIED else outcomes.NO,
+                )
 
     def _answer_query(self, line: ReportLine | RankLine) -> AnswerLine:
         """Answer a report or ranking; repeat the answer to a repeated query."""
@@ -264,7 +253,7 @@ class Marketplace:
 
     def save(self) -> bytes:
         """Return a snapshot for `restore`, after finishing training in slices."""
-        finish_work(self.market)
+        outcomes.finish_work(self.market)
         return save_market(self.market)
 
     @property
@@ -389,7 +378,7 @@ def state_of(market: MarketState, group: AuctionGroup) -> GroupState:
 
 def reasons_of(market: MarketState, group: AuctionGroup, phase: Phase) -> list[Reason]:
     """List the reasons that keep an ad group from learning."""
-    is_low = is_target_too_low(group, market.now)
+    is_low = outcomes.is_target_too_low(group, market.now)
     if phase is Phase.LEARNING:
         return [Reason.FEW_CONVERSIONS, *([Reason.LOW_BID] if is_low else [])]
     line = group.line
@@ -570,10 +559,10 @@ class Replica:
             return record
         before = groups.table[:, col.G_MULTIPLIER].copy()
         market.groups.turn_days(market.now)
-        steer_market(market)
+        outcomes.steer_market(market)
         for place in fresh:
             first = find_quantile(groups.counts[place], 1.0)
-            target = target_of(groups.groups[place])
+            target = outcomes.target_of(groups.groups[place])
             before[place] = max(groups.table[place, col.G_MULTIPLIER], min(first, target or first))
         groups.table[:, col.G_MULTIPLIER] = before
         return self._decide(request) if before[fresh].any() and not record.ad else record

@@ -8,19 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contatto.learning import columns as col
+from contatto.learning import learner
 from contatto.learning.batch_learning import is_time_to_relearn, relearn_in_slices
 from contatto.learning.features import fade_viewer, hash_once
 from contatto.learning.impressions import Impression, LabelDelays
-from contatto.learning.learner import (
-    FIRST_PRIOR,
-    SUSPECT,
-    add_evidence,
-    evidence_of,
-    forget,
-    learn_one,
-    prior_of,
-    trust_in,
-)
 from contatto.learning.market import (
     FAST_S,
     FIRST_USUAL,
@@ -379,9 +370,9 @@ def teach(
         return impression.raw[head]
     learned, viewers, snapshots, place = market.learned, market.viewers, market.snapshots, impression.place
     count = market.list_weights(place, impression.ad)
-    share = float(trust_in(viewers.table, impression.viewer, float(market.numbers[col.S_FARM_PRIOR])))
+    share = float(learner.trust_in(viewers.table, impression.viewer, float(market.numbers[col.S_FARM_PRIOR])))
     snapshots.shares[place] = share
-    estimated: float = learn_one(
+    estimated: float = learner.learn_one(
         learned.table, learned.family_of, learned.slots, learned.weights, learned.families, count, head,
         learned.spread, float(market.numbers[col.S_FLOOR_VARIANCE]), viewers.table, impression.viewer,
         learned.spread[col.F_VIEWER], kind, before, after, share,
@@ -408,12 +399,15 @@ def _add_farm_evidence(market: MarketState, impression: Impression, head: int, *
     if impression.viewer:
         usual = float(market.usual[head])
         table = market.viewers.table
-        add_evidence(
-            table[impression.viewer], evidence_of(head, impression.p[head], usual, is_positive=is_positive)
+        learner.add_evidence(
+            table[impression.viewer],
+            learner.evidence_of(head, impression.p[head], usual, is_positive=is_positive),
         )
         if head == col.CLICK and is_positive:
             market.clicks += 1.0
-            market.farm_clicks += trust_in(table, impression.viewer, FIRST_PRIOR) < SUSPECT
+            market.farm_clicks += (
+                learner.trust_in(table, impression.viewer, learner.FIRST_PRIOR) < learner.SUSPECT
+            )
 
 
 def take_view(market: MarketState, impression: Impression, ts: int) -> None:
@@ -717,7 +711,7 @@ def step_market(market: MarketState) -> None:
     fade = 0.5 ** (passed_s / col.DAY_S)
     market.clicks *= fade
     market.farm_clicks *= fade
-    market.numbers[col.S_FARM_PRIOR] = prior_of(market.farm_clicks, market.clicks)
+    market.numbers[col.S_FARM_PRIOR] = learner.prior_of(market.farm_clicks, market.clicks)
     market.usual = (actual + ENOUGH * np.array(FIRST_USUAL)) / (tried + ENOUGH)
     if market.work is None and market.classes.is_time_to_fit():
         market.work = market.classes.refit_in_slices(market.seed)
@@ -725,7 +719,7 @@ def step_market(market: MarketState) -> None:
         days = min((market.now - market.daily_at) / col.SECOND / col.DAY_S, 1.0) if market.daily_at else 0.25
         market.daily_at = market.now
         learned = market.learned
-        forget(learned.table, learned.family_of, learned.spread, market.settings["forget"] * days)
+        learner.forget(learned.table, learned.family_of, learned.spread, market.settings["forget"] * days)
         for delays in (market.talks, market.leads, market.spam):
             delays.refit(0.5 ** (days / 7.0))
     if market.work is None and is_time_to_relearn(market):

@@ -21,7 +21,7 @@ from contatto.ads.model import AdGroup, BudgetMode, Campaign, FrequencyCap, Spen
 from contatto.ads.rules.settings import add_spent
 from contatto.ads.store import list_ad_group_ids, load_nodes
 from contatto.audiences.actions import remove_fingerprints
-from contatto.delivery import store
+from contatto.delivery import rules, store
 from contatto.delivery.engines.files import (
     check_decisions,
     forget_in_files,
@@ -30,22 +30,6 @@ from contatto.delivery.engines.files import (
     row_of_entry,
     take_new_files,
     write_decisions,
-)
-from contatto.delivery.rules import (
-    LEAST_VIEW_MICROS,
-    OURS,
-    BudgetRequest,
-    Candidate,
-    ChargedDay,
-    DecisionFile,
-    LeaseRow,
-    NewEntry,
-    Promise,
-    Stream,
-    TrialDay,
-    budget_left,
-    has_budget,
-    share_budgets,
 )
 from contatto.inbox.model import ConversationMarkedSpam, ConversationStarted
 from contatto.kit.background import Job, MaintenanceJob
@@ -83,11 +67,15 @@ class LeaseUse:
     """Amount that an ad server promised since its last lease, and the price of the last view."""
 
     micros: int = 0
-    view_micros: int = LEAST_VIEW_MICROS
+    view_micros: int = rules.LEAST_VIEW_MICROS
 
 
 def renew_leases(
-    tx: Tx, business_id: str, server_id: str, candidates: Iterable[Candidate], used: Mapping[str, LeaseUse]
+    tx: Tx,
+    business_id: str,
+    server_id: str,
+    candidates: Iterable[rules.Candidate],
+    used: Mapping[str, LeaseUse],
 ) -> dict[str, float]:
     """Lease a part of every budget of a business to an ad server, for ``LEASE_US``.
 
@@ -107,26 +95,29 @@ def renew_leases(
     dearest: dict[str, int] = {}
     for group_id, candidate in by_id.items():
         account = candidate.ad_group.ad_account_id
-        cost = used[group_id].view_micros if group_id in used else LEAST_VIEW_MICROS
-        dearest[account] = max(dearest.get(account, LEAST_VIEW_MICROS), cost)
+        cost = used[group_id].view_micros if group_id in used else rules.LEAST_VIEW_MICROS
+        dearest[account] = max(dearest.get(account, rules.LEAST_VIEW_MICROS), cost)
     requests = []
     for group_id, candidate in sorted(by_id.items()):
         ad_group = candidate.ad_group
-        least = max(LEAST_VIEW_MICROS, min(dearest[ad_group.ad_account_id], LEAST_VIEWS * LEAST_VIEW_MICROS))
+        least = max(
+            rules.LEAST_VIEW_MICROS,
+            min(dearest[ad_group.ad_account_id], LEAST_VIEWS * rules.LEAST_VIEW_MICROS),
+        )
         requested = max(AHEAD * used.get(group_id, LeaseUse()).micros, LEAST_VIEWS * least)
-        budget = budget_left(ad_group, spent.get(group_id, Spent()))
+        budget = rules.budget_left(ad_group, spent.get(group_id, Spent()))
         payers = (ad_group.ad_account_id, ad_group.campaign_id)
-        requests.append(BudgetRequest(ad_group.id, payers, budget, requested))
+        requests.append(rules.BudgetRequest(ad_group.id, payers, budget, requested))
     committed, other_servers = store.list_committed(tx, business_id, server_id)
     available = _list_available(tx, business_id, server_id, by_id.values(), days, committed)
-    shares = share_budgets(requests, committed, available, other_servers)
+    shares = rules.share_budgets(requests, committed, available, other_servers)
     bounded = {
         request.ad_group_id
         for request in requests
         if request.budget_micros is not None or any(payer in available for payer in request.payers)
     }
     rows = [
-        LeaseRow(
+        rules.LeaseRow(
             business_id,
             group_id,
             server_id,
@@ -141,8 +132,8 @@ def renew_leases(
 
 
 def _list_available(
-    tx: Tx, business_id: str, server_id: str, candidates: Collection[Candidate], days: Mapping[str, str],
-    committed: Mapping[str, int],
+    tx: Tx, business_id: str, server_id: str, candidates: Collection[rules.Candidate],
+    days: Mapping[str, str], committed: Mapping[str, int],
 ) -> dict[str, int]:  # fmt: skip
     """Return the budget that may still be leased, by limited ad account and by campaign with a budget.
 
@@ -159,7 +150,7 @@ def _list_available(
     campaigns = {
         candidate.live.campaign.id: (candidate.live.campaign, candidate.timezone)
         for candidate in candidates
-        if has_budget(candidate.live.campaign)
+        if rules.has_budget(candidate.live.campaign)
     }
     spent = load_campaign_spent(
         tx, business_id, {campaign_id: days[timezone] for campaign_id, (_, timezone) in campaigns.items()}
@@ -167,7 +158,7 @@ def _list_available(
     for campaign_id, (campaign, _) in campaigns.items():
         ad_group_ids, charges = spent[campaign_id]
         reserved = sum(committed.get(ad_group_id, 0) for ad_group_id in ad_group_ids)
-        available[campaign_id] = max((budget_left(campaign, charges) or 0) - reserved, 0)
+        available[campaign_id] = max((rules.budget_left(campaign, charges) or 0) - reserved, 0)
     return available
 
 
@@ -196,7 +187,7 @@ def load_campaign_spent(
 _KINDS: Final = {TouchKind.VIEW: EntryKind.VIEW, TouchKind.CLICK: EntryKind.CLICK}
 
 
-type Append = Callable[[Tx, str, Sequence[NewEntry]], object]
+type Append = Callable[[Tx, str, Sequence[rules.NewEntry]], object]
 """Appends entries of a business to the log."""
 
 
@@ -228,22 +219,22 @@ def charge_impressions(
         placements = {impression.placement for impression in fresh.values() if impression.placement}
         owners = list_owners_of_placements(tx, placements) if placements else {}
         touches = _charge(tx, business_id, list(fresh.values()), owners)
-        days: list[ChargedDay] = []
+        days: list[rules.ChargedDay] = []
         placed_days: list[PlacedDay] = []
-        trial_days: list[TrialDay] = []
+        trial_days: list[rules.TrialDay] = []
         charges: defaultdict[BalanceKey, int] = defaultdict(int)
         for touch in touches:
             impression, place = fresh[touch.touch_id], (touch.ad_group_id, touch.day)
             is_view = touch.kind is TouchKind.VIEW
             counts = (int(is_view), int(not is_view), touch.cost_micros)
             account_id, operator_id = touch.ad_account_id, owners.get(impression.placement, "")
-            days.append(ChargedDay(business_id, *place, account_id, *counts))
+            days.append(rules.ChargedDay(business_id, *place, account_id, *counts))
             charges[operator_id, account_id] += touch.cost_micros
             if operator_id:
                 placed = (operator_id, business_id, impression.placement, account_id)
                 placed_days.append(PlacedDay(*placed, *place, *counts))
             if impression.trial:
-                trial_days.append(TrialDay(business_id, *place, impression.trial, *counts))
+                trial_days.append(rules.TrialDay(business_id, *place, impression.trial, *counts))
         add_counts(tx, store.charged_days, ("views", "clicks", "charged_micros"), map(row_of, days))
         charge_balances(tx, business_id, charges, placed_days)
         store.save_trial_days(tx, trial_days)
@@ -261,7 +252,7 @@ def _charge(
     groups = load_nodes(tx, AdGroup, business_id, {touch.ad_group_id for touch in priced})
     campaign_of = {group.id: group.campaign_id for group in groups.values()}
     above = load_nodes(tx, Campaign, business_id, set(campaign_of.values()))
-    campaigns = [campaign for campaign in above.values() if has_budget(campaign)]
+    campaigns = [campaign for campaign in above.values() if rules.has_budget(campaign)]
     nodes: list[AdGroup | Campaign] = [*groups.values(), *campaigns]
     # by operator and ad account for balances; by node and day, or "" for a total, for budgets
     remaining: dict[tuple[str, str], int] = {
@@ -273,7 +264,7 @@ def _charge(
         sums = load_campaign_spent(tx, business_id, {campaign.id: day for campaign in campaigns})
         spent |= {name: charges for name, (_, charges) in sums.items()}
         for node in nodes:
-            rest = budget_left(node, spent.get(node.id, Spent()), for_charge=True)
+            rest = rules.budget_left(node, spent.get(node.id, Spent()), for_charge=True)
             if rest is not None:
                 remaining[node.id, "" if node.budget_mode is BudgetMode.TOTAL else day] = rest
     charged: list[Touch] = []
@@ -296,9 +287,9 @@ def _charge(
     return charged
 
 
-def entry_of(touch: Touch, nonce: int) -> NewEntry:
+def entry_of(touch: Touch, nonce: int) -> rules.NewEntry:
     """Return the log entry of a view or a click of an impression."""
-    return NewEntry(_KINDS[touch.kind], touch.ts, nonce, touch.ad_id, touch.touch_id, touch.person_id)
+    return rules.NewEntry(_KINDS[touch.kind], touch.ts, nonce, touch.ad_id, touch.touch_id, touch.person_id)
 
 
 def record_click(tx: Tx, touch: Touch) -> None:
@@ -374,7 +365,7 @@ def claim_view(tx: Tx, claim: ViewClaim) -> tuple[bool, int]:
         until = ts + PROMISE_US
         ends.append(until)
         place = (group.business_id, claim.nonce, group.id, group.ad_account_id)
-        tx.save(store.promises, row_of(Promise(*place, 0, until, claim.viewer)))
+        tx.save(store.promises, row_of(rules.Promise(*place, 0, until, claim.viewer)))
     ends.sort()
     return is_granted, ends[len(ends) - claim.cap.views] if len(ends) >= claim.cap.views else 0
 
@@ -424,7 +415,7 @@ class LoggedDecision:
     """A decision with the promise for its view, and its encoded ``body`` when it is packed."""
 
     record: Record
-    promise: Promise | None
+    promise: rules.Promise | None
     body: bytes = b""
 
 
@@ -477,7 +468,7 @@ def log_decisions(tx: Tx, business_id: str, decisions: Sequence[LoggedDecision])
     store.save_promises(tx, [promise for promise in promises if promise.nonce not in viewed])
 
 
-def make_entries(tx: Tx, business_id: str, decisions: Sequence[LoggedDecision]) -> list[NewEntry]:
+def make_entries(tx: Tx, business_id: str, decisions: Sequence[LoggedDecision]) -> list[rules.NewEntry]:
     """Make the log entries of decisions, after those of ad groups and ads that the log lacks."""
     records = [decision.record for decision in decisions]
     named = {record.lines: record for record in records if record.lines}
@@ -486,12 +477,12 @@ def make_entries(tx: Tx, business_id: str, decisions: Sequence[LoggedDecision]) 
         since = min(record.ts for record in named.values()) - KEEP_LINES_US
         stored = {line.nonce for line in store.list_lines(tx, business_id, named, since)}
         rows = [
-            NewEntry(EntryKind.LINES, record.ts, digest, body=_pack(record.added))
+            rules.NewEntry(EntryKind.LINES, record.ts, digest, body=_pack(record.added))
             for digest, record in named.items()
             if digest not in stored
         ]
     for decision, record in zip(decisions, records, strict=True):
-        rows.append(NewEntry(
+        rows.append(rules.NewEntry(
             EntryKind.DECISION, record.ts, record.nonce, person_id=record.viewer or None,
             body=decision.body or encode_record(record),
         ))  # fmt: skip
@@ -580,7 +571,7 @@ def _append(tx: Tx, kind: EntryKind, outcomes: Sequence[_Outcome]) -> None:
             continue
         entries = store.list_log(tx, business_id, store.log.c.touch_id.in_(set(touch_ids.values())))
         touches = {entry.touch_id: entry for entry in entries}
-        new: list[NewEntry] = []
+        new: list[rules.NewEntry] = []
         credits: list[tuple[Attribution, Entry]] = []
         for subject_id, word in own:
             touch = touches.get(touch_ids.get(subject_id, 0))
@@ -589,7 +580,7 @@ def _append(tx: Tx, kind: EntryKind, outcomes: Sequence[_Outcome]) -> None:
             credit = credited[subject_id]
             has_time = kind in (EntryKind.CONVERSATION, EntryKind.LEAD)
             body = msgspec.msgpack.encode(OutcomeBody(word, credit.ts if has_time else 0))
-            new.append(NewEntry(kind, micros(tx.now), touch.nonce, touch.ad_id, body=body))
+            new.append(rules.NewEntry(kind, micros(tx.now), touch.nonce, touch.ad_id, body=body))
             credits.append((credit, touch))
         if new:
             store.append_entries(tx, business_id, new)
@@ -607,14 +598,14 @@ def _count(tx: Tx, business_id: str, kind: EntryKind, credits: Sequence[tuple[At
     placements = {record.placement for record in records.values()} - {""}
     owners = list_owners_of_placements(tx, placements) if placements else {}
     placed_days: list[PlacedDay] = []
-    trial_days: list[TrialDay] = []
+    trial_days: list[rules.TrialDay] = []
     for credit, entry in credits:
         record, group_id, day = records.get(entry.nonce), credit.ad_group_id, credit.day
         if record is None or not group_id or not day:
             continue
         counts = (0, 0, 0, conversations, leads)
         if record.trial:
-            trial_days.append(TrialDay(business_id, group_id, day, record.trial, *counts))
+            trial_days.append(rules.TrialDay(business_id, group_id, day, record.trial, *counts))
         if record.placement in owners:
             placed = (owners[record.placement], business_id, record.placement, credit.ad_account_id or "")
             placed_days.append(PlacedDay(*placed, group_id, day, *counts))
@@ -622,7 +613,7 @@ def _count(tx: Tx, business_id: str, kind: EntryKind, credits: Sequence[tuple[At
     charge_balances(tx, business_id, {}, placed_days)
 
 
-_PLACE_FEATURES: Final = frozenset({f"{OURS}placement", f"{OURS}account"})
+_PLACE_FEATURES: Final = frozenset({f"{rules.OURS}placement", f"{rules.OURS}account"})
 """Features of the place; all others describe the viewer."""
 
 
@@ -690,7 +681,9 @@ def decision_sealing_job(folder: Path, age_days: int, keep_days: int) -> Mainten
         last_day = (tx.now - timedelta(days=age_days)).date()
         streams = store.streams
         is_unsealed = streams.c.last_seq > streams.c.sealed_seq
-        for stream in tx.list(Stream, sa.select(streams).where(is_unsealed).order_by(streams.c.business_id)):
+        for stream in tx.list(
+            rules.Stream, sa.select(streams).where(is_unsealed).order_by(streams.c.business_id)
+        ):
             unsealed = store.list_entries(tx, stream.business_id, stream.sealed_seq, 1)
             if unsealed and _day_of(unsealed[0]) <= last_day:
                 jobs.append(partial(_seal, folder=folder, stream=stream, last_day=last_day))
@@ -703,7 +696,7 @@ def _day_of(entry: Entry) -> date:
     return from_micros(entry.arrived_ts or entry.ts).date()
 
 
-def _adopt(_tx: Tx, file: DecisionFile) -> JobRecord:
+def _adopt(_tx: Tx, file: rules.DecisionFile) -> JobRecord:
     """Record the new place of a moved file; raise OSError if it changed."""
     check_decisions(file)
     return partial(store.record_decision_file, file=file)
@@ -713,7 +706,7 @@ def _take_new(tx: Tx) -> None:
     take_new_files(store.list_decision_files(tx))
 
 
-def _drop(_tx: Tx, file: DecisionFile) -> JobRecord:
+def _drop(_tx: Tx, file: rules.DecisionFile) -> JobRecord:
     for path in (path_of(file), rewritten_path_of(file)):
         path.unlink(missing_ok=True)
     return lambda tx: tx.delete(store.decision_files, file.business_id, name=file.name)
@@ -735,7 +728,7 @@ def _forget(tx: Tx, business_id: str) -> JobRecord:
     return record
 
 
-def _seal(tx: Tx, folder: Path, stream: Stream, last_day: date) -> JobRecord:
+def _seal(tx: Tx, folder: Path, stream: rules.Stream, last_day: date) -> JobRecord:
     """Write one file for each ended day, with its entries in the order of arrival."""
     unsealed = store.list_all_entries(tx, stream.business_id, stream.sealed_seq, AT_ONCE)
     files = [

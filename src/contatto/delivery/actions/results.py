@@ -20,42 +20,15 @@ from contatto.audiences.actions import list_lookalike_writes
 from contatto.audiences.model import Audience, AudienceKind, Lookalike, LookalikeSpec
 from contatto.audiences.rules import conversion_of, source_number
 from contatto.audiences.store import find_audience, list_due_lookalikes
-from contatto.delivery import store
+from contatto.delivery import rules, store
 from contatto.delivery.actions.ledger import load_added, read_lines, read_record
 from contatto.delivery.actions.serving import seed_of
 from contatto.delivery.actions.training import Keep, load_learning, rebuild_marketplace
-from contatto.delivery.rules import (
-    BUCKETS,
-    DEVICE,
-    Arm,
-    Earnings,
-    Forecast,
-    Lift,
-    LookalikeFilter,
-    LookalikeMatch,
-    TrialArms,
-    TrialDay,
-    choose_lookalikes,
-    forecast,
-    measure_lift,
-)
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import check_found
 from contatto.kit.values import micros
+from contatto.learning import evaluation
 from contatto.learning.columns import CLICK, CONVERSATION, LEAD, SPAM
-from contatto.learning.evaluation import (
-    STAGES,
-    DecisionExplanation,
-    PredictionScore,
-    Value,
-    doubly_robust,
-    effective_count,
-    explain_record,
-    inverse_propensity,
-    score_predictions,
-    self_normalized,
-    weigh_record,
-)
 from contatto.learning.marketplace import Replica, rank_candidates
 from contatto.learning.model import NOBODY, AdGroupLine, AdLine, EntryKind, RankCandidate, RankLine, Record
 from contatto.measurement.model import ConversionKind, Goal
@@ -78,7 +51,7 @@ class Explanation:
     """A decision with its replay; ``explained`` is None when its model or data were deleted."""
 
     record: Record
-    explained: DecisionExplanation | None
+    explained: evaluation.DecisionExplanation | None
 
     def verdict_of(self, ad: int, ad_group: int) -> tuple[Verdict, str]:
         """Return the result of an ad, with the reason why it was left out."""
@@ -112,7 +85,7 @@ def explain_decision(tx: Tx, business_id: str, nonce: int) -> Explanation:
             if rebuilt is None:
                 return Explanation(record, None)
             raw = rebuilt.marketplace.save()
-    return Explanation(record, explain_record(seed_of(business_id), raw, record))
+    return Explanation(record, evaluation.explain_record(seed_of(business_id), raw, record))
 
 
 AT_ONCE: Final = 500
@@ -133,10 +106,10 @@ _REWARDS: Final = (EntryKind.CLICK, EntryKind.CONVERSATION, EntryKind.LEAD)
 class PolicyValue:
     """Value of a model's choices per decision: as logged, and by three estimators."""
 
-    logged: Value
-    inverse: Value
-    normalized: Value
-    robust: Value
+    logged: evaluation.Value
+    inverse: evaluation.Value
+    normalized: evaluation.Value
+    robust: evaluation.Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +120,7 @@ class Evaluation:
     """
 
     decisions: int
-    judged: dict[str, PredictionScore]
+    judged: dict[str, evaluation.PredictionScore]
     choices: dict[str, PolicyValue] = field(default_factory=dict)
     effective: float = 0.0
 
@@ -185,24 +158,26 @@ def evaluate_log(
         nonces = [nonce for nonce in logged if (nonce, condition) in events]
         if nonces:
             outcomes = np.array([(nonce, outcome) in events for nonce in nonces], np.float64)
-            judged[name] = score_predictions(np.array([logged[nonce][head] for nonce in nonces]), outcomes)
+            judged[name] = evaluation.score_predictions(
+                np.array([logged[nonce][head] for nonce in nonces]), outcomes
+            )
     if raw is None or not newest:
         return Evaluation(decisions, judged)
     replica = Replica(seed_of(business_id), version, raw)
-    weighed = [weigh_record(replica, record) for record in newest]
+    weighed = [evaluation.weigh_record(replica, record) for record in newest]
     weights = np.array([item.weight for item in weighed])
     choices = {}
-    for place, stage in enumerate(STAGES):
+    for place, stage in enumerate(evaluation.STAGES):
         rewards = np.array([(record.nonce, _REWARDS[place]) in events for record in newest], np.float64)
         chosen = np.array([item.chosen[place] for item in weighed])
         expected = np.array([item.expected[place] for item in weighed])
         choices[stage] = PolicyValue(
-            inverse_propensity(rewards, np.ones(len(rewards))),
-            inverse_propensity(rewards, weights),
-            self_normalized(rewards, weights),
-            doubly_robust(rewards, weights, chosen, expected),
+            evaluation.inverse_propensity(rewards, np.ones(len(rewards))),
+            evaluation.inverse_propensity(rewards, weights),
+            evaluation.self_normalized(rewards, weights),
+            evaluation.doubly_robust(rewards, weights, chosen, expected),
         )
-    return Evaluation(decisions, judged, choices, effective_count(weights))
+    return Evaluation(decisions, judged, choices, evaluation.effective_count(weights))
 
 
 LOOK_BACK: Final = timedelta(days=14)
@@ -222,8 +197,8 @@ class Outlook:
     ad_group: AdGroup
     budget_micros: int
     spent_micros: int
-    expected: Forecast | None
-    doubled: Forecast | None
+    expected: rules.Forecast | None
+    doubled: rules.Forecast | None
 
 
 def list_outlooks(tx: Tx, account: AdAccount) -> list[Outlook]:
@@ -238,21 +213,23 @@ def list_outlooks(tx: Tx, account: AdAccount) -> list[Outlook]:
         elif group.budget_micros and group.budget_mode is BudgetMode.TOTAL:
             budget = group.budget_micros
         most = 2 * spent or 2 * budget
-        one, two = (forecast(earnings, by_goal[group.goal], min(n * budget, most)) for n in (1, 2))
+        one, two = (rules.forecast(earnings, by_goal[group.goal], min(n * budget, most)) for n in (1, 2))
         outlooks.append(Outlook(group, budget, spent, one, two))
     return outlooks
 
 
-def forecast_ad_group(tx: Tx, account: AdAccount, ad_group: AdGroup, budget_micros: int) -> Forecast | None:
+def forecast_ad_group(
+    tx: Tx, account: AdAccount, ad_group: AdGroup, budget_micros: int
+) -> rules.Forecast | None:
     """Forecast the conversions of an ad group for a budget; None without any data."""
     own, by_goal = _load_earnings(tx, account)
-    earnings = own[ad_group.id][1] if ad_group.id in own else Earnings(0, 0)
-    return forecast(earnings, by_goal[ad_group.goal], budget_micros)
+    earnings = own[ad_group.id][1] if ad_group.id in own else rules.Earnings(0, 0)
+    return rules.forecast(earnings, by_goal[ad_group.goal], budget_micros)
 
 
 def _load_earnings(
     tx: Tx, account: AdAccount
-) -> tuple[dict[str, tuple[AdGroup, Earnings, int]], dict[Goal, Earnings]]:
+) -> tuple[dict[str, tuple[AdGroup, rules.Earnings, int]], dict[Goal, rules.Earnings]]:
     """Return each ad group by id with its results and days since its first charge, and the sums by goal."""
     groups = list_nodes(tx, AdGroup, account.business_id, account.id, NodeFilter(), Page())
     today = date.fromisoformat(local_day(micros(tx.now), account.timezone))
@@ -276,13 +253,13 @@ def _load_earnings(
     by_group_and_kind = tx.execute(conversions_won.group_by(won.ad_group_id, won.kind))
     earned = {(name, kind): int(count) for name, kind, count in map(tuple, by_group_and_kind)}
     own = {}
-    sums = dict.fromkeys(Goal, Earnings(0, 0))
+    sums = dict.fromkeys(Goal, rules.Earnings(0, 0))
     for group in groups:
         spend, since = charged.get(group.id, (0, day))
-        earnings = Earnings(earned.get((group.id, _KINDS[group.goal]), 0), spend)
+        earnings = rules.Earnings(earned.get((group.id, _KINDS[group.goal]), 0), spend)
         own[group.id] = group, earnings, min((today - since).days + 1, LOOK_BACK.days)
         total = sums[group.goal]
-        sums[group.goal] = Earnings(
+        sums[group.goal] = rules.Earnings(
             total.conversions + earnings.conversions, total.spend_micros + earnings.spend_micros
         )
     return own, sums
@@ -298,9 +275,9 @@ class CampaignLift:
 
     campaign: Campaign | None
     goal: Goal
-    learned: Arm
-    random: Arm
-    lift: Lift
+    learned: rules.Arm
+    random: rules.Arm
+    lift: rules.Lift
 
 
 def list_lifts(tx: Tx, account: AdAccount) -> list[CampaignLift]:
@@ -313,7 +290,7 @@ def list_lifts(tx: Tx, account: AdAccount) -> list[CampaignLift]:
         for group in list_nodes(tx, AdGroup, account.business_id, account.id, NodeFilter(), Page())
     }
     since = (tx.now - TRIAL_LOOK_BACK).date().isoformat()
-    by_part: dict[tuple[str, Goal], list[TrialDay]] = {}
+    by_part: dict[tuple[str, Goal], list[rules.TrialDay]] = {}
     trials = store.trials.c
     sums_of = [sa.func.sum(trials[name]) for name in store.COUNTS]
     query = sa.select(trials.ad_group_id, trials.trial, *sums_of).where(
@@ -322,7 +299,7 @@ def list_lifts(tx: Tx, account: AdAccount) -> list[CampaignLift]:
     rows_of_trial = tx.execute(query.group_by(trials.ad_group_id, trials.trial))
     for ad_group_id, trial, *counts in map(tuple, rows_of_trial):
         group = groups[ad_group_id]
-        day = TrialDay(account.business_id, ad_group_id, "", trial, *map(int, counts))
+        day = rules.TrialDay(account.business_id, ad_group_id, "", trial, *map(int, counts))
         by_part.setdefault((group.campaign_id, group.goal), []).append(day)
     campaigns = {
         campaign.id: campaign
@@ -338,12 +315,12 @@ def list_lifts(tx: Tx, account: AdAccount) -> list[CampaignLift]:
     return sums + rows
 
 
-def _measure(campaign: Campaign | None, goal: Goal, days: Sequence[TrialDay]) -> CampaignLift:
-    by_group: dict[str, list[TrialDay]] = {}
+def _measure(campaign: Campaign | None, goal: Goal, days: Sequence[rules.TrialDay]) -> CampaignLift:
+    by_group: dict[str, list[rules.TrialDay]] = {}
     for day in days:
         by_group.setdefault(day.ad_group_id, []).append(day)
     pairs = [
-        TrialArms(
+        rules.TrialArms(
             _arm_of(goal, [day for day in own if day.trial > 0]),
             _arm_of(goal, [day for day in own if day.trial < 0]),
         )
@@ -351,18 +328,18 @@ def _measure(campaign: Campaign | None, goal: Goal, days: Sequence[TrialDay]) ->
     ]
     learned = _arm_of(goal, [day for day in days if day.trial > 0])
     random = _arm_of(goal, [day for day in days if day.trial < 0])
-    return CampaignLift(campaign, goal, learned, random, measure_lift(pairs))
+    return CampaignLift(campaign, goal, learned, random, rules.measure_lift(pairs))
 
 
-def _arm_of(goal: Goal, days: Sequence[TrialDay]) -> Arm:
+def _arm_of(goal: Goal, days: Sequence[rules.TrialDay]) -> rules.Arm:
     """Sum the days of one arm, with conversions and views by bucket of viewers (see `rules.trial_of`)."""
-    conversions, views = [0] * BUCKETS, [0] * BUCKETS
+    conversions, views = [0] * rules.BUCKETS, [0] * rules.BUCKETS
     for day in days:
         bucket = abs(day.trial) - 1
         conversions[bucket] += day.leads if goal is Goal.LEAD else day.conversations
         views[bucket] += day.views
     spent = sum(day.charged_micros for day in days)
-    return Arm(sum(views), spent, sum(conversions), tuple(zip(conversions, views, strict=True)))
+    return rules.Arm(sum(views), spent, sum(conversions), tuple(zip(conversions, views, strict=True)))
 
 
 REFRESHED: Final = timedelta(hours=20)
@@ -412,7 +389,7 @@ class LookalikeFinder:
         return next(self._writes)
 
 
-def find_lookalikes(tx: Tx, audiences: Sequence[Audience]) -> list[tuple[Audience, LookalikeMatch]]:
+def find_lookalikes(tx: Tx, audiences: Sequence[Audience]) -> list[tuple[Audience, rules.LookalikeMatch]]:
     """Choose the members of lookalikes of one ad account."""
     business_id, account_id = audiences[0].business_id, audiences[0].ad_account_id
     learning = load_learning(tx, business_id)
@@ -440,19 +417,19 @@ def find_lookalikes(tx: Tx, audiences: Sequence[Audience]) -> list[tuple[Audienc
             for viewer, score in zip(viewers, scores_of[group.number], strict=True):
                 scores[viewer] += score / len(targeting)
         spec = msgspec.json.decode(audience.spec, type=LookalikeSpec)
-        viewer_filter = LookalikeFilter(spec)
+        viewer_filter = rules.LookalikeFilter(spec)
         left_out = frozenset() if spec.include_source else list_sources(tx, audience)
         able = {
             viewer: scores[viewer]
             for viewer, last in viewers.items()
-            if viewer_filter.takes(last.country, str((last.features or {}).get(DEVICE, "")))
+            if viewer_filter.takes(last.country, str((last.features or {}).get(rules.DEVICE, "")))
         }
         leads = sum(
             market.groups.groups[market.groups.by_id[str(group.number)]].leads
             for group in targeting
             if str(group.number) in market.groups.by_id
         )
-        matches.append((audience, choose_lookalikes(able, spec.audience_size, left_out, leads)))
+        matches.append((audience, rules.choose_lookalikes(able, spec.audience_size, left_out, leads)))
     return matches
 
 

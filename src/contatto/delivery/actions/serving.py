@@ -25,41 +25,8 @@ from contatto.audiences.rules import conversion_of
 from contatto.capture import store as capture
 from contatto.channels import store as channels
 from contatto.channels.model import Platform
-from contatto.delivery import store
-from contatto.delivery.actions.ledger import (
-    LEASE_US,
-    PROMISE_US,
-    Claims,
-    FrequencyCaps,
-    LeaseUse,
-    LoggedDecision,
-    Packer,
-    ViewClaim,
-    log_decisions,
-    renew_leases,
-)
-from contatto.delivery.rules import (
-    LEAST_VIEW_MICROS,
-    RESERVE_MICROS,
-    AdDestination,
-    AdRequest,
-    Bidder,
-    Candidate,
-    Member,
-    Members,
-    Promise,
-    ServedAd,
-    Snapshot,
-    choose_invited,
-    compare_terms,
-    describe_ad,
-    describe_group,
-    features_of,
-    find_hurdle,
-    gather_bidders,
-    rank_offers,
-    trial_of,
-)
+from contatto.delivery import rules, store
+from contatto.delivery.actions import ledger
 from contatto.delivery.store import find_newest_version, list_models, list_states, load_model
 from contatto.kit import errors
 from contatto.kit.concurrency import FreshValues
@@ -89,7 +56,7 @@ AUDIENCE_FRESH: Final = timedelta(minutes=1)
 class _Members:
     """Members of an audience, with the time of the read and of the last change before it."""
 
-    listed: frozenset[Member]
+    listed: frozenset[rules.Member]
     changed_at: datetime
     read_at: datetime
 
@@ -102,11 +69,11 @@ class SnapshotCache:
     live: LiveNodes | None = None
     accounts: tuple[object, ...] = ()
     """Ad accounts, channel accounts, and accounts with capture."""
-    candidates: tuple[Candidate, ...] = ()
+    candidates: tuple[rules.Candidate, ...] = ()
     lines: tuple[AdGroupLine | AdLine, ...] = ()
 
 
-def load_snapshot(tx: Tx, business_id: str, cache: SnapshotCache | None = None) -> Snapshot:
+def load_snapshot(tx: Tx, business_id: str, cache: SnapshotCache | None = None) -> rules.Snapshot:
     """Read the live ads of a business, and update the parts of the cache that changed since the last read.
 
     Raises NOT_FOUND.
@@ -122,11 +89,11 @@ def load_snapshot(tx: Tx, business_id: str, cache: SnapshotCache | None = None) 
         account_of = {str(account.id): account for account in ad_accounts}
         channel_of = {account.id: account for account in channel_accounts}
         capped = {live.ad_group.id for live in live_nodes.live if live.ad_group.cap is not None}
-        destinations: defaultdict[str, set[AdDestination]] = defaultdict(set)
+        destinations: defaultdict[str, set[rules.AdDestination]] = defaultdict(set)
         for ad in measurement.list_measured_ads(tx, business_id).values() if capped else ():
             if ad.ad_group_id in capped:  # deleted ads too, because their viewers count
                 destinations[ad.ad_group_id].add((ad.channel_account_id, ad.opens_own_chat))
-        candidates: list[Candidate] = []
+        candidates: list[rules.Candidate] = []
         lines: list[AdGroupLine | AdLine] = []
         described: set[str] = set()
         for live in live_nodes.live:
@@ -143,15 +110,15 @@ def load_snapshot(tx: Tx, business_id: str, cache: SnapshotCache | None = None) 
             own_chat = channel.platform is Platform.WEBCHAT
             places = tuple(sorted(destinations.get(live.ad_group.id, ())))
             candidates.append(
-                Candidate(live, may_serve, account.timezone, own_chat, account.currency, places)
+                rules.Candidate(live, may_serve, account.timezone, own_chat, account.currency, places)
             )
             if live.ad_group.id not in described:  # each ad group before its ads
                 described.add(live.ad_group.id)
-                lines.append(describe_group(live.ad_group, live.campaign, account.timezone))
-            lines.append(describe_ad(live))
+                lines.append(rules.describe_group(live.ad_group, live.campaign, account.timezone))
+            lines.append(rules.describe_ad(live))
         cache.live, cache.accounts = live_nodes, all_accounts
         cache.candidates, cache.lines = tuple(candidates), tuple(lines)
-    return Snapshot(
+    return rules.Snapshot(
         business_id,
         business.name,
         cache.candidates,
@@ -163,14 +130,14 @@ def load_snapshot(tx: Tx, business_id: str, cache: SnapshotCache | None = None) 
 
 
 def _load_members(
-    tx: Tx, business_id: str, candidates: Iterable[Candidate], cache: dict[str, _Members]
-) -> dict[str, frozenset[Member]]:
+    tx: Tx, business_id: str, candidates: Iterable[rules.Candidate], cache: dict[str, _Members]
+) -> dict[str, frozenset[rules.Member]]:
     """Return the members of the chosen audiences by audience number; read only changed audiences."""
     numbers: dict[str, set[int]] = {}
     for candidate in candidates:
         chosen = (*candidate.ad_group.audience_ids, *candidate.ad_group.excluded_audience_ids)
         numbers.setdefault(candidate.ad_group.ad_account_id, set()).update(map(int, chosen))
-    members: dict[str, frozenset[Member]] = {}
+    members: dict[str, frozenset[rules.Member]] = {}
     for ad_account_id, chosen_numbers in numbers.items():
         if not chosen_numbers:
             continue
@@ -182,7 +149,7 @@ def _load_members(
                 or cached.changed_at != audience.updated_at
                 or (is_rule and tx.now - cached.read_at >= AUDIENCE_FRESH)
             ):
-                listed: frozenset[Member]
+                listed: frozenset[rules.Member]
                 if is_rule:  # converted persons and their viewer ids, because publishers send only these
                     persons = measurement.list_converted_persons(tx, business_id, conversion_of(audience))
                     links = measurement.list_links(tx, business_id)
@@ -226,7 +193,7 @@ class AdServer:
             "delivery.index_not_read",
         )
         self.operators = OperatorIndex(db)
-        self.packer = Packer()
+        self.packer = ledger.Packer()
         self.server_id = new_id()
         self.most_views = most_views
         self.trial_share = trial_share
@@ -302,27 +269,27 @@ class TenantAdServer:
         self._db = server.db
         self.business_id = business_id
         self.seed = seed_of(business_id)
-        self.snapshot: Snapshot | None = None
+        self.snapshot: rules.Snapshot | None = None
         self.replica = Replica(self.seed)
         self._prepared: tuple[Replica | None, object] = (None, None)
         """The replica that has ads, and these ads."""
-        self.bidders: tuple[Bidder, ...] = ()
+        self.bidders: tuple[rules.Bidder, ...] = ()
         self.limits_views = False
         """An ad group has a frequency cap, or the installation limits views."""
-        self.terms: list[Candidate] = []
+        self.terms: list[rules.Candidate] = []
         """One ad of each distinct set of terms; `Bidder.terms` is the index."""
-        self.candidates: dict[int, Candidate] = {}
+        self.candidates: dict[int, rules.Candidate] = {}
         self.revisions: dict[int, tuple[str, str]] = {}
         """Id and digest of ads that an operator has to approve."""
-        self.caps = FrequencyCaps(server.db, business_id)
+        self.caps = ledger.FrequencyCaps(server.db, business_id)
         self._unused_claims: list[int] = []
         """Decisions that claimed a view under a frequency cap and did not use it."""
         self._leases: dict[str, float] = {}
         """Leases in micros, by ad group."""
         self.available: dict[str, float] = {}
         """The rest of the leases."""
-        self._used: dict[str, LeaseUse] = {}
-        self.unwritten: list[LoggedDecision] = []
+        self._used: dict[str, ledger.LeaseUse] = {}
+        self.unwritten: list[ledger.LoggedDecision] = []
         self._expires_at = 0
         """Expiry of the leases."""
         self.renewed_at = 0.0
@@ -340,7 +307,7 @@ class TenantAdServer:
         if snapshot is not self.snapshot:
             before, self.snapshot = self.snapshot, snapshot
             if before is None or before.candidates is not snapshot.candidates:
-                self.bidders = gather_bidders(snapshot.candidates)
+                self.bidders = rules.gather_bidders(snapshot.candidates)
                 self.limits_views = bool(self.server.most_views) or any(bidder.cap for bidder in self.bidders)
                 self.terms = list({bidder.terms: bidder.candidate for bidder in self.bidders}.values())
                 self.candidates = {candidate.live.ad.number: candidate for candidate in snapshot.candidates}
@@ -383,7 +350,7 @@ class TenantAdServer:
         if error is not None:
             logger().error("delivery.model_not_loaded", error_at=where(error))
 
-    def note(self, record: Record, candidate: Candidate | None) -> None:
+    def note(self, record: Record, candidate: rules.Candidate | None) -> None:
         """Promise the price of a decision from the lease, and write both soon."""
         promise = None
         if candidate is not None:
@@ -391,19 +358,21 @@ class TenantAdServer:
             rest = self.available[ad_group.id] = self.available.get(ad_group.id, 0.0) - amount
             lease = self._leases.get(ad_group.id)
             self._renews |= lease is None or rest < LOW * lease
-            used = self._used.get(ad_group.id, LeaseUse())
-            self._used[ad_group.id] = LeaseUse(used.micros + amount, max(amount, LEAST_VIEW_MICROS))
-            promise = Promise(
+            used = self._used.get(ad_group.id, ledger.LeaseUse())
+            self._used[ad_group.id] = ledger.LeaseUse(
+                used.micros + amount, max(amount, rules.LEAST_VIEW_MICROS)
+            )
+            promise = rules.Promise(
                 self.business_id, record.nonce, ad_group.id, ad_group.ad_account_id, amount,
-                record.ts + PROMISE_US, "" if ad_group.cap is None else record.viewer,
+                record.ts + ledger.PROMISE_US, "" if ad_group.cap is None else record.viewer,
             )  # fmt: skip
-        decision = LoggedDecision(record, promise)
+        decision = ledger.LoggedDecision(record, promise)
         self.unwritten.append(decision)
         self.server.packer.add(decision)
         is_urgent = promise is not None or self._renews
         self.flush_soon(renews=self._renews, within_s=FLUSH_S if is_urgent else LATE_S)
 
-    def settle_claims(self, claims: Claims, record: Record, *, is_shown: bool = True) -> None:
+    def settle_claims(self, claims: ledger.Claims, record: Record, *, is_shown: bool = True) -> None:
         """Give back the claim of a decision that shows another ad, or none."""
         if claims.granted and not (is_shown and record.ad_group == claims.granted):
             self._unused_claims.append(record.nonce)
@@ -439,17 +408,17 @@ class TenantAdServer:
             unused_claims = self._unused_claims
             self.unwritten, self._unused_claims = [], []
             if renews:  # the last price of a view stays the best guess for the next one
-                self._used = {name: LeaseUse(0, use.view_micros) for name, use in self._used.items()}
+                self._used = {name: ledger.LeaseUse(0, use.view_micros) for name, use in self._used.items()}
             business_id, server_id = self.business_id, self.server.server_id
 
             def write(tx: Tx) -> tuple[int, dict[str, float]]:
                 if unused_claims:
                     store.delete_promises(tx, business_id, unused_claims)
-                log_decisions(tx, business_id, unwritten)
+                ledger.log_decisions(tx, business_id, unwritten)
                 leases: dict[str, float] = {}
                 if renews:
-                    leases = renew_leases(tx, business_id, server_id, snapshot.candidates, used)
-                return micros(tx.now) + LEASE_US, leases
+                    leases = ledger.renew_leases(tx, business_id, server_id, snapshot.candidates, used)
+                return micros(tx.now) + ledger.LEASE_US, leases
 
             try:
                 with acting(business_id):  # an operator may have sent the request
@@ -464,7 +433,8 @@ class TenantAdServer:
                 self.renewed_at = time.monotonic()
                 self._leases, self._expires_at = leases, expires_at
                 self.available = {
-                    name: lease - self._used.get(name, LeaseUse()).micros for name, lease in leases.items()
+                    name: lease - self._used.get(name, ledger.LeaseUse()).micros
+                    for name, lease in leases.items()
                 }
 
 
@@ -540,16 +510,16 @@ class RecentCallers:
             self._callers.pop(key, None)
 
 
-type PlacementCheck = Callable[[Bidder], tuple[Hurdle | None, tuple[int, ...], float]]
+type PlacementCheck = Callable[[rules.Bidder], tuple[Hurdle | None, tuple[int, ...], float]]
 """Returns the hurdle of a bidder in a placement, or its allowed ads and their highest total price."""
 
 
 async def serve_ad(
-    server: AdServer, business_id: str, request: AdRequest, at: datetime, signer: Signer
-) -> ServedAd | None:
+    server: AdServer, business_id: str, request: rules.AdRequest, at: datetime, signer: Signer
+) -> rules.ServedAd | None:
     """Decide which ad of one business a viewer sees; None when none may be shown."""
     tenant = await server.tenant(business_id)
-    nonce, claims = new_number(), Claims()
+    nonce, claims = new_number(), ledger.Claims()
     if tenant.snapshot is None or not tenant.snapshot.candidates:
         return None
     record = tenant.replica.propose(gather_request(tenant, request, nonce, at, claims))
@@ -566,7 +536,7 @@ async def serve_ad(
 
 
 def gather_request(
-    tenant: TenantAdServer, request: AdRequest, nonce: int, at: datetime, claims: Claims,
+    tenant: TenantAdServer, request: rules.AdRequest, nonce: int, at: datetime, claims: ledger.Claims,
     check_placement: PlacementCheck | None = None,
 ) -> AuctionRequest:  # fmt: skip
     """Gather the ads of one business that may compete for a request, with their budgets.
@@ -577,24 +547,24 @@ def gather_request(
     if request.has_consent:
         viewer = name_id(tenant.business_id, f"delivery:{request.viewer_id}")
 
-    def find_identity(candidate: Candidate) -> frozenset[Member]:
+    def find_identity(candidate: rules.Candidate) -> frozenset[rules.Member]:
         """Return the id of the viewer at the account of an ad, the pseudonym, and fingerprints."""
         account_id = candidate.live.ad.channel_account_id
         person = viewer_id_of(name_id, account_id, request.viewer_id, own_chat=candidate.own_chat)
-        own: set[Member] = {person} if viewer == NOBODY else {person, UUID(viewer).bytes}
+        own: set[rules.Member] = {person} if viewer == NOBODY else {person, UUID(viewer).bytes}
         return request.prints | own
 
-    members: Members = {} if tenant.snapshot is None else tenant.snapshot.members
+    members: rules.Members = {} if tenant.snapshot is None else tenant.snapshot.members
     able: list[int] = []
     available: dict[int, float] = {}
     left_out: dict[int, str] = {}
     leases, now_ts = tenant.available, micros(at)
-    floor = max(request.floor_micros, RESERVE_MICROS)
+    floor = max(request.floor_micros, rules.RESERVE_MICROS)
     has_history = viewer != NOBODY and tenant.limits_views
-    by_terms = [compare_terms(candidate, request) for candidate in tenant.terms]
+    by_terms = [rules.compare_terms(candidate, request) for candidate in tenant.terms]
     for bidder in tenant.bidders:
         number = bidder.ad_group_number
-        hurdle = find_hurdle(bidder.candidate, by_terms[bidder.terms], at, find_identity, members)
+        hurdle = rules.find_hurdle(bidder.candidate, by_terms[bidder.terms], at, find_identity, members)
         if hurdle is None and has_history and _is_capped(tenant, bidder, viewer, now_ts, claims):
             hurdle = Hurdle.FREQUENCY
         if hurdle is None:
@@ -612,13 +582,15 @@ def gather_request(
                 continue
         left_out.setdefault(number, hurdle.value)
     return AuctionRequest(
-        nonce, now_ts, viewer, request.country, features_of(request), floor, able, available,
+        nonce, now_ts, viewer, request.country, rules.features_of(request), floor, able, available,
         {number: why for number, why in left_out.items() if number not in available},
-        trial_of(viewer, tenant.server.trial_share) if viewer != NOBODY else 0,
+        rules.trial_of(viewer, tenant.server.trial_share) if viewer != NOBODY else 0,
     )  # fmt: skip
 
 
-def _is_capped(tenant: TenantAdServer, bidder: Bidder, viewer: str, now_ts: int, claims: Claims) -> bool:
+def _is_capped(
+    tenant: TenantAdServer, bidder: rules.Bidder, viewer: str, now_ts: int, claims: ledger.Claims
+) -> bool:
     """Report whether a viewer reached the frequency cap of an ad group or of the installation."""
     number, cap, most_views = bidder.ad_group_number, bidder.cap, tenant.server.most_views
     if most_views and tenant.replica.shown_lately(viewer, number) > most_views - 0.5:
@@ -628,7 +600,9 @@ def _is_capped(tenant: TenantAdServer, bidder: Bidder, viewer: str, now_ts: int,
     return number in claims.refused or tenant.caps.is_reached(viewer, number, cap, now_ts)
 
 
-async def is_within_cap(tenant: TenantAdServer, request: AdRequest, record: Record, claims: Claims) -> bool:
+async def is_within_cap(
+    tenant: TenantAdServer, request: rules.AdRequest, record: Record, claims: ledger.Claims
+) -> bool:
     """Report whether the chosen ad may be shown under the frequency cap of its ad group.
 
     Otherwise this claims a view in the database. The decision must then be made again, because budgets and
@@ -643,7 +617,7 @@ async def is_within_cap(tenant: TenantAdServer, request: AdRequest, record: Reco
         viewer_id_of(name_id, account_id, request.viewer_id, own_chat=own_chat)
         for account_id, own_chat in chosen.destinations
     }
-    claim = ViewClaim(record.nonce, chosen.ad_group, cap, record.viewer, tuple(sorted(persons)))
+    claim = ledger.ViewClaim(record.nonce, chosen.ad_group, cap, record.viewer, tuple(sorted(persons)))
     if not await tenant.caps.claim(claim):
         claims.refused.add(record.ad_group)
         return False
@@ -655,8 +629,8 @@ async def is_within_cap(tenant: TenantAdServer, request: AdRequest, record: Reco
 
 
 def issue_ad(
-    tenant: TenantAdServer, chosen: Candidate, record: Record, request: AdRequest, signer: Signer
-) -> ServedAd:
+    tenant: TenantAdServer, chosen: rules.Candidate, record: Record, request: rules.AdRequest, signer: Signer
+) -> rules.ServedAd:
     """Note that an ad is shown, and sign its links for the viewer."""
     tenant.note(record, chosen)
     ad, cost = chosen.live.ad, record.price_micros // 1_000
@@ -665,7 +639,7 @@ def issue_ad(
         request.country, record.placement, record.trial,
     )  # fmt: skip
     click = replace(view, kind=TicketKind.CLICK, cost_micros=0)
-    return ServedAd(
+    return rules.ServedAd(
         ad_id=str(ad.number),
         ad_name=ad.name,
         headline=ad.headline,
@@ -689,18 +663,18 @@ class Entrant:
     """A business that may compete, the request as it may see it, and its claims under frequency caps."""
 
     tenant: TenantAdServer
-    request: AdRequest
-    claims: Claims = field(default_factory=Claims)
+    request: rules.AdRequest
+    claims: ledger.Claims = field(default_factory=ledger.Claims)
 
 
 async def serve_placement(
     server: AdServer,
     market: OperatorSnapshot,
-    request: AdRequest,
+    request: rules.AdRequest,
     blind_for: BlindFor,
     at: datetime,
     signer: Signer,
-) -> ServedAd | None:
+) -> rules.ServedAd | None:
     """Decide which ad of all admitted businesses a viewer sees in a placement; None when none may be shown.
 
     The ``placement`` of the request is the id or the name of one of the operator's.
@@ -728,7 +702,7 @@ async def serve_placement(
         floor = max(request.floor_micros, placement.floor_micros)
         placed = replace(request, placement=placement.id, floor_micros=floor, ad_account_ids=None)
         able = [name for name, admission in market.admitted.items() if may_compete(placement, admission)]
-        invited = choose_invited(able, server.offers[placement.id], at.timestamp())
+        invited = rules.choose_invited(able, server.offers[placement.id], at.timestamp())
         # with many businesses, new ones load in the background and miss this auction
         waits = len(invited) == len(able) or not any(map(server.has_tenant, invited))
         entrants = []
@@ -750,7 +724,7 @@ async def serve_placement(
 async def _compete(
     server: AdServer, market: OperatorSnapshot, placement: Placement, entrants: list[Entrant], at: datetime,
     signer: Signer,
-) -> ServedAd | None:  # fmt: skip
+) -> rules.ServedAd | None:  # fmt: skip
     """Let each business propose an ad, until the best one is within its frequency cap, and issue that one."""
     nonce = new_number()
     while True:
@@ -759,7 +733,7 @@ async def _compete(
             check = partial(_check_placement, server, market, placement, entrant.tenant)
             able = gather_request(entrant.tenant, entrant.request, nonce, at, entrant.claims, check)
             records.append(entrant.tenant.replica.propose(able))
-        winner, to_beat = rank_offers([record.offer_micros for record in records], nonce)
+        winner, to_beat = rules.rank_offers([record.offer_micros for record in records], nonce)
         if winner is None:
             break
         best = entrants[winner]
@@ -786,7 +760,11 @@ async def _compete(
 
 
 def _check_placement(
-    server: AdServer, market: OperatorSnapshot, placement: Placement, tenant: TenantAdServer, bidder: Bidder
+    server: AdServer,
+    market: OperatorSnapshot,
+    placement: Placement,
+    tenant: TenantAdServer,
+    bidder: rules.Bidder,
 ) -> tuple[Hurdle | None, tuple[int, ...], float]:
     """Check a bidder for a placement: same currency, approved ads, and enough balance."""
     candidate = bidder.candidate

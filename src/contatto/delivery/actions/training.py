@@ -36,26 +36,8 @@ from contatto.kit.ids import new_id
 from contatto.kit.sandbox import LongProcess
 from contatto.kit.settings import Settings
 from contatto.kit.values import from_micros, micros
-from contatto.learning.batch_learning import (
-    Floats,
-    Weights,
-    apply_weights,
-    batch_of,
-    learn_pass,
-    map_batches,
-    predict_batch,
-    weights_of,
-)
+from contatto.learning import batch_learning, evaluation
 from contatto.learning.columns import DAY_US
-from contatto.learning.evaluation import (
-    Key,
-    PredictionScore,
-    add_tallies,
-    count_happened,
-    curve_of,
-    score_predictions,
-    weigh_influences,
-)
 from contatto.learning.market import Learned, MarketState
 from contatto.learning.marketplace import (
     Marketplace,
@@ -111,7 +93,7 @@ def list_curves(tx: Tx, business_id: str, ad_account_ids: Sequence[str] | None) 
     for question, wait in WAIT_DAYS.items():
         last = tx.now.date() - timedelta(days=wait)
         since, until = (last - timedelta(days=SHOWN_DAYS - 1)).isoformat(), last.isoformat()
-        curve = curve_of(question, [row for row in tallies if since <= row.day <= until])
+        curve = evaluation.curve_of(question, [row for row in tallies if since <= row.day <= until])
         if curve is not None:
             curves.append(curve)
     return curves
@@ -148,7 +130,7 @@ class Learning:
     """The last ad groups and ads that were appended to the log, so that they are appended once."""
     counted: int = NOT_COUNTED
     """Predictions and outcomes are counted after this entry; earlier ones are counted already."""
-    tallies: dict[Key, PredictionTally] = field(default_factory=dict)
+    tallies: dict[evaluation.Key, PredictionTally] = field(default_factory=dict)
     """New counts that are not stored yet, by ad group."""
     weighed_at: int = 0
 
@@ -197,7 +179,7 @@ class Trainer:
         ]
         is_old = is_due and micros(tx.now) - learning.weighed_at >= self._weigh_us
         raw = learning.marketplace.save() if is_due else b""
-        influences = weigh_influences(market) if is_old else []
+        influences = evaluation.weigh_influences(market) if is_old else []
         return lambda tx: self._save(tx, learning, changes, raw, influences)
 
     def load(self, tx: Tx, business_id: str, trained_seq: int) -> Learning:
@@ -243,7 +225,9 @@ class Trainer:
         by_account: dict[store.TallyKey, list[PredictionTally]] = {}
         for (number, day, question), tally in learning.tallies.items():
             by_account.setdefault((accounts.get(number, ""), day, question), []).append(tally)
-        store.save_tallies(tx, business_id, {key: add_tallies(group) for key, group in by_account.items()})
+        store.save_tallies(
+            tx, business_id, {key: evaluation.add_tallies(group) for key, group in by_account.items()}
+        )
         learning.tallies = {}
         if influences:
             store.save_influences(tx, business_id, influences)
@@ -311,7 +295,7 @@ def learn_entry(learning: Learning, entry: Entry) -> None:
         learning.skipped += 1
     finish_work(market)  # else the time of a snapshot would change the weights
     learning.through = entry.seq
-    count_happened(market, learning.tallies)
+    evaluation.count_happened(market, learning.tallies)
 
 
 def _outcome(market: MarketState, entry: Entry) -> AnyLine:
@@ -408,12 +392,15 @@ def relearn_files(
     with tempfile.TemporaryDirectory(prefix="contatto-") as scratch:
         folder = Path(scratch) / "examples"
         make(sources, as_of_ts, folder)
-        batches = (batch_of(market, read_batch(folder, parts), as_of_ts) for parts in list_batches(folder))
-        observed, features = map_batches(batches, folder / "arrays")
+        batches = (
+            batch_learning.batch_of(market, read_batch(folder, parts), as_of_ts)
+            for parts in list_batches(folder)
+        )
+        observed, features = batch_learning.map_batches(batches, folder / "arrays")
         market.learned.again[:] = Learned(market.learned.bits).again  # the prior means
         market.viewers.again[:] = 0.0
         for passes in range(1, MOST_PASSES + 1):
-            if learn_pass(market, observed, features, passes) < ENOUGH:
+            if batch_learning.learn_pass(market, observed, features, passes) < ENOUGH:
                 break
         return len(observed.samples), passes
 
@@ -421,7 +408,7 @@ def relearn_files(
 def judge_files(
     make: MakeExamples, sources: Sequence[Path], market: MarketState, from_ts: int, until_ts: int,
     as_of_ts: int,
-) -> dict[str, tuple[PredictionScore, PredictionScore]]:  # fmt: skip
+) -> dict[str, tuple[evaluation.PredictionScore, evaluation.PredictionScore]]:  # fmt: skip
     """Score predictions by the weights of `relearn_files`, and the logged ones, for a span of decisions.
 
     Outcomes that are missing at ``as_of_ts`` count as negative. The result is the scores of the candidate and
@@ -429,16 +416,16 @@ def judge_files(
 
     Raises OSError: a folder is full or missing.
     """
-    candidate: list[Floats] = []
-    current: list[Floats] = []
-    outcomes: list[Floats] = []
+    candidate: list[batch_learning.Floats] = []
+    current: list[batch_learning.Floats] = []
+    outcomes: list[batch_learning.Floats] = []
     with tempfile.TemporaryDirectory(prefix="contatto-") as scratch:
         folder = Path(scratch) / "examples"
         make(sources, as_of_ts, folder)
         for parts in list_batches(folder):
-            batch = batch_of(market, read_batch(folder, parts), as_of_ts)
+            batch = batch_learning.batch_of(market, read_batch(folder, parts), as_of_ts)
             in_span = (batch.times >= from_ts) & (batch.times < until_ts)
-            candidate.append(predict_batch(market, batch)[in_span])
+            candidate.append(batch_learning.predict_batch(market, batch)[in_span])
             current.append(batch.predictions[in_span])
             # A positive label is below 0 in a batch; here it is 1, and -1 marks examples that do not count.
             outcomes.append(np.where(batch.is_asked, batch.observed.outcomes < 0.0, -1.0)[in_span])
@@ -449,13 +436,13 @@ def judge_files(
         counts = actual[:, head] >= 0.0
         if counts.any():
             learned, logged = (
-                score_predictions(rows[counts, head], actual[counts, head]) for rows in predictions
+                evaluation.score_predictions(rows[counts, head], actual[counts, head]) for rows in predictions
             )
             judged[question.value] = learned, logged
     return judged
 
 
-def publish_relearned(tx: Tx, business_id: str, weights: Weights) -> ModelVersion:
+def publish_relearned(tx: Tx, business_id: str, weights: batch_learning.Weights) -> ModelVersion:
     """Publish the newest model with other weights; the learner continues from there.
 
     Everything that was learned during the run stays, except weights.
@@ -465,7 +452,7 @@ def publish_relearned(tx: Tx, business_id: str, weights: Weights) -> ModelVersio
         Refused: CONFLICT when another model was published meanwhile.
     """
     newest = load_learning(tx, business_id)
-    apply_weights(newest.marketplace.market, weights)
+    batch_learning.apply_weights(newest.marketplace.market, weights)
     saved = newest.marketplace.save()
     model_version = ModelVersion(
         business_id, newest.version + 1, newest.through, micros(tx.now), "relearned from files", len(saved),
@@ -513,7 +500,7 @@ class RelearningResult(msgspec.Struct, frozen=True):
 
     views: int = 0
     compared: list[LossComparison] = []
-    weights: Weights | None = None
+    weights: batch_learning.Weights | None = None
 
 
 def relearn_in_process(raw: bytes) -> bytes:
@@ -526,7 +513,7 @@ def relearn_in_process(raw: bytes) -> bytes:
         make_examples, sources, market, task.from_ts if task.is_judging else task.as_of_ts
     )
     if not task.is_judging:
-        return msgspec.msgpack.encode(RelearningResult(views, weights=weights_of(market)))
+        return msgspec.msgpack.encode(RelearningResult(views, weights=batch_learning.weights_of(market)))
     judged = judge_files(make_examples, sources, market, task.from_ts, task.until_ts, task.as_of_ts)
     compared = [
         LossComparison(name, learned.count, round(learned.actual), learned.log_loss, logged.log_loss)
