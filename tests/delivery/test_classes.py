@@ -47,7 +47,7 @@ def noted(people: list[list[int]]) -> LatentClasses:
 
 def refit(classes: LatentClasses) -> None:
     """Fit the classes if there are enough new viewers."""
-    if classes.is_time_to_fit():
+    if classes.noted >= max(classes.fitted_at * 3 // 2, FIRST_FIT):
         for _ in classes.refit_in_slices(7):
             pass
 

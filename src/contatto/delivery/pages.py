@@ -97,11 +97,6 @@ class InfluenceRow:
     least: ValueOdds | None = None
 
     @property
-    def is_visible(self) -> bool:
-        """Return whether rounding leaves a change of the odds."""
-        return self.times >= 1.005
-
-    @property
     def strength(self) -> str:
         return "strong" if self.times >= STRONG else "clear" if self.times >= CLEAR else "slight"
 
@@ -462,7 +457,7 @@ def _lead_card(model: LeadModel) -> dict[str, Any] | None:
     rows = [
         InfluenceRow(SCORE_REASONS[sign.letter], "", sign.times)
         for sign in held_out.signs
-        if sign.letter in SCORE_REASONS
+        if sign.letter in SCORE_REASONS and sign.times >= 1.005  # less is rounded to no change
     ]
     distance = sum(item.cases * abs(item.predicted - item.share) for item in bins) / max(cases, 1)
     curve = Curve(
@@ -472,7 +467,7 @@ def _lead_card(model: LeadModel) -> dict[str, Any] | None:
         "id": "scores",
         "title": N_("Qualified leads"),
         "help": N_("Predicted probability that a lead becomes qualified, for leads with a known outcome."),
-        "influences": [row for row in rows if row.is_visible],
+        "influences": rows,
     }
     counts = {"outcomes": model.outcomes, "learned_at": model.learned_at, "share": 100.0 * model.share}
     return counts | {"card": card | _judge(curve)}

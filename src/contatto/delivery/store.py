@@ -165,21 +165,11 @@ def list_claims(tx: Tx, business_id: str, ad_group_id: str, viewer: str) -> list
 _FULFILLED: Final = promises.delete().where(
     promises.c.business_id == _BUSINESS, within(promises.c.nonce, "nonces")
 )
-_EXPIRED: Final = tuple(
-    table.delete().where(table.c.business_id == _BUSINESS, table.c.expires_at <= _NOW_US)
-    for table in (promises, grants)
-)
 
 
 def delete_promises(tx: Tx, business_id: str, nonces: Collection[int]) -> None:
     """Delete promises of decisions that have a view, or that did not use their claim."""
     write_rows(tx, _FULFILLED, [{"business": business_id, "nonces": nonces}])
-
-
-def delete_expired(tx: Tx, business_id: str) -> None:
-    """Delete expired promises, and leases of ad servers that ended."""
-    for statement in _EXPIRED:
-        tx.execute(statement, {"business": business_id, "now": micros(tx.now)})
 
 
 _PROMISED: Final = (
@@ -220,17 +210,6 @@ def list_committed_of_accounts(tx: Tx, business_id: str, except_server: str) -> 
         for name, amount in map(tuple, tx.execute(statement, values)):
             committed[name] += int(amount)
     return committed
-
-
-_LEASES_OF_SERVER: Final = grants.delete().where(
-    grants.c.business_id == _BUSINESS, grants.c.server_id == sa.bindparam("server", type_=sa.String)
-)
-
-
-def save_leases(tx: Tx, business_id: str, server_id: str, leases: Sequence[rules.LeaseRow]) -> None:
-    """Replace the leases of an ad server."""
-    tx.execute(_LEASES_OF_SERVER, {"business": business_id, "server": server_id})
-    insert_all(tx, grants, [row_of(lease) for lease in leases])
 
 
 COUNTS: Final = ("views", "clicks", "charged_micros", "conversations", "leads")
@@ -463,18 +442,13 @@ forgotten = sa.Table(
 """Ids of erased persons that a file may still contain."""
 
 
-def list_decision_files(tx: Tx) -> list[rules.DecisionFile]:
-    return tx.list(
-        rules.DecisionFile, sa.select(decision_files).order_by(decision_files.c.business_id, "first_seq")
-    )
-
-
-def list_decision_files_of(tx: Tx, business_id: str, first_day: str = "") -> list[rules.DecisionFile]:
-    """List the files of a business from a day on, in the order of the log."""
-    where = (decision_files.c.business_id == business_id, decision_files.c.day >= first_day)
-    return tx.list(
-        rules.DecisionFile, sa.select(decision_files).where(*where).order_by(decision_files.c.first_seq)
-    )
+def list_decision_files(tx: Tx, business_id: str = "", first_day: str = "") -> list[rules.DecisionFile]:
+    """List the files of a business, or of all, from a day on, in the order of the log."""
+    query = sa.select(decision_files).where(decision_files.c.day >= first_day)
+    if business_id:
+        query = query.where(decision_files.c.business_id == business_id)
+    order = decision_files.c.business_id, decision_files.c.first_seq
+    return tx.list(rules.DecisionFile, query.order_by(*order))
 
 
 def record_decision_file(tx: Tx, file: rules.DecisionFile) -> None:

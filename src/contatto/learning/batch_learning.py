@@ -205,14 +205,9 @@ class Weights(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Batch of examples from a file.
+    """Batch of examples from a file, with times and predictions (by head) of their decisions.
 
-    Attributes:
-        observed: see `Observations`.
-        features: feature snapshots.
-        times: times of the decisions.
-        predictions: predictions of the decisions, by head.
-        is_asked: marks of the examples that count for a head.
+    ``is_asked`` marks the examples that count for a head.
     """
 
     observed: Observations
@@ -350,10 +345,7 @@ def apply_weights(market: MarketState, weights: Weights) -> None:
     """Replace the weights of a marketplace by batch-trained ones.
 
     Variances stay; weights without a variance are ignored. The dual amounts of stored impressions are set to
-    agree with the new weights.
-
-    Raises:
-        ValueError: a weight is no number.
+    agree with the new weights. Raises ValueError: a weight is no number.
     """
     learned, viewers = market.learned, market.viewers
     slots = np.frombuffer(weights.slots, np.int64)

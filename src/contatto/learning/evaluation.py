@@ -63,11 +63,7 @@ class Value:
 
 
 def score_predictions(estimates: Floats, outcomes: Floats) -> PredictionScore:
-    """Score predicted probabilities by their actual outcomes, 0 or 1.
-
-    Raises:
-        ValueError: the arrays are empty or differ in length.
-    """
+    """Score predicted probabilities by outcomes, 0 or 1. Raises ValueError: no or too few outcomes."""
     if not len(estimates) or len(estimates) != len(outcomes):
         raise ValueError("there have to be as many outcomes as estimates, and some")
     p = np.clip(estimates, LEAST_CHANCE, 1.0 - LEAST_CHANCE)

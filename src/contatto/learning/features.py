@@ -125,6 +125,10 @@ class FieldValues:
         Until enough numbers set the knots, return its half-octave instead. Many numbers outside of all knots
         get new knots.
         """
+        if isinstance(number, int):
+            number = min(max(number, -int(LARGEST)), int(LARGEST))
+        number = float(number) if math.isfinite(number) else 0.0
+        number = min(max(number, -LARGEST), LARGEST)
         if not self.knots:
             self.numbers.append(number)
             if len(self.numbers) < LEARN_NUMBERS:
@@ -177,13 +181,9 @@ class FeatureFields:
         complain: Callable[[str], None],
         words: list[int] | None = None,
     ) -> Hashed:
-        """Return hashes and weights of features; report unusable values and omit them.
+        """Return at most ``most`` hashes and weights of features; report unusable values and omit them.
 
-        Args:
-            features: values by field.
-            most: largest number of hashed features.
-            complain: callback for reports.
-            words: output: hash of each text, of each list item, and of the nearest knot of each number.
+        ``words`` gets the hash of each text, of each list item, and of the nearest knot of each number.
         """
         words = [] if words is None else words
         hashes: list[int] = []
@@ -214,21 +214,13 @@ class FeatureFields:
                 weights.append(1.0)
                 words.append(hashes[-1])
             elif kind is int or kind is float:
-                placed = values.place_number(_bounded(value))
+                placed = values.place_number(value)
                 hashes += placed[0]
                 weights += placed[1]
                 words.append(placed[0][-1] if placed[1][-1] >= 0.5 else placed[0][0])
             else:
                 complain(f"the feature {name[:40]!r} is no string, number or list of strings")
         return hashes[:most], weights[:most]
-
-
-def _bounded(number: float) -> float:
-    """Return a finite number within bounds."""
-    if isinstance(number, int) and abs(number) > LARGEST:
-        return LARGEST if number > 0 else -LARGEST
-    value = float(number)
-    return min(max(value, -LARGEST), LARGEST) if math.isfinite(value) else 0.0
 
 
 _BIAS_HASH = np.uint64(0x5851F42D4C957F2D)
@@ -644,10 +636,6 @@ class LatentClasses:
         self._bag[: len(bag)] = bag
         weigh_classes(self.scores, self.prior, self._bag, len(bag), self.chances)
         return True
-
-    def is_time_to_fit(self) -> bool:
-        """Report whether enough new viewers arrived since the last fit."""
-        return self.noted >= max(self.fitted_at * 3 // 2, FIRST_FIT)
 
     def refit_in_slices(self, seed: int) -> Generator[None]:
         """Fit the classes to steady words in slices of milliseconds; use them if held-out viewers gain."""

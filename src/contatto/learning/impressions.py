@@ -258,11 +258,8 @@ def likely_hazards(
 
     The mean of delay curves (the market's, and exponential ones of short to long means) by their posterior
     probability. Shrinkage towards the market alone hides late labels that are rare in the whole market.
-
-    Args:
-        arrived: labels of the ad group by edge.
-        waited: samples of the ad group by edge, labels included.
-        market: the same share in the whole market.
+    ``arrived`` and ``waited`` are labels and all samples of the ad group by edge, ``market`` the same share
+    in the whole market.
     """
     survivors = np.cumprod(1.0 - np.minimum(market, 0.95))
     total = 1.0 - survivors[-1]

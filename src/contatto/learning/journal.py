@@ -32,11 +32,7 @@ class MarketplaceJournal:
     """Snapshots and journal of one marketplace; opening them restores it.
 
     ``count`` is the number of lines so far, ``every`` that between two snapshots. ``say`` gets warnings.
-
-    Raises:
-        InUse: another process uses the folder.
-        Damaged: no snapshot can be used.
-        Different: the snapshot has another seed, policy or settings.
+    Raises InUse, Damaged (no snapshot can be used) and Different.
     """
 
     def __init__(

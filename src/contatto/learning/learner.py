@@ -152,11 +152,8 @@ def slope_of(z: float, label: float) -> float:
 
     The slope of a censored label falls again at high probabilities, since the label is probably late. Its
     likelihood then has two maxima, between which fits would jump. So the slope stays constant beyond its
-    extremum, which leaves one maximum.
-
-    Args:
-        z: score.
-        label: -1 for a positive; else censored, as the share of late labels that arrive by this age.
+    extremum, which leaves one maximum. ``label`` is -1 for a positive; else censored, as the share of late
+    labels that arrive by this age.
     """
     p = logistic(z)
     if label < 0.0:

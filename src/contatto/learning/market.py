@@ -277,11 +277,7 @@ MOST_SETS: Final = 32
 
 
 class RowIndex(dict[int, int]):
-    """Cache of rows by the API's numbers.
-
-    Raises:
-        KeyError: the number is unknown.
-    """
+    """Cache of rows by the API's numbers. Raises KeyError for an unknown number."""
 
     def __init__(self, by_id: dict[str, int]) -> None:
         super().__init__()

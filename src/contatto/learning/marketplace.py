@@ -98,8 +98,7 @@ class Marketplace:
     def take(self, line: AnyLine) -> AnswerLine | None:
         """Apply a line; return the answer to a request, ranking or report.
 
-        Raises:
-            UnusableLine: with the reason. Only the time may have changed.
+        Raises UnusableLine with the reason; only the time may have changed.
         """
         if isinstance(line, RequestLine):
             return self._take_request(line)
@@ -262,11 +261,6 @@ class Marketplace:
         return self.market.work is not None
 
     def restore(self, raw: bytes) -> None:
-        """Restore a snapshot of the same seed, policy and settings.
-
-        Raises:
-            Damaged, Different: the bytes are incomplete, or the snapshot is of another marketplace.
-        """
         restore_market(self.market, raw)
 
 
@@ -478,12 +472,7 @@ class AuctionRequest:
 
 
 def new_marketplace(business_seed: int, saved: bytes | None = None) -> Marketplace:
-    """Return the marketplace of a business: untrained, or restored from a snapshot.
-
-    Raises:
-        Damaged: the bytes are incomplete.
-        Different: the snapshot has other settings.
-    """
+    """Return the marketplace of a business: untrained, or restored from a snapshot (see `restore_market`)."""
     marketplace = Marketplace(business_seed, settings={"table_bits": TABLE_BITS})
     if saved is not None:
         marketplace.restore(saved)

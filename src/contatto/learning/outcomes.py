@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from contatto.learning import columns as col
 from contatto.learning import learner
 from contatto.learning.batch_learning import is_time_to_relearn, relearn_in_slices
-from contatto.learning.features import fade_viewer, hash_once
+from contatto.learning.features import FIRST_FIT, fade_viewer, hash_once
 from contatto.learning.impressions import Impression, LabelDelays
 from contatto.learning.market import (
     FAST_S,
@@ -131,7 +131,21 @@ def _pace_campaign(
     curve = cumulate(traffic.curve_of(targeted, float(groups.table[head.number, col.G_OFFSET])))
     is_by_day = head.line.campaign_mode is LineBudgetMode.DAY
     counted = sum(member.spent_day if is_by_day else member.spent_ever for member in members)
-    plan = _campaign_plan(members, serving, counted, curve, now_s)
+    ends = (member.line.ends_ts for member in serving)
+    ends_s = max(math.inf if ends_ts is None else ends_ts / col.SECOND for ends_ts in ends)
+    plan = head.campaign_plan
+    if not plan.amount or not (is_by_day or ends_s < math.inf):  # without an end each step makes a new plan
+        remaining = float((head.line.campaign_micros or 0) * UNITS - counted)
+        until_s = ends_s if ends_s < math.inf else now_s + NO_END_S
+        if is_by_day:
+            day_end_s = head.day_until / col.SECOND
+            until_s = min(day_end_s, ends_s)
+            if all(member.began_at >= member.day_from and not member.spent_ever for member in members):
+                # The first day gets the rest of the daily curve.
+                whole = amount_between(curve, head.day_from / col.SECOND, day_end_s)
+                remaining *= amount_between(curve, now_s, day_end_s) / max(whole, 1e-9)
+        plan = BudgetPlan(now_s, max(until_s, now_s + 1.0), float(counted), max(remaining, 1.0))
+        head.campaign_plan = plan
     ahead_s = min(now_s + HORIZON_S, max(plan.until_s, now_s + 1.0))
     amount = amount_between(curve, now_s, ahead_s)
     lately = amount_between(curve, now_s - HORIZON_S, now_s)
@@ -155,32 +169,6 @@ def _pace_campaign(
         cost = spend_at(groups.prices[member.number], multiplier) / requests
         shares[member.number] = CampaignShare(multiplier, cost / member.correction)
     return shares
-
-
-def _campaign_plan(
-    members: list[AuctionGroup],
-    serving: list[AuctionGroup],
-    counted: int,
-    curve: NDArray[np.float64],
-    now_s: float,
-) -> BudgetPlan:
-    """Return the plan of a campaign; without an end each step makes a new one."""
-    head = serving[0]
-    is_by_day = head.line.campaign_mode is LineBudgetMode.DAY
-    ends = (group.line.ends_ts for group in serving)
-    ends_s = max(math.inf if ends_ts is None else ends_ts / col.SECOND for ends_ts in ends)
-    if head.campaign_plan.amount and (is_by_day or ends_s < math.inf):
-        return head.campaign_plan
-    remaining = float((head.line.campaign_micros or 0) * UNITS - counted)
-    until_s = ends_s if ends_s < math.inf else now_s + NO_END_S
-    if is_by_day:
-        until_s = min(head.day_until / col.SECOND, ends_s)
-        if all(member.began_at >= member.day_from and not member.spent_ever for member in members):
-            # The first day gets the rest of the daily curve.
-            whole = amount_between(curve, head.day_from / col.SECOND, head.day_until / col.SECOND)
-            remaining *= amount_between(curve, now_s, head.day_until / col.SECOND) / max(whole, 1e-9)
-    head.campaign_plan = BudgetPlan(now_s, max(until_s, now_s + 1.0), float(counted), max(remaining, 1.0))
-    return head.campaign_plan
 
 
 def _due_share(plan: BudgetPlan, curve: NDArray[np.float64], until_s: float, *, is_fast: bool) -> float:
@@ -359,12 +347,10 @@ _SCORE: Final = col.O_SCORE - col.O_RAW
 def teach(
     market: MarketState, impression: Impression, head: int, kind: int, before: float = 0.0, after: float = 0.0
 ) -> float:
-    """Learn one label of a head with the feature snapshot of the decision.
+    """Learn one label of a head with the feature snapshot of the decision; return the prediction before it.
 
-    ``before`` and ``after`` are shares of late labels, as in `learner.evidence`.
-
-    Returns:
-        The present prediction before learning; the one of the decision without a snapshot.
+    Without a snapshot this is the prediction of the decision. ``before`` and ``after`` are shares of late
+    labels, as in `learner.evidence`.
     """
     if impression.place < 0:
         return impression.raw[head]
@@ -691,7 +677,14 @@ def step_market(market: MarketState) -> None:
     """Advance the market in time: reservations, censored labels, decay, training and multipliers."""
     passed_s = (market.now - market.stepped_at) / col.SECOND if market.stepped_at else float(STEP_S)
     market.stepped_at = market.now
-    newest = measure_rates(market, passed_s)
+    requests = market.groups.table[:, col.G_REQUESTS]
+    before, rates = np.zeros(len(requests)), np.zeros(len(requests))
+    before[: len(market.asked_before)] = market.asked_before
+    rates[: len(market.rates)] = market.rates
+    newest: NDArray[np.float64] = np.maximum(requests - before, 0.0)
+    rate = newest / max(passed_s, 1.0)
+    share = 1.0 - math.exp(-passed_s / RATE_S)
+    market.rates = np.where(rates > 0.0, rates + share * (rate - rates), rate)
     check_spend(market.groups, newest, passed_s)
     decay = 0.5 ** (newest / HALF_LIFE)
     market.groups.prices *= decay[:, None]
@@ -713,8 +706,9 @@ def step_market(market: MarketState) -> None:
     market.farm_clicks *= fade
     market.numbers[col.S_FARM_PRIOR] = learner.prior_of(market.farm_clicks, market.clicks)
     market.usual = (actual + ENOUGH * np.array(FIRST_USUAL)) / (tried + ENOUGH)
-    if market.work is None and market.classes.is_time_to_fit():
-        market.work = market.classes.refit_in_slices(market.seed)
+    classes = market.classes
+    if market.work is None and classes.noted >= max(classes.fitted_at * 3 // 2, FIRST_FIT):
+        market.work = classes.refit_in_slices(market.seed)
     if market.now - market.daily_at >= col.DAY_S * col.SECOND // 4:
         days = min((market.now - market.daily_at) / col.SECOND / col.DAY_S, 1.0) if market.daily_at else 0.25
         market.daily_at = market.now
@@ -737,20 +731,6 @@ def finish_work(market: MarketState) -> None:
     """Finish training, before a snapshot."""
     while market.work is not None:
         do_work(market)
-
-
-def measure_rates(market: MarketState, passed_s: float) -> NDArray[np.float64]:
-    """Update the rate of eligible requests per ad group; return the number of new requests."""
-    requests = market.groups.table[:, col.G_REQUESTS]
-    before = np.zeros(len(requests))
-    before[: len(market.asked_before)] = market.asked_before
-    newest: NDArray[np.float64] = np.maximum(requests - before, 0.0)
-    rate = newest / max(passed_s, 1.0)
-    rates = np.zeros(len(requests))
-    rates[: len(market.rates)] = market.rates
-    share = 1.0 - math.exp(-passed_s / RATE_S)
-    market.rates = np.where(rates > 0.0, rates + share * (rate - rates), rate)
-    return newest
 
 
 def steer_market(market: MarketState) -> None:

@@ -35,7 +35,7 @@ from contatto.inbox.model import ConversationMarkedSpam, ConversationStarted
 from contatto.kit.background import Job, MaintenanceJob
 from contatto.kit.background import Record as JobRecord
 from contatto.kit.db.database import Database, acting
-from contatto.kit.db.statements import add_counts, insert_new
+from contatto.kit.db.statements import add_counts, insert_all, insert_new
 from contatto.kit.db.tx import Tx, row_of, rows_of
 from contatto.kit.values import from_micros, micros
 from contatto.leads.model import ErasedPeople, LeadCaptured, LeadStatus, LeadStatusChanged, Origin
@@ -83,9 +83,11 @@ def renew_leases(
     promise, by ad group; infinite without a limit.
     """
     tx.hold_key("delivery grants", business_id)
-    store.delete_expired(tx, business_id)
-    by_id = {candidate.ad_group.id: candidate for candidate in candidates}
     now_us = micros(tx.now)
+    for table in (store.promises, store.grants):
+        is_expired = table.c.business_id == business_id, table.c.expires_at <= now_us
+        tx.execute(sa.delete(table).where(*is_expired))
+    by_id = {candidate.ad_group.id: candidate for candidate in candidates}
     days = {zone: local_day(now_us, zone) for zone in {candidate.timezone for candidate in by_id.values()}}
     spent: dict[str, Spent] = {}
     for zone, day in days.items():
@@ -127,7 +129,8 @@ def renew_leases(
         )
         for group_id in sorted(bounded)
     ]
-    store.save_leases(tx, business_id, server_id, rows)
+    tx.delete(store.grants, business_id, server_id=server_id)
+    insert_all(tx, store.grants, [row_of(row) for row in rows])
     return {group_id: shares[group_id] if group_id in bounded else math.inf for group_id in by_id}
 
 
@@ -717,7 +720,7 @@ def _forget(tx: Tx, business_id: str) -> JobRecord:
     forgotten = store.forgotten
     query = sa.select(forgotten.c.person_id).where(forgotten.c.business_id == business_id)
     persons = list(tx.execute(query.order_by(forgotten.c.person_id)).scalars())
-    decision_files = forget_in_files(store.list_decision_files_of(tx, business_id), persons)
+    decision_files = forget_in_files(store.list_decision_files(tx, business_id), persons)
 
     def record(tx: Tx) -> None:
         for file in decision_files:

@@ -372,7 +372,7 @@ def prepare_relearning(tx: Tx, business_id: str, days: int) -> tuple[Marketplace
     """
     learning = load_learning(tx, business_id)
     first_day = from_micros(micros(tx.now) - days * DAY_US).date().isoformat()
-    decision_files = store.list_decision_files_of(tx, business_id, first_day)
+    decision_files = store.list_decision_files(tx, business_id, first_day)
     if not learning.through or not decision_files:
         return None
     for file in decision_files:
@@ -445,11 +445,8 @@ def judge_files(
 def publish_relearned(tx: Tx, business_id: str, weights: batch_learning.Weights) -> ModelVersion:
     """Publish the newest model with other weights; the learner continues from there.
 
-    Everything that was learned during the run stays, except weights.
-
-    Raises:
-        ValueError: a weight is not finite.
-        Refused: CONFLICT when another model was published meanwhile.
+    Everything that was learned during the run stays, except weights. Raises ValueError for a weight that is
+    not finite, and CONFLICT when another model was published meanwhile.
     """
     newest = load_learning(tx, business_id)
     batch_learning.apply_weights(newest.marketplace.market, weights)
@@ -554,7 +551,7 @@ class Relearner:
             last = store.find_relearning(tx, business_id)
             if last is not None and last.started_at >= night_before(tx.now):
                 continue
-            entries = sum(file.entries for file in store.list_decision_files_of(tx, business_id, first_day))
+            entries = sum(file.entries for file in store.list_decision_files(tx, business_id, first_day))
             if store.find_newest_version(tx, business_id) and self.least <= entries <= MOST_ENTRIES:
                 started = Relearning(business_id, tx.now, tx.now, Stage.JUDGING, 0, 0, ())
                 return self._note(started, Stage.JUDGING)
