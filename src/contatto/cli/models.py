@@ -32,10 +32,10 @@ from contatto.delivery.actions.training import (
 )
 from contatto.delivery.engines.files import Engine, check_decisions, computing_on
 from contatto.delivery.store import (
-    find_influences,
     find_newest_version,
     find_relearning,
     list_decision_files,
+    list_influences,
     list_models,
     list_states,
     load_model,
@@ -57,7 +57,7 @@ from contatto.measurement.engines.staging import EngineFailed
 
 def make_model_tables(tx: Tx, business_id: str) -> list[Table]:
     """Return the tables of a business's newest model and of its lead scorer, without empty ones."""
-    curves, influences = list_curves(tx, business_id, None), find_influences(tx, business_id)
+    curves, influences = list_curves(tx, business_id, None), list_influences(tx, business_id)
     relearning, scorer = find_relearning(tx, business_id), find_lead_model(tx, business_id)
     tables: list[Table] = []
     if curves:
@@ -82,11 +82,11 @@ def make_model_tables(tx: Tx, business_id: str) -> list[Table]:
                     f"{100 * curve_bin.low:.2f} to {100 * curve_bin.high:.2f} %", f"{curve_bin.cases:,}",
                 )  # fmt: skip
             tables.append(bins)
-    if influences is not None:
+    if influences:
         table = Table(
             "step", "factor", "odds ratio", "most likely with", "least likely with", title="Factors"
         )
-        for influence in influences.entries:
+        for influence in influences:
             factor = f"{influence.source.value} {influence.name}".strip()
             odds = (
                 f"{value.value} ({value.times:.2f})" if value else ""

@@ -18,7 +18,7 @@ from contatto.delivery.actions.results import Verdict, explain_decision, forecas
 from contatto.delivery.actions.serving import AdServer, RecentCallers, serve_ad, serve_placement
 from contatto.delivery.actions.training import list_curves
 from contatto.delivery.rules import OURS, AdRequest
-from contatto.delivery.store import find_influences, find_newest_version, list_states
+from contatto.delivery.store import find_newest_version, list_influences, list_states
 from contatto.kit import errors
 from contatto.kit.api_types import Answer, ApiId, ApiModel, Rows, json_answer, read_body, refusal_answer
 from contatto.kit.db.tx import Tx
@@ -456,7 +456,7 @@ def get_delivery_model(tx: Tx, caller: Caller, query: StatusQuery) -> ModelInfo:
     """Extension: predicted and actual outcomes of an account's ads, and influences on predictions."""
     account = load_advertiser(tx, caller, query.advertiser_id)
     business_id = account.business_id
-    influences = find_influences(tx, business_id) if caller.ad_account_ids is None else None
+    influences = list_influences(tx, business_id) if caller.ad_account_ids is None else []
     curves = [
         CurveInfo(
             curve.question, curve.cases, curve.actual, curve.expected, curve.loss, curve.of_rate,
@@ -470,7 +470,7 @@ def get_delivery_model(tx: Tx, caller: Caller, query: StatusQuery) -> ModelInfo:
         for curve in list_curves(tx, business_id, [account.id])
     ]  # fmt: skip
     rows = []
-    for influence in influences.entries if influences else ():
+    for influence in influences:
         most, least = (
             None if odds is None else SaidInfo(odds.value, odds.times)
             for odds in (influence.most, influence.least)

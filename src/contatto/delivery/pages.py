@@ -19,7 +19,7 @@ from contatto.delivery.actions.ledger import list_own_days, read_record
 from contatto.delivery.actions.results import explain_decision, list_lifts, list_outlooks
 from contatto.delivery.actions.training import SHOWN_DAYS, list_curves
 from contatto.delivery.rules import OURS
-from contatto.delivery.store import find_influences, find_relearning, list_decisions, list_models, list_states
+from contatto.delivery.store import find_relearning, list_decisions, list_influences, list_models, list_states
 from contatto.kit.db.database import acting
 from contatto.kit.db.tx import Tx
 from contatto.kit.i18n import N_, LazyText
@@ -28,18 +28,7 @@ from contatto.kit.values import from_micros, interval_of, read_number
 from contatto.leads.model import LeadModel
 from contatto.leads.rules.records import REASONS as SCORE_REASONS
 from contatto.leads.store.jobs import find_lead_model
-from contatto.learning.model import (
-    Bin,
-    Curve,
-    DailyLoss,
-    Hurdle,
-    Influence,
-    InfluenceSource,
-    Phase,
-    Question,
-    Reason,
-    ValueOdds,
-)
+from contatto.learning import model as learning
 from contatto.operators import store as operators
 from contatto.operators.actions import statement_rows
 from contatto.ui.requests import context_of, csv_file
@@ -50,14 +39,14 @@ CLEAR: Final = 1.15
 _MOST: Final = 3.0
 """A bar is full at this factor in the odds."""
 _SOURCES: Final = {
-    InfluenceSource.AD: N_("Ad"),
-    InfluenceSource.HISTORY: N_("Past actions of the viewer"),
-    InfluenceSource.KIND: N_("Viewer type"),
-    InfluenceSource.HOUR: N_("Hour"),
-    InfluenceSource.WEEKDAY: N_("Day of the week"),
-    InfluenceSource.SHOWN: N_("Frequency and recency of impressions"),
-    InfluenceSource.TAPPED: N_("Earlier click on the ad"),
-    InfluenceSource.CONTACTED: N_("Earlier chat or lead"),
+    learning.InfluenceSource.AD: N_("Ad"),
+    learning.InfluenceSource.HISTORY: N_("Past actions of the viewer"),
+    learning.InfluenceSource.KIND: N_("Viewer type"),
+    learning.InfluenceSource.HOUR: N_("Hour"),
+    learning.InfluenceSource.WEEKDAY: N_("Day of the week"),
+    learning.InfluenceSource.SHOWN: N_("Frequency and recency of impressions"),
+    learning.InfluenceSource.TAPPED: N_("Earlier click on the ad"),
+    learning.InfluenceSource.CONTACTED: N_("Earlier chat or lead"),
 }
 FIELDS: Final = {
     "country": N_("Country"),
@@ -93,8 +82,8 @@ class InfluenceRow:
     name: str
     own: str
     times: float
-    most: ValueOdds | None = None
-    least: ValueOdds | None = None
+    most: learning.ValueOdds | None = None
+    least: learning.ValueOdds | None = None
 
     @property
     def strength(self) -> str:
@@ -106,21 +95,23 @@ class InfluenceRow:
         return round(100.0 * min(log(max(self.times, 1.0)) / log(_MOST), 1.0), 1)
 
 
-def row_of_influence(influence: Influence) -> InfluenceRow:
+def row_of_influence(influence: learning.Influence) -> InfluenceRow:
     """Name an influence and its values for people."""
     if influence.source in _SOURCES:
         return InfluenceRow(_SOURCES[influence.source], "", influence.times)
-    names = _AD_FIELDS if influence.source is InfluenceSource.AD_FIELD else FIELDS
+    names = _AD_FIELDS if influence.source is learning.InfluenceSource.AD_FIELD else FIELDS
     name = names.get(influence.name, "")
     own = "" if name else influence.name
-    if influence.source is InfluenceSource.AD_FIELD or influence.name in _IDS:
+    if influence.source is learning.InfluenceSource.AD_FIELD or influence.name in _IDS:
         return InfluenceRow(name, own, influence.times)
-    extremes: list[ValueOdds | None] = []
+    extremes: list[learning.ValueOdds | None] = []
     for odds in (influence.most, influence.least):
         ages = odds and _AGES.fullmatch(odds.value)
         if odds and ages:
             first, last = ages.groups()
-            extremes.append(ValueOdds(f"{first}+" if last == "100" else f"{first}–{last}", odds.times))
+            extremes.append(
+                learning.ValueOdds(f"{first}+" if last == "100" else f"{first}–{last}", odds.times)
+            )
         else:
             extremes.append(odds)
     return InfluenceRow(name, own, influence.times, *extremes)
@@ -130,18 +121,24 @@ router: Final = page_routes()
 LATEST: Final = 15
 """Number of shown decisions."""
 PHASES: Final = {
-    Phase.LEARNING: N_("Learning"),
-    Phase.LEARNED: N_("Learned"),
-    Phase.LIMITED: N_("Learning limited"),
+    learning.Phase.LEARNING: N_("Learning"),
+    learning.Phase.LEARNED: N_("Learned"),
+    learning.Phase.LIMITED: N_("Learning limited"),
 }
-KINDS: Final = {Phase.LEARNING: "review", Phase.LEARNED: "on", Phase.LIMITED: "failed"}
+KINDS: Final = {
+    learning.Phase.LEARNING: "review",
+    learning.Phase.LEARNED: "on",
+    learning.Phase.LIMITED: "failed",
+}
 REASONS: Final = {
-    Reason.FEW_CONVERSIONS: N_("The ad group needs more conversions. Keep it running."),
-    Reason.TOO_FEW_LEADS: N_("Too few leads."),
-    Reason.TOO_FEW_CONVERSATIONS: N_("Too few conversations."),
-    Reason.LITTLE_TRAFFIC: N_("Too few people match its targeting. Widen it."),
-    Reason.LOW_BID: N_("The bid is too low to win auctions. Raise it."),
-    Reason.LITTLE_BUDGET: N_("The budget is too low for the conversions that learning needs. Raise it."),
+    learning.Reason.FEW_CONVERSIONS: N_("The ad group needs more conversions. Keep it running."),
+    learning.Reason.TOO_FEW_LEADS: N_("Too few leads."),
+    learning.Reason.TOO_FEW_CONVERSATIONS: N_("Too few conversations."),
+    learning.Reason.LITTLE_TRAFFIC: N_("Too few people match its targeting. Widen it."),
+    learning.Reason.LOW_BID: N_("The bid is too low to win auctions. Raise it."),
+    learning.Reason.LITTLE_BUDGET: N_(
+        "The budget is too low for the conversions that learning needs. Raise it."
+    ),
 }
 
 
@@ -164,7 +161,7 @@ async def show_delivery(request: Request, caller: PageCaller) -> HTMLResponse:
         for account in accounts:
             for group in list_nodes(tx, AdGroup, caller.business_id, account.id, NodeFilter(), Page(1, 200)):
                 state = states.get(group.number)
-                phase = Phase.LEARNING if state is None else state.phase
+                phase = learning.Phase.LEARNING if state is None else state.phase
                 group_row = {
                     "name": group.name,
                     "number": str(group.number),
@@ -267,7 +264,7 @@ def _why(tx: Tx, caller: Caller, nonce: int) -> dict[str, Any]:
         if number in names
     ]
     own_bids.sort(key=lambda bid: (-bid["offer_micros"], not bid["is_shown"]))
-    capped = frozenset(number for number, why in record.left_out.items() if why == Hurdle.FREQUENCY)
+    capped = frozenset(number for number, why in record.left_out.items() if why == learning.Hurdle.FREQUENCY)
     node_filter = NodeFilter(ad_group_numbers=capped, statuses=EVERY_STATUS)
     return {
         "at": from_micros(record.ts),
@@ -290,16 +287,18 @@ def _why(tx: Tx, caller: Caller, nonce: int) -> dict[str, Any]:
 
 
 TITLES: Final = {
-    Question.CLICK: N_("Clicks"),
-    Question.CONVERSATION: N_("Conversations"),
-    Question.LEAD: N_("Leads"),
-    Question.SPAM: N_("Spam chats"),
+    learning.Question.CLICK: N_("Clicks"),
+    learning.Question.CONVERSATION: N_("Conversations"),
+    learning.Question.LEAD: N_("Leads"),
+    learning.Question.SPAM: N_("Spam chats"),
 }
 PREDICTED: Final = {
-    Question.CLICK: N_("Predicted probability that a person who saw an ad clicks it."),
-    Question.CONVERSATION: N_("Predicted probability that a person who clicked an ad writes a message."),
-    Question.LEAD: N_("Predicted probability that a person who wrote leaves contact details."),
-    Question.SPAM: N_("Predicted probability that a chat is spam."),
+    learning.Question.CLICK: N_("Predicted probability that a person who saw an ad clicks it."),
+    learning.Question.CONVERSATION: N_(
+        "Predicted probability that a person who clicked an ad writes a message."
+    ),
+    learning.Question.LEAD: N_("Predicted probability that a person who wrote leaves contact details."),
+    learning.Question.SPAM: N_("Predicted probability that a chat is spam."),
 }
 LISTED: Final = 7
 """Number of influences that the page shows for a question; the API returns more."""
@@ -346,7 +345,7 @@ def round_up(value: float) -> float:
     return next(step * power for step in _STEPS if step * power >= value * (1.0 - 1e-9))
 
 
-def draw_bins(bins: Sequence[Bin]) -> Calibration:
+def draw_bins(bins: Sequence[learning.Bin]) -> Calibration:
     """Draw calibration bins; intervals end at the edge of the box."""
     top = min(round_up(1.05 * max((max(item.predicted, item.share) for item in bins), default=0.0)), 1.0)
     predicted = [_scaled(item.predicted, 0.0, top) for item in bins]
@@ -358,7 +357,7 @@ def draw_bins(bins: Sequence[Bin]) -> Calibration:
     return Calibration(top, _line(places), _points(places), "".join(intervals))
 
 
-def draw_losses(days: Sequence[DailyLoss]) -> Losses:
+def draw_losses(days: Sequence[learning.DailyLoss]) -> Losses:
     values = [value for day in days for value in (day.loss, day.of_rate)] or [0.0]
     step = round_up(max(max(values) - min(values), max(values) * 0.05) / 2.0)
     low = max(floor(min(values) / step) * step, 0.0)
@@ -395,17 +394,13 @@ async def show_delivery_model(request: Request, caller: PageCaller) -> HTMLRespo
 
     def work(tx: Tx) -> dict[str, object]:
         curves = list_curves(tx, caller.business_id, own)
-        influences = find_influences(tx, caller.business_id) if sees_all else None
+        influences = list_influences(tx, caller.business_id) if sees_all else []
         newest = next(iter(list_models(tx, caller.business_id)), None) if sees_all else None
         sees_leads = sees_all and may(caller, Permission.READ_LEADS)
         scorer = find_lead_model(tx, caller.business_id) if sees_leads else None
         cards: list[dict[str, Any]] = []
         for curve in curves:
-            of_question = [
-                influence
-                for influence in (influences.entries if influences else ())
-                if influence.question is curve.question
-            ]
+            of_question = [influence for influence in influences if influence.question is curve.question]
             names = {"title": TITLES[curve.question], "help": PREDICTED[curve.question]}
             rows = [row_of_influence(influence) for influence in of_question[:LISTED]]
             cards.append({"id": curve.question.value, **names, **_judge(curve), "influences": rows})
@@ -424,7 +419,7 @@ async def show_delivery_model(request: Request, caller: PageCaller) -> HTMLRespo
     return context.pages.render(request, "delivery/model.html", {"caller": caller, **values})
 
 
-def _judge(curve: Curve) -> dict[str, Any]:
+def _judge(curve: learning.Curve) -> dict[str, Any]:
     """Draw a curve, and compare the predicted number with the 95 % interval of the actual one.
 
     The verdict is "right", "high", "low", or "few" with too few outcomes. ``gain`` is the reduction of the
@@ -460,8 +455,16 @@ def _lead_card(model: LeadModel) -> dict[str, Any] | None:
         if sign.letter in SCORE_REASONS and sign.times >= 1.005  # less is rounded to no change
     ]
     distance = sum(item.cases * abs(item.predicted - item.share) for item in bins) / max(cases, 1)
-    curve = Curve(
-        Question.LEAD, cases, held_out.good, expected, model.loss, held_out.of_rate, distance, bins, ()
+    curve = learning.Curve(
+        learning.Question.LEAD,
+        cases,
+        held_out.good,
+        expected,
+        model.loss,
+        held_out.of_rate,
+        distance,
+        bins,
+        (),
     )
     card = {
         "id": "scores",

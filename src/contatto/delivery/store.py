@@ -29,19 +29,9 @@ from contatto.kit.db.tx import (
 )
 from contatto.kit.values import micros
 from contatto.kit.vault import Sealed
+from contatto.learning import model as learning
 from contatto.learning.columns import DAY_US
 from contatto.learning.evaluation import add_tallies
-from contatto.learning.model import (
-    Entry,
-    EntryKind,
-    GroupState,
-    Influence,
-    Influences,
-    ModelVersion,
-    PredictionDay,
-    PredictionTally,
-    Question,
-)
 
 charged_days = sa.Table(
     "charged_days",
@@ -251,7 +241,7 @@ log = sa.Table(
     metadata,
     sa.Column("business_id", sa.String(36), primary_key=True),
     sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("kind", Choice(EntryKind), nullable=False),
+    sa.Column("kind", Choice(learning.EntryKind), nullable=False),
     sa.Column("ts", sa.BigInteger, nullable=False),
     sa.Column("nonce", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("ad_id", sa.String(36), nullable=False, server_default=""),
@@ -269,7 +259,7 @@ log = sa.Table(
 ``nonce`` is the number of the decision, or in an entry of ad groups and ads their digest.
 """
 
-_LEARNER_LEASE_US: Final = 60_000_000
+LEARNER_LEASE_US: Final = 60_000_000
 """Lease of a learner on the log of a business."""
 AT_ONCE: Final = 500
 """Maximum number of ids in one statement."""
@@ -314,28 +304,30 @@ def _stream_advance(dialect: str) -> Any:
 
 def list_entries(
     tx: Tx, business_id: str, after_seq: int, limit: int, through: int | None = None
-) -> list[Entry]:
+) -> list[learning.Entry]:
     """List decrypted entries of a business after a number, in their order."""
     where = [log.c.seq > after_seq] if through is None else [log.c.seq > after_seq, log.c.seq <= through]
     return list_log(tx, business_id, *where, order=log.c.seq, limit=limit)
 
 
-def list_all_entries(tx: Tx, business_id: str, after_seq: int, at_once: int) -> Iterator[Entry]:
+def list_all_entries(tx: Tx, business_id: str, after_seq: int, at_once: int) -> Iterator[learning.Entry]:
     """Yield all entries of a business after a number, in their order; read ``at_once`` at a time."""
     while batch := list_entries(tx, business_id, after_seq, at_once):
         yield from batch
         after_seq = batch[-1].seq
 
 
-def list_lines(tx: Tx, business_id: str, digests: Collection[int], since_ts: int = 0) -> list[Entry]:
+def list_lines(tx: Tx, business_id: str, digests: Collection[int], since_ts: int = 0) -> list[learning.Entry]:
     """List the entries of ad groups and ads with these digests, since a time; decisions refer to them."""
-    where = log.c.nonce.in_(digests), log.c.kind == EntryKind.LINES, log.c.ts >= since_ts
+    where = log.c.nonce.in_(digests), log.c.kind == learning.EntryKind.LINES, log.c.ts >= since_ts
     return list_log(tx, business_id, *where)
 
 
-def list_decisions(tx: Tx, business_id: str, limit: int, before_seq: int | None = None) -> list[Entry]:
+def list_decisions(
+    tx: Tx, business_id: str, limit: int, before_seq: int | None = None
+) -> list[learning.Entry]:
     """List the latest decisions of a business before a number, latest first."""
-    where = [log.c.kind == EntryKind.DECISION]
+    where = [log.c.kind == learning.EntryKind.DECISION]
     where += [] if before_seq is None else [log.c.seq < before_seq]
     return list_log(tx, business_id, *where, order=log.c.seq.desc(), limit=limit)
 
@@ -346,7 +338,7 @@ _TOUCHES: Final = (
     .where(
         log.c.business_id == sa.bindparam("business", type_=sa.String),
         log.c.nonce.in_(_NONCES),
-        log.c.kind.in_((EntryKind.VIEW, EntryKind.CLICK)),
+        log.c.kind.in_((learning.EntryKind.VIEW, learning.EntryKind.CLICK)),
     )
     .order_by(log.c.seq)
 )
@@ -364,10 +356,10 @@ def list_nonces_of_persons(tx: Tx, business_id: str, persons: Collection[str]) -
     return set(tx.execute(sa.select(log.c.nonce).where(*where).distinct()).scalars())
 
 
-def list_decisions_of(tx: Tx, business_id: str, nonces: Collection[int]) -> list[Entry]:
-    decisions: list[Entry] = []
+def list_decisions_of(tx: Tx, business_id: str, nonces: Collection[int]) -> list[learning.Entry]:
+    decisions: list[learning.Entry] = []
     for chunk in batched(sorted(nonces), AT_ONCE):
-        where = log.c.nonce.in_(chunk), log.c.kind == EntryKind.DECISION
+        where = log.c.nonce.in_(chunk), log.c.kind == learning.EntryKind.DECISION
         decisions += list_log(tx, business_id, *where)
     return decisions
 
@@ -387,17 +379,6 @@ def list_streams_to_learn(tx: Tx, learner: str) -> list[rules.Stream]:
     return tx.list(rules.Stream, query.order_by(streams.c.business_id))
 
 
-def record_learned(tx: Tx, business_id: str, learner: str, through: int) -> bool:
-    """Record the progress of a learner and renew its lease; return False when another learner has it."""
-    now_us = micros(tx.now)
-    statement = sa.update(streams).where(
-        streams.c.business_id == business_id,
-        sa.or_(streams.c.lease_by == learner, streams.c.lease_until < now_us),
-    )
-    values = {"trained_seq": through, "lease_by": learner, "lease_until": now_us + _LEARNER_LEASE_US}
-    return tx.execute(statement.values(**values)).rowcount == 1
-
-
 def record_progress(tx: Tx, business_id: str, **values: int | str) -> None:
     """Record up to which entry a log is published, learned or sealed."""
     tx.execute(sa.update(streams).where(streams.c.business_id == business_id).values(**values))
@@ -405,7 +386,7 @@ def record_progress(tx: Tx, business_id: str, **values: int | str) -> None:
 
 def list_log(
     tx: Tx, business_id: str, *where: sa.ColumnElement[bool], order: Any = None, limit: int | None = None
-) -> list[Entry]:
+) -> list[learning.Entry]:
     """List decrypted entries of a business by columns of the log."""
     query = sa.select(log).where(log.c.business_id == business_id, *where)
     query = query if order is None else query.order_by(order)
@@ -413,7 +394,7 @@ def list_log(
     entries = []
     for row in tx.execute(query).mappings():
         place = row["business_id"], "delivery_log.body", str(row["seq"])
-        entries.append(Entry(**dict(row) | {"body": tx.vault.open_bytes(row["body"], *place)}))
+        entries.append(learning.Entry(**dict(row) | {"body": tx.vault.open_bytes(row["body"], *place)}))
     return entries
 
 
@@ -485,7 +466,7 @@ NEWEST: Final = 3
 """This many of the newest models keep their bytes, besides one of each day."""
 
 
-def save_model(tx: Tx, model: ModelVersion, raw: bytes) -> bool:
+def save_model(tx: Tx, model: learning.ModelVersion, raw: bytes) -> bool:
     """Publish a model; return False when its version exists."""
     row = {
         "business_id": model.business_id, "version": model.version, "through": model.through,
@@ -496,12 +477,12 @@ def save_model(tx: Tx, model: ModelVersion, raw: bytes) -> bool:
     return tx.insert_ignore(models, row)
 
 
-def list_models(tx: Tx, business_id: str) -> list[ModelVersion]:
+def list_models(tx: Tx, business_id: str) -> list[learning.ModelVersion]:
     """List the models of a business, newest first."""
     columns = [column for column in models.c if column.name != "blob"]
     has_blob = models.c.blob.is_not(None).label("has_blob")
     query = sa.select(*columns, has_blob).where(models.c.business_id == business_id)
-    return tx.list(ModelVersion, query.order_by(models.c.version.desc()))
+    return tx.list(learning.ModelVersion, query.order_by(models.c.version.desc()))
 
 
 _NEWEST: Final = Query(
@@ -552,10 +533,10 @@ def delete_old_models(tx: Tx, business_id: str, keep_days: int) -> None:
     tx.execute(sa.delete(models).where(where, models.c.blob.is_(None), models.c.made_at < oldest))
 
 
-def list_states(tx: Tx, business_id: str) -> list[GroupState]:
+def list_states(tx: Tx, business_id: str) -> list[learning.GroupState]:
     """List the latest state of each ad group of a business."""
     rows = _STATES.rows(tx, {"business": business_id})
-    return msgspec.msgpack.decode(rows[0][0], type=list[GroupState]) if rows else []
+    return msgspec.msgpack.decode(rows[0][0], type=list[learning.GroupState]) if rows else []
 
 
 tallies: Final = sa.Table(
@@ -564,7 +545,7 @@ tallies: Final = sa.Table(
     sa.Column("business_id", sa.String(36), primary_key=True),
     sa.Column("ad_account_id", sa.String(36), primary_key=True),
     sa.Column("day", sa.String(10), primary_key=True),
-    sa.Column("question", Choice(Question), primary_key=True),
+    sa.Column("question", Choice(learning.Question), primary_key=True),
     sa.Column("body", sa.LargeBinary, nullable=False),
     sa.Index("ix_delivery_foretold_day", "day"),
 )
@@ -579,11 +560,11 @@ influences: Final = sa.Table(
 )
 """Influences on predictions; encrypted, because they contain values that requests sent."""
 
-type TallyKey = tuple[str, str, Question]
+type TallyKey = tuple[str, str, learning.Question]
 """Ad account, day, question."""
 
 
-def save_tallies(tx: Tx, business_id: str, new: Mapping[TallyKey, PredictionTally]) -> None:
+def save_tallies(tx: Tx, business_id: str, new: Mapping[TallyKey, learning.PredictionTally]) -> None:
     """Add to the counts; one learner at a time counts for a business (see `streams`)."""
     if not new:
         return
@@ -593,7 +574,7 @@ def save_tallies(tx: Tx, business_id: str, new: Mapping[TallyKey, PredictionTall
     rows = [
         {
             "business_id": business_id, "ad_account_id": key[0], "day": key[1], "question": key[2],
-            "body": msgspec.msgpack.encode(add_tallies([stored.get(key, PredictionTally()), tally])),
+            "body": msgspec.msgpack.encode(add_tallies([stored.get(key, learning.PredictionTally()), tally])),
         }
         for key, tally in sorted(new.items())
     ]  # fmt: skip
@@ -602,32 +583,35 @@ def save_tallies(tx: Tx, business_id: str, new: Mapping[TallyKey, PredictionTall
 
 def list_tallies(
     tx: Tx, business_id: str, since: str, ad_account_ids: Collection[str] | None = None
-) -> list[PredictionDay]:
+) -> list[learning.PredictionDay]:
     """List the counts from a day on, of all ad accounts or of some."""
     where = [tallies.c.business_id == business_id, tallies.c.day >= since]
     if ad_account_ids is not None:
         where.append(tallies.c.ad_account_id.in_(sorted(ad_account_ids)))
     return [
-        PredictionDay(
-            row.ad_account_id, row.day, row.question, msgspec.msgpack.decode(row.body, type=PredictionTally)
+        learning.PredictionDay(
+            row.ad_account_id,
+            row.day,
+            row.question,
+            msgspec.msgpack.decode(row.body, type=learning.PredictionTally),
         )
         for row in tx.execute(sa.select(tallies).where(*where))
     ]
 
 
-def save_influences(tx: Tx, business_id: str, new: list[Influence]) -> None:
+def save_influences(tx: Tx, business_id: str, new: list[learning.Influence]) -> None:
     """Replace the influences on the predictions of the newest model."""
     body = tx.vault.seal_bytes(msgspec.msgpack.encode(new), business_id, "delivery_influences.body", "")
     tx.save(influences, {"business_id": business_id, "at": micros(tx.now), "body": body})
 
 
-def find_influences(tx: Tx, business_id: str) -> Influences | None:
-    """Return the influences on predictions; None before they were computed."""
-    row = tx.execute(sa.select(influences).where(influences.c.business_id == business_id)).first()
-    if row is None:
-        return None
-    raw = tx.vault.open_bytes(row.body, business_id, "delivery_influences.body", "")
-    return Influences(row.at, msgspec.msgpack.decode(raw, type=list[Influence]))
+def list_influences(tx: Tx, business_id: str) -> list[learning.Influence]:
+    """List the influences on predictions, strongest first; none before they were computed."""
+    body = tx.scalar(sa.select(influences.c.body).where(influences.c.business_id == business_id))
+    if body is None:
+        return []
+    raw = tx.vault.open_bytes(body, business_id, "delivery_influences.body", "")
+    return msgspec.msgpack.decode(raw, type=list[learning.Influence])
 
 
 relearnings: Final = sa.Table(

@@ -69,7 +69,7 @@ EVERY_S: Final = 6 * 3_600
 """Interval of training, …"""
 MORE: Final = 1.3
 """… and growth of clicks that starts it earlier: at first the weights change fast."""
-_YES: Final = -1.0
+YES: Final = -1.0
 _NO: Final = 1.0
 """Labels as `slope_of` takes them; between 0 and 1 they are censored."""
 
@@ -168,13 +168,13 @@ def labels_of(impression: Impression) -> tuple[float, ...]:
     """Return the labels of an impression by head (see `slope_of`); spam counts as no lead."""
     labels = [0.0] * col.HEADS
     if impression.is_settled:
-        labels[col.CLICK] = _YES if impression.clicked_at else _NO
+        labels[col.CLICK] = YES if impression.clicked_at else _NO
     if not impression.clicked_at:
         return tuple(labels[MEANS_AGAIN])
-    labels[col.CONVERSATION] = _YES if impression.talked_at else impression.waited_talk
+    labels[col.CONVERSATION] = YES if impression.talked_at else impression.waited_talk
     if impression.talked_at:
-        labels[col.SPAM] = _YES if impression.spam_at else impression.waited_spam
-        lead_label = _YES if impression.lead_at else impression.waited_lead
+        labels[col.SPAM] = YES if impression.spam_at else impression.waited_spam
+        lead_label = YES if impression.lead_at else impression.waited_lead
         labels[col.LEAD] = _NO if impression.spam_at else lead_label
     return tuple(labels[MEANS_AGAIN])
 
@@ -271,7 +271,7 @@ def _outcomes_of(
         for name in names
     }
     is_over = age_s["view"] > market.click_wait
-    outcomes[:, col.CLICK] = np.where(is_there["click"], _YES, np.where(is_over, _NO, 0.0))
+    outcomes[:, col.CLICK] = np.where(is_there["click"], YES, np.where(is_over, _NO, 0.0))
     windows_s = [float(group.line.click_window_s or 0) for group in market.groups.groups]
     for head, since, until, delays in (
         (col.CONVERSATION, "click", "conversation", market.talks),
@@ -281,7 +281,7 @@ def _outcomes_of(
         edges = np.searchsorted(np.array(EDGES_S), age_s[since], side="right") - 1
         shares = delays.shares_by_edge(windows_s)[groups, np.maximum(edges, 0)]
         is_asked[:, head] = is_there[since] & is_there["click"]
-        outcomes[:, head] = np.where(is_there[until], _YES, np.where(edges < 0, 0.0, shares))
+        outcomes[:, head] = np.where(is_there[until], YES, np.where(edges < 0, 0.0, shares))
     outcomes[is_there["spam"], col.LEAD] = _NO
     outcomes[~is_asked] = 0.0
     return outcomes, is_asked
@@ -322,12 +322,6 @@ def learn_pass(market: MarketState, observations: Observations, features: Snapsh
         shuffle(order[start : start + WINDOW], np.uint64(seed + start))
     settle_observations(market, observations, features, order, _NO_FARMS)
     return float(np.abs(features.held - before).mean()) if count else 0.0
-
-
-def predict_batch(market: MarketState, batch: Batch) -> Floats:
-    """Return predictions by the present weights, by example and head."""
-    positives = batch.observed._replace(outcomes=np.full_like(batch.observed.outcomes, _YES))
-    return 1.0 - measure_residuals(market, positives, batch.features, np.ones_like(batch.features.shares))
 
 
 def weights_of(market: MarketState) -> Weights:

@@ -503,14 +503,6 @@ class Influence(msgspec.Struct, array_like=True, frozen=True):
     least: ValueOdds | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Influences:
-    """Influences on a model's predictions, strongest first, at a time in microseconds."""
-
-    at: int
-    entries: list[Influence]
-
-
 class Phase(StrEnum):
     LEARNING = "learning"
     LEARNED = "learned"

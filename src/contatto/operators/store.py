@@ -7,18 +7,7 @@ import sqlalchemy as sa
 
 from contatto.kit.db.statements import PreparedQuery, add_counts
 from contatto.kit.db.tx import Choice, Tx, Words, instant, key, metadata, row_of, tenant, text, within
-from contatto.operators.model import (
-    Admission,
-    AdmissionState,
-    AdReview,
-    Balance,
-    Category,
-    Operator,
-    PlacedDay,
-    Placement,
-    RequestDay,
-    ReviewState,
-)
+from contatto.operators import model
 
 balances = sa.Table(
     "balances",
@@ -93,20 +82,20 @@ sightings = sa.Table(
 BALANCE_SUMS: Final = ("paid_in_micros", "charged_micros")
 
 
-def list_balances(tx: Tx, operator_id: str) -> list[Balance]:
+def list_balances(tx: Tx, operator_id: str) -> list[model.Balance]:
     """List the balances with an operator, by name."""
     query = sa.select(balances).where(balances.c.operator_id == operator_id)
-    return tx.list(Balance, query.order_by(balances.c.name, balances.c.ad_account_id))
+    return tx.list(model.Balance, query.order_by(balances.c.name, balances.c.ad_account_id))
 
 
-def list_balances_of_business(tx: Tx, business_id: str) -> list[Balance]:
+def list_balances_of_business(tx: Tx, business_id: str) -> list[model.Balance]:
     """List the balances of a business with operators."""
     query = sa.select(balances).where(balances.c.business_id == business_id, balances.c.operator_id != "")
-    return tx.list(Balance, query.order_by(balances.c.operator_id, balances.c.name))
+    return tx.list(model.Balance, query.order_by(balances.c.operator_id, balances.c.name))
 
 
 _LIMITED: Final = PreparedQuery(
-    Balance,
+    model.Balance,
     sa.select(balances).where(
         balances.c.business_id == sa.bindparam("business", type_=sa.String),
         within(balances.c.ad_account_id, "named"),
@@ -115,44 +104,46 @@ _LIMITED: Final = PreparedQuery(
 )
 
 
-def list_limited_balances(tx: Tx, business_id: str, ad_account_ids: Collection[str]) -> list[Balance]:
+def list_limited_balances(tx: Tx, business_id: str, ad_account_ids: Collection[str]) -> list[model.Balance]:
     """List the balances that limit ad accounts: their own if limited, and all with operators."""
     return _LIMITED.list(tx, {"business": business_id, "named": ad_account_ids})
 
 
-def find_balance(tx: Tx, business_id: str, ad_account_id: str) -> Balance:
+def find_balance(tx: Tx, business_id: str, ad_account_id: str) -> model.Balance:
     """Return an ad account's own balance; without a row only its budgets limit it."""
     place = ("", business_id, ad_account_id)
     where = balances.c.business_id == business_id, balances.c.ad_account_id == ad_account_id
-    own = tx.find(Balance, sa.select(balances).where(*where, balances.c.operator_id == ""))
-    return own or Balance(*place)
+    own = tx.find(model.Balance, sa.select(balances).where(*where, balances.c.operator_id == ""))
+    return own or model.Balance(*place)
 
 
-def save_placed_days(tx: Tx, days: Iterable[PlacedDay]) -> None:
+def save_placed_days(tx: Tx, days: Iterable[model.PlacedDay]) -> None:
     """Add counts and charges to those of the same ad group, placement and day."""
     counts = ("views", "clicks", "charged_micros", "conversations", "leads")
     add_counts(tx, placed_days, counts, map(row_of, days))
 
 
-def list_placed_days(tx: Tx, operator_id: str, first: str = "", ad_account_id: str = "") -> list[PlacedDay]:
+def list_placed_days(
+    tx: Tx, operator_id: str, first: str = "", ad_account_id: str = ""
+) -> list[model.PlacedDay]:
     """List the charges in an operator's placements by day, of all ad accounts or of one."""
     table = placed_days
     query = sa.select(table).where(table.c.operator_id == operator_id, table.c.day >= first)
     if ad_account_id:
         query = query.where(table.c.ad_account_id == ad_account_id)
     order = table.c.day, table.c.placement_id, table.c.ad_group_id
-    return tx.list(PlacedDay, query.order_by(*order))
+    return tx.list(model.PlacedDay, query.order_by(*order))
 
 
 def list_placed_days_of_account(
     tx: Tx, business_id: str, ad_account_id: str, first: str = "", last: str = "9999-99-99"
-) -> list[PlacedDay]:
+) -> list[model.PlacedDay]:
     """List the charges of an ad account in all placements, oldest day first."""
     table = placed_days
     where = table.c.business_id == business_id, table.c.ad_account_id == ad_account_id
     order = table.c.day, table.c.ad_group_id, table.c.placement_id
     return tx.list(
-        PlacedDay, sa.select(table).where(*where, table.c.day.between(first, last)).order_by(*order)
+        model.PlacedDay, sa.select(table).where(*where, table.c.day.between(first, last)).order_by(*order)
     )
 
 
@@ -162,11 +153,11 @@ def list_used_placements(tx: Tx, business_id: str) -> set[str]:
     return set(tx.execute(query.distinct()).scalars())
 
 
-def list_request_days(tx: Tx, operator_id: str, first: str) -> list[RequestDay]:
+def list_request_days(tx: Tx, operator_id: str, first: str) -> list[model.RequestDay]:
     """List the requests for the placements of an operator from a day on."""
     table = request_days
     query = sa.select(table).where(table.c.business_id == operator_id, table.c.day >= first)
-    return tx.list(RequestDay, query.order_by(table.c.day, table.c.placement_id))
+    return tx.list(model.RequestDay, query.order_by(table.c.day, table.c.placement_id))
 
 
 operators = sa.Table(
@@ -202,8 +193,8 @@ admissions = sa.Table(
     sa.Column("business_id", sa.String(36), primary_key=True),
     text("operator_name"),
     text("business_name"),
-    sa.Column("state", Choice(AdmissionState), nullable=False),
-    sa.Column("category", Choice(Category), nullable=False),
+    sa.Column("state", Choice(model.AdmissionState), nullable=False),
+    sa.Column("category", Choice(model.Category), nullable=False),
     text("reason"),
     instant("asked_at"),
     instant("decided_at", nullable=True),
@@ -221,20 +212,20 @@ admission_codes = sa.Table(
 """Hashes of codes that admit one business each."""
 
 
-def find_operator(tx: Tx, operator_id: str) -> Operator | None:
-    return tx.find(Operator, sa.select(operators).where(operators.c.business_id == operator_id))
+def find_operator(tx: Tx, operator_id: str) -> model.Operator | None:
+    return tx.find(model.Operator, sa.select(operators).where(operators.c.business_id == operator_id))
 
 
-def list_operators(tx: Tx, *, listed_only: bool = False) -> list[Operator]:
+def list_operators(tx: Tx, *, listed_only: bool = False) -> list[model.Operator]:
     """List the operators of the installation, in a transaction that acts for no tenant."""
     query = sa.select(operators).order_by(operators.c.name, operators.c.business_id)
-    return tx.list(Operator, query.where(operators.c.is_listed) if listed_only else query)
+    return tx.list(model.Operator, query.where(operators.c.is_listed) if listed_only else query)
 
 
-def list_placements(tx: Tx, operator_id: str) -> list[Placement]:
+def list_placements(tx: Tx, operator_id: str) -> list[model.Placement]:
     """List the placements of an operator, by name."""
     query = sa.select(placements).where(placements.c.business_id == operator_id)
-    return tx.list(Placement, query.order_by(placements.c.name))
+    return tx.list(model.Placement, query.order_by(placements.c.name))
 
 
 def list_owners_of_placements(tx: Tx, placement_ids: Collection[str]) -> dict[str, str]:
@@ -249,28 +240,30 @@ def list_placement_names(tx: Tx, placement_ids: Collection[str]) -> dict[str, st
     return dict(map(tuple, tx.execute(query.where(placements.c.id.in_(sorted(placement_ids))))))
 
 
-def find_admission(tx: Tx, operator_id: str, business_id: str) -> Admission | None:
+def find_admission(tx: Tx, operator_id: str, business_id: str) -> model.Admission | None:
     """Return the admission of a business, and lock it until the end of the transaction."""
     both = admissions.c.operator_id == operator_id, admissions.c.business_id == business_id
     query = sa.select(admissions).where(*both)
-    return tx.find(Admission, query.with_for_update())
+    return tx.find(model.Admission, query.with_for_update())
 
 
-def list_admissions(tx: Tx, operator_id: str, state: AdmissionState | None = None) -> list[Admission]:
+def list_admissions(
+    tx: Tx, operator_id: str, state: model.AdmissionState | None = None
+) -> list[model.Admission]:
     """List the admissions of an operator: pending ones first, then by name."""
     query = sa.select(admissions).where(admissions.c.operator_id == operator_id)
     if state is not None:
         query = query.where(admissions.c.state == state)
-    is_decided = admissions.c.state != AdmissionState.REQUESTED
+    is_decided = admissions.c.state != model.AdmissionState.REQUESTED
     return tx.list(
-        Admission, query.order_by(is_decided, admissions.c.business_name, admissions.c.business_id)
+        model.Admission, query.order_by(is_decided, admissions.c.business_name, admissions.c.business_id)
     )
 
 
-def list_admissions_of_business(tx: Tx, business_id: str) -> list[Admission]:
+def list_admissions_of_business(tx: Tx, business_id: str) -> list[model.Admission]:
     """List the admissions of a business by all operators, by name."""
     query = sa.select(admissions).where(admissions.c.business_id == business_id)
-    return tx.list(Admission, query.order_by(admissions.c.operator_name, admissions.c.operator_id))
+    return tx.list(model.Admission, query.order_by(admissions.c.operator_name, admissions.c.operator_id))
 
 
 ad_reviews = sa.Table(
@@ -288,7 +281,7 @@ ad_reviews = sa.Table(
     text("ad_format"),
     text("call_to_action"),
     text("video_id"),
-    sa.Column("state", Choice(ReviewState), nullable=False),
+    sa.Column("state", Choice(model.ReviewState), nullable=False),
     text("reason"),
     instant("sent_at"),
     instant("reviewed_at", nullable=True),
@@ -298,18 +291,22 @@ ad_reviews = sa.Table(
 
 
 def list_reviews(
-    tx: Tx, operator_id: str, state: ReviewState | None = None, limit: int = 200
-) -> list[AdReview]:
+    tx: Tx, operator_id: str, state: model.ReviewState | None = None, limit: int = 200
+) -> list[model.AdReview]:
     """List the revisions that an operator has: pending ones oldest first, others latest first."""
     query = sa.select(ad_reviews).where(ad_reviews.c.operator_id == operator_id)
     if state is not None:
         query = query.where(ad_reviews.c.state == state)
     at = ad_reviews.c.sent_at
-    order = (at, ad_reviews.c.number) if state is ReviewState.PENDING else (at.desc(), ad_reviews.c.number)
-    return tx.list(AdReview, query.order_by(*order).limit(limit))
+    order = (
+        (at, ad_reviews.c.number) if state is model.ReviewState.PENDING else (at.desc(), ad_reviews.c.number)
+    )
+    return tx.list(model.AdReview, query.order_by(*order).limit(limit))
 
 
-def list_reviews_of_business(tx: Tx, business_id: str) -> list[AdReview]:
+def list_reviews_of_business(tx: Tx, business_id: str) -> list[model.AdReview]:
     """List the reviews of a business's ads by all operators, latest first."""
     query = sa.select(ad_reviews).where(ad_reviews.c.business_id == business_id)
-    return tx.list(AdReview, query.order_by(ad_reviews.c.sent_at.desc(), ad_reviews.c.number).limit(500))
+    return tx.list(
+        model.AdReview, query.order_by(ad_reviews.c.sent_at.desc(), ad_reviews.c.number).limit(500)
+    )

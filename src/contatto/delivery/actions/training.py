@@ -205,8 +205,11 @@ class Trainer:
 
         An empty ``raw`` publishes no model.
         """
-        business_id = learning.business_id
-        if not store.record_learned(tx, business_id, self._learner, learning.through):
+        business_id, streams, now_us = learning.business_id, store.streams.c, micros(tx.now)
+        is_free = sa.or_(streams.lease_by == self._learner, streams.lease_until < now_us)
+        own_stream = sa.update(store.streams).where(streams.business_id == business_id, is_free)
+        lease = {"lease_by": self._learner, "lease_until": now_us + store.LEARNER_LEASE_US}
+        if not tx.execute(own_stream.values(trained_seq=learning.through, **lease)).rowcount:
             self._learning.pop(business_id, None)
             return
         if raw:
@@ -425,7 +428,12 @@ def judge_files(
         for parts in list_batches(folder):
             batch = batch_learning.batch_of(market, read_batch(folder, parts), as_of_ts)
             in_span = (batch.times >= from_ts) & (batch.times < until_ts)
-            candidate.append(batch_learning.predict_batch(market, batch)[in_span])
+            features, observed = batch.features, batch.observed
+            # the residual of a positive label is the probability of a negative one
+            positives = observed._replace(outcomes=np.full_like(observed.outcomes, batch_learning.YES))
+            whole = np.ones_like(features.shares)
+            residuals = batch_learning.measure_residuals(market, positives, features, whole)
+            candidate.append((1.0 - residuals)[in_span])
             current.append(batch.predictions[in_span])
             # A positive label is below 0 in a batch; here it is 1, and -1 marks examples that do not count.
             outcomes.append(np.where(batch.is_asked, batch.observed.outcomes < 0.0, -1.0)[in_span])
