@@ -216,9 +216,8 @@ async def show_delivery(request: Request, caller: PageCaller) -> HTMLResponse:
 def _decisions(tx: Tx, caller: Caller) -> list[dict[str, Any]]:
     """Return the latest decisions that the caller may see.
 
-    Prices are for a thousand views, probabilities in percent.
-
-    Where another business won the placement, the ad has no name, and the price is the bid to beat.
+    Prices are for a thousand views, probabilities in percent. Where another business won the placement, the
+    ad has no name, and the price is the bid to beat.
     """
     rows: list[dict[str, Any]] = []
     records = [read_record(entry.body) for entry in list_decisions(tx, caller.business_id, 4 * LATEST)]

@@ -55,7 +55,6 @@ class AdRequest:
     ``viewer_id`` is the publisher's. ``language`` (ISO 639), ``age``, interests and fingerprints of e-mail or
     phone may be unknown (None), and then exclude no ad. ``ad_account_ids`` limits the caller to some ad
     accounts; None allows all. ``floor_micros`` is the lowest price of a thousand views that wins the place.
-
     ``has_consent`` allows personalized ads. Without it predictions use only the place (``placement``), not
     the viewer's ``features``, language, age, interests or history.
     """

@@ -677,9 +677,8 @@ async def serve_placement(
 ) -> rules.ServedAd | None:
     """Decide which ad of all admitted businesses a viewer sees in a placement; None when none may be shown.
 
-    The ``placement`` of the request is the id or the name of one of the operator's.
-
-    Raises NOT_FOUND when the operator has no placement of this name.
+    The ``placement`` of the request is the id or the name of one of the operator's. Raises NOT_FOUND when the
+    operator has no placement of this name.
     """
     placement = market.placements.get(request.placement)
     if placement is None:

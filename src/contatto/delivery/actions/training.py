@@ -388,9 +388,8 @@ def relearn_files(
 ) -> tuple[int, int]:
     """Learn from files up to a time, and return the numbers of examples and of passes.
 
-    The run has a ``market`` of its own, and replaces its weights (see `weights_of`).
-
-    Raises OSError: a folder is full or missing.
+    The run has a ``market`` of its own, and replaces its weights (see `weights_of`). Raises OSError: a folder
+    is full or missing.
     """
     with tempfile.TemporaryDirectory(prefix="contatto-") as scratch:
         folder = Path(scratch) / "examples"
@@ -415,9 +414,7 @@ def judge_files(
     """Score predictions by the weights of `relearn_files`, and the logged ones, for a span of decisions.
 
     Outcomes that are missing at ``as_of_ts`` count as negative. The result is the scores of the candidate and
-    of the current model, by question.
-
-    Raises OSError: a folder is full or missing.
+    of the current model, by question. Raises OSError: a folder is full or missing.
     """
     candidate: list[batch_learning.Floats] = []
     current: list[batch_learning.Floats] = []

@@ -139,9 +139,8 @@ def forget_in_files(files: Sequence[DecisionFile], persons: Collection[str]) -> 
     """Rewrite the files that contain some persons, beside the old ones; `take_new_files` replaces these.
 
     ``persons`` are viewers by any of their ids. Their views and clicks stay without a person; their decisions
-    lose the features and keep the prices. The result is the rewritten files.
-
-    Raises OSError: a file is missing or changed, or the disk fails.
+    lose the features and keep the prices. The result is the rewritten files. Raises OSError: a file is
+    missing or changed, or the disk fails.
     """
     if not files:  # DuckDB reads no empty list of files
         return []
