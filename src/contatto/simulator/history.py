@@ -32,6 +32,7 @@ from contatto.delivery.actions.ledger import (
     charge_impressions,
     entry_of,
     make_entries,
+    write_log,
 )
 from contatto.delivery.actions.serving import load_replica, load_snapshot, seed_of
 from contatto.delivery.actions.training import AT_ONCE, Trainer, learn_entries, learn_entry
@@ -460,7 +461,7 @@ class _Log:
         while self._later:
             self._take(heapq.heappop(self._later)[2])
         if self._rows:
-            delivery_store.append_entries(self._tx, self._business_id, self._rows)
+            write_log(self._tx, self._business_id, self._rows)
 
     def _take(self, row: NewEntry) -> None:
         self._rows.append(row)
