@@ -61,10 +61,7 @@ _URL_LIMIT: Final = 250
 
 
 class NewOutsideAccount(BaseModel):
-    """An account to connect; an empty ``base_url`` means the platform's own.
-
-    Without a token its owner gives consent later.
-    """
+    """An account to connect, by a token or a later consent; empty ``base_url`` is the platform's own."""
 
     platform: model.AdPlatform
     external_id: Annotated[str, Field(max_length=64)] = ""
@@ -78,9 +75,7 @@ def connect_outside_account(
 ) -> model.OutsideAccount:
     """Connect an account by a token, and queue its first pull; without a token only load or create it.
 
-    An account that exists, by an earlier connection or from files, keeps its data.
-
-    Raises INVALID, naming the field.
+    An account that exists keeps its data. Raises INVALID, naming the field.
     """
     token = check_access_token(new.access_token) if new.access_token.strip() else ""
     external_id = new.external_id.strip().removeprefix("act_")

@@ -156,10 +156,7 @@ class AccountFacts:
 
 @dataclass(frozen=True, slots=True)
 class RowPage:
-    """A page of campaigns, ad groups or ads, or of days; the cursor of the next one is empty at the end.
-
-    ``left_out`` counts unreadable rows.
-    """
+    """A page of nodes or of days; ``cursor`` is empty at the end, ``left_out`` counts unreadable rows."""
 
     nodes: tuple[OutsideNode, ...] = ()
     days: tuple[AdDay, ...] = ()
@@ -203,10 +200,7 @@ class PlatformConnector(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class OutsideAdsMirrored:
-    """Event: ads were mirrored, so earlier chats that named them can be credited.
-
-    ``ad_numbers`` are the platform's ids.
-    """
+    """Event: ads were mirrored, so chats that named these ``ad_numbers`` can be credited."""
 
     business_id: str
     account_id: str

@@ -307,10 +307,7 @@ _BRACKETS: Final = re.compile(r"\s*[(（][^)）]*[)）]\s*")
 
 @dataclass(frozen=True, slots=True)
 class SheetRow:
-    """A row of a file: an ad with its campaign, and its cost of a day.
-
-    Numbers are 0 where the file does not have them.
-    """
+    """A row of a file: an ad with its campaign, and its cost of a day; missing numbers are 0."""
 
     day: model.AdDay
     currency: str = ""

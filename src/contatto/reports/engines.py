@@ -49,10 +49,7 @@ from contatto.reports.model import (
 
 @dataclass(frozen=True, slots=True)
 class EventFilter(Viewed):
-    """Filter of the events of an ad account by day and moment (microseconds).
-
-    ``days`` replaces the span, and ``except_days`` excludes days from either.
-    """
+    """Filter of an account's events by day and moment; ``days`` replaces the span, minus ``except_days``."""
 
     span: DayRange = field(kw_only=True)
     days: frozenset[str] | None = None
@@ -424,10 +421,7 @@ _SUBJECTS: Final[dict[Level, sa.Column[Any]]] = {
 def list_reach(
     tx: Tx, business_id: str, ad_account_id: str, span: DayRange, query: ReachQuery
 ) -> tuple[dict[tuple[str, str, str], int], int]:
-    """Count the persons who saw the ads of each row of a report, and of all rows together.
-
-    A row is its subject, its day or hour, and its country.
-    """
+    """Count the persons who saw the ads of each row (subject, day or hour, country), and of all rows."""
     events = EventFilter(business_id, ad_account_id, span=span)
     files = load_cold_files(tx, events)
     subject = _SUBJECTS[query.level]
@@ -476,10 +470,7 @@ _FILE_TIMES: Final[Mapping[TimeStep, str]] = {
 
 
 def load_cold_files(tx: Tx, events: EventFilter, *, keeps_views: bool = True) -> list[SealedFile]:
-    """Return the sealed files of views that the database has dropped; keep all others until the commit.
-
-    Recent events need no file and no lock.
-    """
+    """Return the sealed files of dropped views, and keep other views; recent events need neither."""
     first, last = events.span.first, events.span.last
     if events.days is not None:
         first, last = min(events.days, default=None), max(events.days, default=None)

@@ -199,10 +199,7 @@ type Value = int | Decimal | None
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """Metric as data: its name in the API, title, unit, description and counts.
-
-    It is the number ``count``, or the quotient of ``count`` and ``per``.
-    """
+    """Metric as data: names, unit, description, and ``count``, or the quotient of ``count`` and ``per``."""
 
     name: str
     title: str

@@ -171,13 +171,8 @@ def list_unmatched_taps(tx: Tx, business_id: str, days: tuple[date, date]) -> li
     until = datetime(days[1].year, days[1].month, days[1].day, tzinfo=UTC) + timedelta(days=1)
     query = (
         sa.select(
-            ad_referrals.c.id,
-            ad_referrals.c.business_id,
-            ad_referrals.c.conversation_id,
-            ad_referrals.c.ad_number,
-            ad_referrals.c.advertiser,
-            ad_referrals.c.headline,
-            ad_referrals.c.at,
+            *(ad_referrals.c[name] for name in ("id", "business_id", "conversation_id", "ad_number")),
+            *(ad_referrals.c[name] for name in ("advertiser", "headline", "at")),
             conversations.c.person_id,
             channel_accounts.c.platform,
         )

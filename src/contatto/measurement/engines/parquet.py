@@ -40,10 +40,7 @@ def columns_of(described: str) -> dict[str, str]:
 
 
 class WriteRequest(msgspec.Struct, frozen=True):
-    """First message to the writing process; ``order`` sorts the rows, in SQL.
-
-    Messages of rows follow; an empty one ends them.
-    """
+    """First message to the writing process; rows follow, in any order, and an empty message ends them."""
 
     path: str
     columns: dict[str, str]

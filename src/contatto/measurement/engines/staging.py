@@ -316,10 +316,7 @@ def load_package(name: str, extra: str) -> Any:
 
 
 class Staged(ExitStack):
-    """Temporary DuckDB with the events for an engine, and its results.
-
-    Beyond ``memory_limit``, such as ``1GB``, it spills to disk; empty for the default.
-    """
+    """Temporary DuckDB with events and results; it spills beyond ``memory_limit``, such as ``1GB``."""
 
     def __init__(self, memory_limit: str = "") -> None:
         super().__init__()
@@ -415,10 +412,7 @@ class Staged(ExitStack):
 
 
 def window_spans(windows: list[tuple[int, Window]]) -> Iterator[dict[str, int | None]]:
-    """Yield the time span of each pair of windows; the defaults are valid before the first row.
-
-    Of rows with equal ``from_ts`` the later line counts.
-    """
+    """Yield the span of each pair of windows, the defaults first; of equal times the later line counts."""
     rows = sorted(windows, key=lambda window: (window[1].from_ts, window[0]))
     latest = {row.from_ts: (row.click_s, row.view_s) for _, row in rows}
     starts = [(-_FAR, (DEFAULT_CLICK_S, DEFAULT_VIEW_S)), *latest.items()]

@@ -298,10 +298,7 @@ def _report_outside(tx: Tx, account: OutsideAccount, query: queries.AdSourceQuer
 
 
 def list_unmatched_ads(tx: Tx, business_id: str, query: queries.AdSourceQuery) -> list[dict[str, Any]]:
-    """Return the ads of chats without credit, those with the most chats first.
-
-    ``is_ambiguous`` if several connected accounts have an ad with this number.
-    """
+    """Return the ads of chats without credit, most chats first; two accounts may have an ambiguous one."""
     grouped: defaultdict[tuple[queries.AdSource, int, str], list[store.UnmatchedTap]] = defaultdict(list)
     for tap in store.list_unmatched_taps(tx, business_id, (query.first, query.last)):
         platform = AD_PLATFORMS.get(tap.platform)

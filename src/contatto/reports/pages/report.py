@@ -235,10 +235,7 @@ class ReportTable:
 
 
 def build_table(query: queries.OverviewQuery, overview: Overview) -> ReportTable:
-    """Build the table of the report page; by default the most expensive rows come first.
-
-    Rows without a goal are left out unless they are days or hours.
-    """
+    """Build the table, the most expensive rows first by default; only days and hours may lack a goal."""
     columns = tuple(METRICS[name] for name in query.metrics)
     address = urlencode(query.pairs())
     name, is_descending = query.sort.removeprefix("-"), query.sort.startswith("-")

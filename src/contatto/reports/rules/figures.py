@@ -455,10 +455,7 @@ def _read_value(value: object) -> object:
 
 
 class Filter(ApiModel):
-    """Filter of a report request by a name, a metric or ids.
-
-    ``filter_value`` is JSON text inside JSON, or a plain text.
-    """
+    """Filter of a report request by a name, a metric or ids; ``filter_value`` is text, or JSON in JSON."""
 
     field_name: str
     filter_type: Literal[
@@ -628,10 +625,7 @@ COMPARISONS: Final[Mapping[str, Callable[[Decimal, Values], bool]]] = {
 
 
 def filter_rows(rows: Iterable[model.ReportRow], conditions: Iterable[Filter]) -> list[model.ReportRow]:
-    """Return the rows that meet all conditions by names and metrics; those by ids are part of the spec.
-
-    Raises INVALID for an unknown field or comparison.
-    """
+    """Return the rows that meet all conditions but those by ids. Raises INVALID for an unknown field."""
     selected_rows = list(rows)
     for condition in conditions:
         if condition.field_name not in _ID_FILTERS:
