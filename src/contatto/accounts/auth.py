@@ -447,10 +447,10 @@ class LinkRules:
         return match.permission if match is not None and match.credential is Credential.MEMBER else None
 
 
-def record_act(tx: Tx, request: Request, member: Member, act: str, objects: str = "") -> None:
-    """Append what a member did without a session, such as a log-in, to the audit log."""
+def record_act(tx: Tx, request: Request, member: Member, act: str, objects: str = "", seen: str = "") -> None:
+    """Append an act of a member outside a route's own entry, such as a log-in, to the audit log."""
     actor = (member.business_id, member.id, member.display_name)
-    append_records(tx, [AuditRecord(*actor, act, objects, request.state.request_id)])
+    append_records(tx, [AuditRecord(*actor, act, objects, request.state.request_id, seen)])
 
 
 def _act(scope: Scope) -> str:
@@ -637,12 +637,7 @@ async def _show_saved(scope: Scope, receive: Receive, send: Send) -> bool:
 
     def note_showing(tx: Tx) -> None:
         if page.look:
-            act, about, seen = page.look
-            actor, request_id = (
-                (page.business_id, member.id, member.display_name),
-                scope["state"]["request_id"],
-            )
-            append_records(tx, [AuditRecord(*actor, act, about, request_id, seen)])
+            record_act(tx, request, member, *page.look)
         if page.is_once:
             tx.delete(store.kept_pages, page.business_id, id=page.id)
 
