@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 from fastapi import Form, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from contatto.accounts.auth import FormCaller, PageCaller, may, page_routes
+from contatto.accounts.auth import FormCaller, PageCaller, Unsent, may, page_routes
 from contatto.accounts.model import Caller, Permission
 from contatto.ad_platforms import actions
 from contatto.ad_platforms.model import AdPlatform, NodeLevel, OutsideAccount, PullState
@@ -64,11 +64,6 @@ MOST_SHOWN: Final = 500
 """Ads that the page of an account lists; the report has all of them."""
 
 
-@router.get("", Permission.READ_ADS)
-async def show_ad_platforms(request: Request, caller: PageCaller) -> HTMLResponse:
-    return await _render_list(request, caller)
-
-
 @router.post("", Permission.ADMINISTER)
 async def post_ad_account(
     request: Request, caller: FormCaller, form: Annotated[actions.NewOutsideAccount, Form()]
@@ -80,7 +75,7 @@ async def post_ad_account(
             lambda tx: actions.connect_outside_account(tx, caller.business_id, form, allowed)
         )
     except Refused as refused:
-        return await _render_list(request, caller, refused.expect(errors.INVALID), form)
+        return await show_ad_platforms(request, caller, refused.expect(errors.INVALID), form)
     return RedirectResponse(f"{HOME}/{account.id}", 303)
 
 
@@ -141,13 +136,14 @@ async def post_disconnect(request: Request, caller: FormCaller, outside_id: str)
     return await _change_account(request, caller, outside_id, actions.disconnect_outside_account)
 
 
-async def _render_list(
+@router.get("", Permission.READ_ADS)
+async def show_ad_platforms(
     request: Request,
-    caller: Caller,
-    refused: Refused | None = None,
-    typed: actions.NewOutsideAccount | None = None,
+    caller: PageCaller,
+    refused: Annotated[Refused | None, Unsent] = None,
+    typed: Annotated[actions.NewOutsideAccount | None, Unsent] = None,
 ) -> HTMLResponse:
-    """Render the list; after a refusal with the error and the entries, but no token."""
+    """Show the list; after a refusal with the error and the entries, but no token."""
     context = context_of(request)
 
     def load(tx: Tx) -> list[dict[str, Any]]:

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Final
 from fastapi import Form, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from contatto.accounts.auth import FormCaller, PageCaller, may, page_routes
-from contatto.accounts.model import Access, Caller, Credential, Permission
+from contatto.accounts.auth import FormCaller, PageCaller, Unsent, may, page_routes
+from contatto.accounts.model import Access, Credential, Permission
 from contatto.capture import actions, store
 from contatto.capture.actions import CompanyData
 from contatto.capture.model import CaptureSwitch, Review
@@ -20,11 +20,6 @@ from contatto.ui.requests import context_of, show_page
 
 router = page_routes("/settings/capture")
 _OFF_STATES: Final = {Review.PENDING: "in_review", Review.APPROVED: "off", Review.REFUSED: "refused"}
-
-
-@router.get("", Access(Credential.MEMBER))
-async def show_capture(request: Request, caller: PageCaller) -> HTMLResponse:
-    return await _render(request, caller)
 
 
 @router.post("/{account_id}/application", Permission.ADMINISTER)
@@ -48,7 +43,7 @@ async def post_application(
     try:
         await context_of(request).db.write(save)
     except Refused as refused:
-        return await _render(request, caller, (account_id, company, refused.expect(errors.INVALID)))
+        return await show_capture(request, caller, (account_id, company, refused.expect(errors.INVALID)))
     return RedirectResponse("/settings/capture", 303)
 
 
@@ -70,10 +65,13 @@ async def post_switch(
     return RedirectResponse("/settings/capture", 303)
 
 
-async def _render(
-    request: Request, caller: Caller, failed: tuple[str, CompanyData, Refused] | None = None
+@router.get("", Access(Credential.MEMBER))
+async def show_capture(
+    request: Request,
+    caller: PageCaller,
+    failed: Annotated[tuple[str, CompanyData, Refused] | None, Unsent] = None,
 ) -> HTMLResponse:
-    """Render the page; after a refused application, with the entered values and the error."""
+    """Show the page; after a refused application, with the entered values and the error."""
     words = translator_of(request)
 
     def load(tx: Tx) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from fastapi import Form, Request
 from pydantic import BaseModel, Field
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from contatto.accounts.auth import FormCaller, PageCaller, may, page_routes
+from contatto.accounts.auth import FormCaller, PageCaller, Unsent, may, page_routes
 from contatto.accounts.model import Caller, Permission
 from contatto.channels import actions, store
 from contatto.channels.actions import NewAccount
@@ -36,11 +36,6 @@ class ChannelForm(CorrectionForm):
     """Form of a new account; the web chat needs no id."""
 
     platform: Platform
-
-
-@router.get("", Permission.READ_INBOX)
-async def show_channels(request: Request, caller: PageCaller) -> HTMLResponse:
-    return await _render(request, caller)
 
 
 @router.post("/accounts", Permission.ADMINISTER)
@@ -138,18 +133,19 @@ async def _save(
     try:
         await context_of(request).db.write(change)
     except Refused as refused:
-        return await _render(request, caller, failed, refused.expect(errors.INVALID), typed)
+        return await show_channels(request, caller, failed, refused.expect(errors.INVALID), typed)
     return RedirectResponse(f"/settings/channels{anchor}", 303)
 
 
-async def _render(
+@router.get("", Permission.READ_INBOX)
+async def show_channels(
     request: Request,
-    caller: Caller,
-    failed: str = "",
-    refused: Refused | None = None,
-    typed: dict[str, str] | None = None,
+    caller: PageCaller,
+    failed: Annotated[str | None, Unsent] = None,
+    refused: Annotated[Refused | None, Unsent] = None,
+    typed: Annotated[dict[str, str] | None, Unsent] = None,
 ) -> HTMLResponse:
-    """Render the page; after a refusal with the error and the entries, but no secret."""
+    """Show the page; after a refusal with the error and the entries, but no secret."""
     context = context_of(request)
     can_manage = may(caller, Permission.ADMINISTER)
     widget = f"{context.settings.base_url}/static/inbox/widget.js"
@@ -193,7 +189,7 @@ async def _render(
     values = {
         "can_manage": can_manage,
         "platforms": [platform.value for platform in Platform],
-        "failed": failed,
+        "failed": failed or "",
         "countries": sorted(named, key=lambda pair: pair[1]),
         "typed": typed or {},
     }
