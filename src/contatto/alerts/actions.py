@@ -254,8 +254,8 @@ def register_browser(
     browsers = store.list_browsers(tx, caller.business_id, caller.subject_id)
     browser_id = tx.vault.named_id("push browser", browser.endpoint)
     if len(browsers) >= MOST_BROWSERS and browser_id not in {known_browser.id for known_browser in browsers}:
-        says = N_("endpoint: Alerts already go to %(most)s browsers. Remove one first.")
-        raise Refused(errors.INVALID, says, most=MOST_BROWSERS)
+        problem = N_("endpoint: Alerts already go to %(most)s browsers. Remove one first.")
+        raise Refused(errors.INVALID, problem, most=MOST_BROWSERS)
     is_foreign = push_browsers.c.id == browser_id, push_browsers.c.user_id != caller.user_id
     tx.execute(push_browsers.delete().where(*is_foreign))  # in all businesses
     row = (browser_id, caller.business_id, caller.subject_id, caller.user_id)

@@ -62,8 +62,8 @@ def read_digests(content: bytes) -> tuple[str, ...]:
         raise Refused(errors.FILE_EMPTY)
     for number, line in enumerate(lines, 1):
         if not _SHA256.fullmatch(line):
-            says = N_("file: Value %(number)s is not a SHA-256 hash in hexadecimal.")
-            raise Refused(errors.NOT_HASHED, says, number=number)
+            problem = N_("file: Value %(number)s is not a SHA-256 hash in hexadecimal.")
+            raise Refused(errors.NOT_HASHED, problem, number=number)
     return tuple(dict.fromkeys(lines))
 
 
@@ -81,8 +81,8 @@ def check_audience_name(text: str) -> str:
     """Check a name, and return it without outer spaces."""
     name = text.strip()
     if not name or len(name) > LONGEST_NAME or not name.isprintable():
-        says = N_("custom_audience_name: Enter a name of 1 to %(most)s characters.")
-        raise Refused(errors.INVALID, says, most=LONGEST_NAME)
+        problem = N_("custom_audience_name: Enter a name of 1 to %(most)s characters.")
+        raise Refused(errors.INVALID, problem, most=LONGEST_NAME)
     return name
 
 

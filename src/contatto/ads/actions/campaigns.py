@@ -403,8 +403,8 @@ def _check_targeting(
         audiences |= {str(one.number) for one in list_audiences(tx, account.business_id, account.id)}
     both = sorted(set(targeting.audience_ids) & set(targeting.excluded_audience_ids))
     if both:
-        says = N_("excluded_audience_ids: audience %(audience)s is included as well.")
-        raise Refused(errors.INVALID, says, audience=both[0])
+        problem = N_("excluded_audience_ids: audience %(audience)s is included as well.")
+        raise Refused(errors.INVALID, problem, audience=both[0])
     allowed: Mapping[str, Collection[str]] = {
         "languages": settings.LANGUAGES,
         "age_groups": settings.AGES,
@@ -415,12 +415,12 @@ def _check_targeting(
     checked = {name: tuple(sorted(set(getattr(targeting, name)))) for name in allowed}
     for name, values in checked.items():
         if "audience_ids" in name and len(getattr(targeting, name)) > settings.MOST_AUDIENCES:
-            says = N_("%(field)s: choose at most %(most)s.")
-            raise Refused(errors.INVALID, says, field=name, most=settings.MOST_AUDIENCES)
+            problem = N_("%(field)s: choose at most %(most)s.")
+            raise Refused(errors.INVALID, problem, field=name, most=settings.MOST_AUDIENCES)
         unknown = [value for value in values if value not in allowed[name]]
         if unknown:
-            says = N_("%(field)s: %(value)s is not available.")
-            raise Refused(errors.INVALID, says, field=name, value=unknown[0])
+            problem = N_("%(field)s: %(value)s is not available.")
+            raise Refused(errors.INVALID, problem, field=name, value=unknown[0])
     return Targeting(**checked)
 
 
@@ -493,8 +493,8 @@ def _changed_money(tx: Tx, account: AdAccount, before: AdGroup, changes: AdGroup
             spent = tx.ports[SpendPort].list_spent(tx, before.business_id, {before.id}, day)
             spent_micros = spent.get(before.id, Spent()).ever_micros
             if (money.budget_micros or 0) < spent_micros:
-                says = N_("budget: %(spent)s is already spent. Enter at least this amount.")
-                raise Refused(errors.INVALID, says, spent=round(float(to_units(spent_micros)), 2))
+                problem = N_("budget: %(spent)s is already spent. Enter at least this amount.")
+                raise Refused(errors.INVALID, problem, spent=round(float(to_units(spent_micros)), 2))
     return money
 
 
@@ -614,8 +614,8 @@ def change_status(
         if node is None or node.ad_account_id != account.id:
             raise Refused(errors.NOT_FOUND, _SOME_MISSING[kind])
         if node.status is NodeStatus.DELETED and status is not NodeStatus.DELETED:
-            says = N_("operation_status: %(now)s cannot change to %(wanted)s.")
-            raise Refused(errors.INVALID, says, now=node.status.value, wanted=status.value)
+            problem = N_("operation_status: %(now)s cannot change to %(wanted)s.")
+            raise Refused(errors.INVALID, problem, now=node.status.value, wanted=status.value)
         store.mark_status(tx, node, status)
 
 

@@ -418,11 +418,14 @@ def create_welcome_message(
         texts.append((f"suggested_questions.{number}.answer", answer, settings.LONGEST_ANSWER))
     for place, text, most in texts:
         if not 0 < len(text) <= most:
-            says = N_("%(field)s: use 1 to %(most)s characters.")
-            raise Refused(errors.INVALID, says, field=f"welcome_message.{place}", most=most)
+            problem = N_("%(field)s: use 1 to %(most)s characters.")
+            raise Refused(errors.INVALID, problem, field=f"welcome_message.{place}", most=most)
     if not 1 <= len(pairs) <= settings.MOST_QUESTIONS:
-        says, field = N_("%(field)s: enter 1 to %(most)s questions."), "welcome_message.suggested_questions"
-        raise Refused(errors.INVALID, says, field=field, most=settings.MOST_QUESTIONS)
+        problem, field = (
+            N_("%(field)s: enter 1 to %(most)s questions."),
+            "welcome_message.suggested_questions",
+        )
+        raise Refused(errors.INVALID, problem, field=field, most=settings.MOST_QUESTIONS)
     message = WelcomeMessage(
         id=new_id(),
         business_id=account.business_id,
@@ -501,7 +504,7 @@ def delete_unused_audiences(tx: Tx, account: AdAccount, numbers: Sequence[int]) 
         used = uses[number]
         staying = [lookalike for lookalike in used.lookalikes if lookalike.number not in deleted_numbers]
         if used.included or used.excluded or staying:
-            says = N_("The audience %(number)s is still in use.")
-            raise Refused(errors.IN_USE, says, number=str(number))
+            problem = N_("The audience %(number)s is still in use.")
+            raise Refused(errors.IN_USE, problem, number=str(number))
     audiences.delete_audiences(tx, account, sorted(deleted_numbers))
     return ids

@@ -198,8 +198,8 @@ def create_smart_ad_group(tx: Tx, caller: Caller, body: SmartAdGroup, request: R
         under = NodeFilter(campaign_numbers=frozenset({campaign.number}))
         count = store.count_nodes(tx, AdGroup, campaign.business_id, campaign.ad_account_id, under)
         if count >= MOST_AD_GROUPS:
-            says = N_("campaign_id: a campaign can have at most %(most)s ad groups.")
-            raise Refused(errors.AD_LIMIT, says, most=MOST_AD_GROUPS)
+            problem = N_("campaign_id: a campaign can have at most %(most)s ad groups.")
+            raise Refused(errors.AD_LIMIT, problem, most=MOST_AD_GROUPS)
         ad_group = create_ad_group(
             tx, caller.business_id, api.new_ad_group(_plain(body, body.targeting_spec), campaign.id)
         )

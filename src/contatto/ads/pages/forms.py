@@ -337,8 +337,8 @@ async def post_ad_group(request: Request, caller: FormCaller, number: str) -> Re
         default_money = Money(defaults.budget_mode, least_micros, defaults.bid_type, None)
         money = faults.read(lambda: tree.read_money(form, account.currency, words.lang), default_money)
         if money.budget_mode is BudgetMode.INFINITE and campaign.budget_micros is None:
-            says = N_("budget_mode: the campaign has no budget, so this ad group needs one.")
-            faults.note(Refused(errors.INVALID, says))
+            problem = N_("budget_mode: the campaign has no budget, so this ad group needs one.")
+            faults.note(Refused(errors.INVALID, problem))
         starts_at, ends_at = faults.read(lambda: tree.read_times(form, account.timezone), (None, None))
         frequency, schedule = faults.read(lambda: tree.read_frequency(form, words.lang), (None, None))
         click = faults.read(lambda: tree.read_choice(form, "click_window_days"), None)

@@ -183,8 +183,8 @@ def countries_of(location_ids: Iterable[str]) -> tuple[str, ...]:
     ids = tuple(location_ids)
     unknown = [location_id for location_id in ids if location_id not in COUNTRY_OF]
     if unknown:
-        says = N_("location_ids: unknown id %(id)s. See /tool/region/ for valid ids.")
-        raise Refused(errors.INVALID, says, id=unknown[0])
+        problem = N_("location_ids: unknown id %(id)s. See /tool/region/ for valid ids.")
+        raise Refused(errors.INVALID, problem, id=unknown[0])
     return tuple(sorted({COUNTRY_OF[location_id] for location_id in ids}))
 
 
@@ -345,8 +345,8 @@ def check_goal(goal: Goal, facts: Facts) -> None:
     if failed:
         texts = [LazyText(_SAYS[result.check], countries=", ".join(result.failing)) for result in failed]
         checks = reduce(lambda one, more: LazyText("%(one)s; %(more)s", one=one, more=more), texts)
-        says = N_("%(checks)s, where the goal %(goal)s is not available.")
-        raise Refused(errors.NOT_ELIGIBLE, says, checks=checks, goal=goal.capitalize())
+        problem = N_("%(checks)s, where the goal %(goal)s is not available.")
+        raise Refused(errors.NOT_ELIGIBLE, problem, checks=checks, goal=goal.capitalize())
     if next_steps(goal, facts):
         raise Refused(errors.CAPTURE_OFF, _CAPTURE_OFF, id=facts.channel_account_id)
 
@@ -452,8 +452,8 @@ def windows_of(click: ClickWindow | None, view: ViewWindow | None) -> tuple[Clic
         return DEFAULT_WINDOWS
     if click is None or view is None:
         missing = "click_attribution_window" if click is None else "view_attribution_window"
-        says = N_("%(field)s: click_attribution_window and view_attribution_window must be sent together.")
-        raise Refused(errors.INVALID, says, field=missing)
+        problem = N_("%(field)s: click_attribution_window and view_attribution_window must be sent together.")
+        raise Refused(errors.INVALID, problem, field=missing)
     return click, view
 
 
@@ -470,14 +470,14 @@ def cap_of(frequency: int | None, schedule: int | None) -> FrequencyCap | None:
         return None
     if frequency is None or schedule is None:
         missing = "frequency" if frequency is None else "frequency_schedule"
-        says = N_("%(field)s: a frequency cap needs both a number of impressions and a number of days.")
-        raise Refused(errors.INVALID, says, field=missing)
+        problem = N_("%(field)s: a frequency cap needs both a number of impressions and a number of days.")
+        raise Refused(errors.INVALID, problem, field=missing)
     if not 1 <= frequency <= MOST_FREQUENCY:
-        says = N_("frequency: enter a number of impressions from 1 to %(most)s.")
-        raise Refused(errors.INVALID, says, most=MOST_FREQUENCY)
+        problem = N_("frequency: enter a number of impressions from 1 to %(most)s.")
+        raise Refused(errors.INVALID, problem, most=MOST_FREQUENCY)
     if not 1 <= schedule <= MOST_FREQUENCY_DAYS:
-        says = N_("frequency_schedule: enter a number of days from 1 to %(most)s.")
-        raise Refused(errors.INVALID, says, most=MOST_FREQUENCY_DAYS)
+        problem = N_("frequency_schedule: enter a number of days from 1 to %(most)s.")
+        raise Refused(errors.INVALID, problem, most=MOST_FREQUENCY_DAYS)
     return FrequencyCap(frequency, schedule)
 
 
@@ -492,8 +492,8 @@ def check_least(budget_micros: int | None, currency: str) -> None:
     """
     least = least_budget_micros(currency)
     if budget_micros is not None and budget_micros < least:
-        says = N_("budget: enter at least %(currency)s %(least)s.")
-        raise Refused(errors.INVALID, says, currency=currency, least=least // 1_000_000)
+        problem = N_("budget: enter at least %(currency)s %(least)s.")
+        raise Refused(errors.INVALID, problem, currency=currency, least=least // 1_000_000)
 
 
 def check_money(money: Money) -> Money:
@@ -554,16 +554,16 @@ def check_frozen(fields: Mapping[str, tuple[object, object]]) -> None:
     """Refuse changes of fixed fields, each with the sent value (None if omitted) and the current one."""
     for name, (sent, existing_value) in fields.items():
         if sent is not None and sent != existing_value:
-            says = N_("%(field)s: this value cannot change after creation. It is %(kept)s.")
-            raise Refused(errors.INVALID, says, field=name, kept=existing_value)
+            problem = N_("%(field)s: this value cannot change after creation. It is %(kept)s.")
+            raise Refused(errors.INVALID, problem, field=name, kept=existing_value)
 
 
 def check_name(field: str, text: str) -> str:
     """Return a name without blank ends. Raises INVALID, when nothing is left or it is too long."""
     name = text.strip()
     if not name or len(name) > LONGEST_NAME or not name.isprintable():
-        says = N_("%(field)s: use 1 to %(most)s characters on one line.")
-        raise Refused(errors.INVALID, says, field=field, most=LONGEST_NAME)
+        problem = N_("%(field)s: use 1 to %(most)s characters on one line.")
+        raise Refused(errors.INVALID, problem, field=field, most=LONGEST_NAME)
     return name
 
 
