@@ -3,7 +3,7 @@
 import asyncio
 
 from contatto import wiring
-from contatto.kit.background import Installation, Queued
+from contatto.kit.background import Installation
 from contatto.kit.db.database import Database
 from contatto.kit.exports import OPEN_JOBS, ExportFormats, export_next
 from contatto.kit.fair_queue import Turns
@@ -47,7 +47,7 @@ async def do_all_due(db: Database, installation: Installation) -> int:
     """Do all that is due here now, one kind after the other, and send nothing; say how much that was."""
     done = 0
     for work in installation.queued_work(1):
-        done += await Queued(db, work).run()
+        done += await work.run(db)
     done += await Drain(installation.after).run_all(db)
     done += await export_all(db, installation.exports)
     for job in installation.periodic_jobs():

@@ -24,8 +24,8 @@ def start_request(
     tx: Tx, kind: OutboundKind, request: OutboundRequest, until: datetime, chance: Callable[[], float]
 ) -> Claimed | None:
     """Claim one request until a time, and return its first step; None where it was settled at once."""
-    begun = begin_requests(tx, {request.kind: kind}, [request], until, chance, is_alone=True)
-    return next(iter(begun.claimed), None)
+    claimed, _ = begin_requests(tx, {request.kind: kind}, [request], until, chance, is_alone=True)
+    return next(iter(claimed), None)
 
 
 def next_step(

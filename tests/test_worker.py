@@ -9,7 +9,7 @@ import pytest
 
 from contatto import worker
 from contatto.inbox.model import NoticePosted
-from contatto.kit.background import MANY, SEVERAL, PeriodicJob, Queued, QueuedWork
+from contatto.kit.background import MANY, SEVERAL, PeriodicJob, QueuedWork
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbox import emit
@@ -104,10 +104,11 @@ def test_where_several_come_at_once_more_are_let_gather() -> None:
 
 def test_more_gather_no_longer_than_the_last_batch_took_where_that_is_enough() -> None:
     brief = QueuedWork("work", lambda _: True, lambda _: 0, gather_s=0.1, busy_s=0.5, is_brief=True)
-    assert [brief.gather_after(SEVERAL, took_s) for took_s in (0.0, 0.3, 0.9)] == [0.1, 0.3, 0.5]
-    assert brief.gather_after(1, 0.9) == 0.1, "what comes alone is not let wait"
-    plain = replace(brief, is_brief=False)
-    assert plain.gather_after(SEVERAL, 0.3) == 0.5
+    waits = [replace(brief, took_s=took_s).gather_after(SEVERAL) for took_s in (0.0, 0.3, 0.9)]
+    assert waits == [0.1, 0.3, 0.5]
+    assert replace(brief, took_s=0.9).gather_after(1) == 0.1, "what comes alone is not let wait"
+    plain = replace(brief, is_brief=False, took_s=0.3)
+    assert plain.gather_after(SEVERAL) == 0.5
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
@@ -121,9 +122,8 @@ def test_how_long_a_batch_took_is_known_when_the_next_one_is_waited_for(
 
     monkeypatch.setattr("contatto.kit.background.asyncio.sleep", rest)
     monkeypatch.setattr("contatto.kit.background.perf_counter", lambda: next(moments))
-    work = QueuedWork("work", lambda _: bool(waiting), lambda _: waiting.pop(0), busy_s=0.5, is_brief=True)
-    queued = Queued(database, work)
-    assert asyncio.run(queued.run()) == 2 * SEVERAL
+    queued = QueuedWork("work", lambda _: bool(waiting), lambda _: waiting.pop(0), busy_s=0.5, is_brief=True)
+    assert asyncio.run(queued.run(database)) == 2 * SEVERAL
     assert rested == [0.25]
     assert queued.gather_after(2 * SEVERAL) == 0.125
 
@@ -143,7 +143,7 @@ def test_between_batches_of_several_it_waits_and_after_a_full_one_it_goes_on(
 
     monkeypatch.setattr("contatto.kit.background.asyncio.sleep", rest)
     queued = QueuedWork("work", lambda _: bool(waiting), run_batch, busy_s=0.5)
-    assert asyncio.run(Queued(database, queued).run()) == 1 + SEVERAL + MANY + SEVERAL
+    assert asyncio.run(queued.run(database)) == 1 + SEVERAL + MANY + SEVERAL
     assert steps == ["1", str(SEVERAL), "rests", str(MANY), str(SEVERAL)]
 
 
@@ -161,5 +161,5 @@ def test_where_it_is_known_how_much_waits_that_alone_tells_whether_it_goes_on(
     queued = QueuedWork(
         "work", lambda _: bool(waiting), lambda _: waiting.pop(0), busy_s=0.5, has_many=lambda _: has_many
     )
-    assert asyncio.run(Queued(database, queued).run()) == SEVERAL + MANY + 1
+    assert asyncio.run(queued.run(database)) == SEVERAL + MANY + 1
     assert rested == rests

@@ -249,7 +249,7 @@ def create_app(context: Context) -> FastAPI:
     app.state.access = ACCESS
     app.state.resources = context.installation.resources(context.db, context.settings)
     app.router.routes.extend([*HOT_ROUTES, *_grouped_routes()])
-    app.router.default = redirect_slashes(app.router)
+    app.router.default = partial(redirect_slashes, app.router)
     app.add_route("/docs", _show_docs, include_in_schema=False)
     # Built at the first request. FastAPI documents this assignment as the way to replace it.
     app.openapi = cache(lambda: describe_api(app, API_PREFIX, OPEN_PATHS))  # type: ignore[method-assign]

@@ -296,21 +296,13 @@ def append_records(tx: Tx, records: Sequence[AuditRecord]) -> list[None]:
     return [None] * len(records)
 
 
-def list_audit_entries(tx: Tx, business_id: str, span: tuple[int, int]) -> list[AuditEntry]:
+def list_audit_entries(
+    tx: Tx, business_id: str, span: tuple[int, int], *where: sa.ColumnElement[bool]
+) -> list[AuditEntry]:
     """Return entries, latest first; ``span`` is offset and limit."""
-    in_business = sa.select(audit_entries).where(audit_entries.c.business_id == business_id)
+    in_business = sa.select(audit_entries).where(audit_entries.c.business_id == business_id, *where)
     latest = in_business.order_by(audit_entries.c.seq.desc()).offset(span[0]).limit(span[1])
     return tx.list(AuditEntry, latest)
-
-
-def list_acts_on(tx: Tx, business_id: str, act: str, object_: str, limit: int) -> list[AuditEntry]:
-    """Return entries of one action on exactly this object, latest first."""
-    on_object = sa.select(audit_entries).where(
-        audit_entries.c.business_id == business_id,
-        audit_entries.c.object == object_,
-        audit_entries.c.act == act,
-    )
-    return tx.list(AuditEntry, on_object.order_by(audit_entries.c.seq.desc()).limit(limit))
 
 
 def count_audit_entries(tx: Tx, business_id: str) -> int:

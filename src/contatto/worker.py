@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
 
-from contatto.kit.background import Installation, Queued, run_maintenance_job
+from contatto.kit.background import Installation, run_maintenance_job
 from contatto.kit.db.database import CommitSignal, Database
 from contatto.kit.db.statements import Tables
 from contatto.kit.exports import Exporter
@@ -52,8 +52,8 @@ class Worker:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._try("prepare", self._prepare))
                 for work in self._installation.queued_work(self._db.parallel_batches):
-                    queued = Queued(self._db, work)
-                    tasks.create_task(self._repeat(work.name, queued.run, queued.gather_after, work.tables))
+                    run = partial(work.run, self._db)
+                    tasks.create_task(self._repeat(work.name, run, work.gather_after, work.tables))
                 run = partial(drain.run_all, self._db)
                 tasks.create_task(self._repeat("outbox", run, lambda _: SOON_S, drain.tables))
                 tasks.create_task(

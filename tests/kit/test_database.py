@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
@@ -15,6 +16,7 @@ from contatto.accounts.store import api_tokens, businesses, find_business
 from contatto.channels.model import Platform
 from contatto.channels.store import channel_accounts, chat_embeds
 from contatto.kit.db.database import Database, open_database
+from contatto.kit.db.statements import WorkBatcher, insert_all
 from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.vault import Vault
 
@@ -62,10 +64,16 @@ def test_async_code_reads_what_it_wrote(database: Database) -> None:
     assert found.name == "Kopi"
 
 
-def test_appended_rows_are_there_when_append_returns(database: Database) -> None:
+def test_rows_of_a_batcher_are_there_when_its_futures_are_done(database: Database) -> None:
+    def insert(tx: Tx, rows: Sequence[dict[str, Any]]) -> list[None]:
+        insert_all(tx, businesses, rows)
+        return [None] * len(rows)
+
+    batcher = WorkBatcher(database.write_unhurried, insert)
+
     async def append_many() -> None:
         rows = [{"id": f"b{i}", "name": "Kopi", "created_at": AT} for i in range(30)]
-        await asyncio.gather(*(database.append(businesses.insert(), row) for row in rows))
+        await asyncio.gather(*(batcher.submit(row) for row in rows))
 
     asyncio.run(append_many())
     assert len(all_ids(database)) == 30

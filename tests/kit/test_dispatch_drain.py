@@ -10,7 +10,7 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock, in_time
 from contatto.kit.outbound.model import RequestState
 from contatto.kit.outbound.queue import dismiss_request, find_failed_job, list_failed_jobs, replay_request
-from contatto.kit.outbox import KEEP, RETRY_AFTER, Drain, list_payloads
+from contatto.kit.outbox import KEEP, RETRY_AFTER, Drain, list_events
 from tests.kit.test_outbox import Listener, drain, fill, purge_settled, run, states, told
 
 
@@ -60,7 +60,8 @@ def test_what_failed_is_told_with_since_when_and_why_and_to_its_business_alone(
     assert failed.kind == "broken"
     assert (failed.attempts, failed.failed_at) == (2, first)
     assert failed.reason.startswith("ValueError at ")
-    assert '"mine"' in database.read_now(lambda tx: list_payloads(tx, [failed.event_seq or 0])).popitem()[1]
+    before = (failed.event_seq or 0) - 1
+    assert '"mine"' in database.read_now(lambda tx: list_events(tx, before, 1))[0].payload
     assert database.read_now(lambda tx: list_failed_jobs(tx, "b2", 9)) == []
     assert database.read_now(lambda tx: find_failed_job(tx, "b2", failed.id)) is None
     database.write_now(lambda tx: replay_request(tx, {}, failed))

@@ -9,7 +9,7 @@ import pytest
 from contatto.inbox.model import NoticePosted
 from contatto.kit.db.database import Database
 from contatto.kit.db.postgres import PostgresDatabase
-from contatto.kit.db.statements import insert_all, names_of, table_of, tables_of
+from contatto.kit.db.statements import insert_all, names_of, table_of
 from contatto.kit.db.tx import SystemClock, Tx
 from contatto.kit.outbox import emit, list_events
 from contatto.measurement.store import dropped_views
@@ -87,9 +87,9 @@ def test_another_process_wakes_only_whom_its_change_concerns(database: Database)
 
 
 def test_what_a_process_has_seen_to_alone_and_what_is_not_known_wakes_all_others() -> None:
-    assert tables_of(names_of({"leads", "events"})) == ["events", "leads"]
+    assert names_of({"leads", "events"}) == "events,leads"
     for unsure in (None, {"", "leads"}):
-        assert tables_of(names_of(unsure)) is None
+        assert names_of(unsure) == ""
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import asyncio
 import shutil
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -17,6 +17,7 @@ from sqlalchemy import Column, Integer, String, Table, event, func, select
 from contatto.accounts.store import businesses
 from contatto.kit.db import database as kit_database
 from contatto.kit.db.database import ANALYZES_AFTER, SqliteDatabase
+from contatto.kit.db.statements import WorkBatcher, write_rows
 from contatto.kit.db.tx import FixedClock, Parts, Tx, driver_of, insert_for
 from contatto.kit.vault import Vault
 from contatto.migrations.steps import migrate_schema
@@ -141,8 +142,21 @@ def test_even_an_error_that_no_future_may_carry_holds_up_nobody(db: SqliteDataba
     assert added == "a"
 
 
-def test_appended_rows_are_stored_once_each(db: SqliteDatabase) -> None:
-    again = [db.append(COUNTING, {"name": name, "n": 1}) for name in ("a", "b", "a")]
+def batcher_of(db: SqliteDatabase, statement: Any) -> WorkBatcher[dict[str, Any], None]:
+    def write(tx: Tx, some: Sequence[dict[str, Any]]) -> list[None]:
+        write_rows(tx, statement, some)
+        return [None] * len(some)
+
+    return WorkBatcher(db.write_unhurried, write)
+
+
+async def put(batcher: WorkBatcher[dict[str, Any], None], name: Any, n: int = 1) -> None:
+    await batcher.submit({"name": name, "n": n})
+
+
+def test_rows_of_a_batcher_are_stored_once_each(db: SqliteDatabase) -> None:
+    batcher = batcher_of(db, COUNTING)
+    again = [put(batcher, name) for name in ("a", "b", "a")]
     asked: list[str] = []
     db.write_now(lambda tx: driver_of(tx).set_trace_callback(asked.append))
     assert run_group(db, *again) == [None, None, None]
@@ -151,29 +165,20 @@ def test_appended_rows_are_stored_once_each(db: SqliteDatabase) -> None:
     assert len(savepoints) == 2  # of the write that held the writer, and of all rows together
 
 
-def test_one_bad_row_among_appended_ones_fails_alone_and_the_others_are_stored_once(
-    db: SqliteDatabase,
-) -> None:
-    plain = things.insert()
-    good, bad, more = run_group(
-        db,
-        db.append(COUNTING, {"name": "a", "n": 1}),
-        db.append(COUNTING, {"name": object(), "n": 1}),
-        db.append(COUNTING, {"name": "b", "n": 1}),
-    )
+def test_one_bad_row_of_a_batcher_fails_alone_and_the_others_are_stored_once(db: SqliteDatabase) -> None:
+    counting, plain = batcher_of(db, COUNTING), batcher_of(db, things.insert())
+    good, bad, more = run_group(db, put(counting, "a"), put(counting, object()), put(counting, "b"))
     assert (good, more) == (None, None)
-    assert isinstance(bad, sqlalchemy.exc.StatementError)
+    assert isinstance(bad, sqlite3.Error)
     assert rows(db) == {"a": 1, "b": 1}
-    first, twice = run_group(
-        db, db.append(plain, {"name": "c", "n": 1}), db.append(plain, {"name": "c", "n": 2})
-    )
+    first, twice = run_group(db, put(plain, "c"), put(plain, "c", 2))
     assert first is None
-    assert isinstance(twice, sqlalchemy.exc.IntegrityError)
+    assert isinstance(twice, sqlite3.IntegrityError)
     assert rows(db)["c"] == 1
 
 
 def test_rows_and_writes_of_one_group_are_all_there(db: SqliteDatabase) -> None:
-    run_group(db, db.write(add("w")), db.append(COUNTING, {"name": "r", "n": 1}), db.write(add("v")))
+    run_group(db, db.write(add("w")), db.write_unhurried(add("r")), db.write(add("v")))
     assert set(rows(db)) == {"w", "r", "v"}
 
 
@@ -184,7 +189,7 @@ def test_an_error_in_the_commit_reaches_every_caller_and_keeps_nothing(db: Sqlit
     event.listen(db.engine, "commit", full)
 
     async def three() -> list[Any]:
-        together = (db.write(add("a")), db.append(COUNTING, {"name": "b", "n": 1}), db.write(add("c")))
+        together = (db.write(add("a")), db.write_unhurried(add("b")), db.write(add("c")))
         return await asyncio.gather(*together, return_exceptions=True)
 
     failed = asyncio.run(three())

@@ -24,11 +24,10 @@ ON_SQLITE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 
 
 def waiting(names: str) -> WriteQueue:
-    """Lanes with writes that are named by their business; capitals are background work, digits are rows."""
+    """Lanes with writes that are named by their business; capitals are background work, digits unhurried."""
     made = WriteQueue()
     for name in names:
-        work = None if name.isdigit() else str
-        made.put(Write(NOBODY, name.lower(), work=work, in_background=name.isupper()))
+        made.put(Write(NOBODY, name.lower(), str, name.isupper(), is_hurried=not name.isdigit()))
     return made
 
 
@@ -36,18 +35,19 @@ def commits(made: WriteQueue, most: int = 20) -> list[str]:
     """The writes of each commit that follows, by their names."""
     found: list[Any] = []
     while len(found) < most and (
-        made._arrived.qsize() or made._appends or made._requests or made._background
+        made._arrived.qsize() or made._unhurried or made._requests or made._background
     ):
         made.wait()
-        appends, works = made.next_commit()
-        taken = [*appends, *works]
+        taken = list(made.next_commit())
         found.append(
             "".join(each.business_id.upper() if each.in_background else each.business_id for each in taken)
         )
     return found
 
 
-def test_rows_and_requests_come_first_and_the_background_in_between(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unhurried_writes_and_requests_come_before_the_background(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(kit_database, "GROUP_S", 0)
     assert commits(waiting("XYab12c")) == ["12a", "X", "b", "Y", "c"]
 
@@ -72,11 +72,9 @@ def test_what_comes_meanwhile_goes_before_background_work_that_waited_longer(
 def test_a_commit_on_its_way_is_awaited_by_requests_alone(comes: str, is_awaited: bool) -> None:
     made = waiting("b")
     made.wait()
-    _, works = made.next_commit()
-    assert next(works).business_id == "b"
+    assert next(made.next_commit()).business_id == "b"
     for name in comes:
-        work = None if name.isdigit() else str
-        made.put(Write(NOBODY, name.lower(), work=work, in_background=name.isupper()))
+        made.put(Write(NOBODY, name.lower(), str, name.isupper(), is_hurried=not name.isdigit()))
     assert made.is_awaited() is is_awaited
 
 
@@ -84,7 +82,7 @@ def test_a_request_that_is_left_to_the_next_commit_awaits_this_one(monkeypatch: 
     monkeypatch.setattr(kit_database, "GROUP_S", 0)
     made = waiting("ab")
     made.wait()
-    assert [each.business_id for each in made.next_commit()[1]] == ["a"]
+    assert [each.business_id for each in made.next_commit()] == ["a"]
     assert made.is_awaited()
 
 

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from contatto.accounts.model import BusinessId, Role
-from contatto.audit import audit_entries, list_acts_on
+from contatto.audit import audit_entries, list_audit_entries
 from contatto.forms.model import ConsentReceipt
 from contatto.forms.store import consent_receipts, form_answers, list_receipts_of_lead
 from contatto.kit.db.tx import Tx, row_of
@@ -66,10 +66,8 @@ def test_who_looked_is_shown_once_a_day_to_those_who_may_read_the_audit_log(hous
     page = house.client.get(f"/leads/{lead_id}").text
     assert page.count("Viewed this lead") == 2
     business_id = BusinessId(house.context.db.write_now(lambda tx: make.business(tx, "Elsewhere").id))
-    act = "GET /leads/{lead_id}"
-    foreign = house.context.db.read_now(
-        lambda tx: list_acts_on(tx, business_id, act, f"lead_id={lead_id}", 10)
-    )
+    is_view = audit_entries.c.act == "GET /leads/{lead_id}", audit_entries.c.object == f"lead_id={lead_id}"
+    foreign = house.context.db.read_now(lambda tx: list_audit_entries(tx, business_id, (0, 10), *is_view))
     assert foreign == []
 
 

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from contatto.app import open_context
-from contatto.kit.db.database import files_of_sqlite
 from contatto.kit.settings import Settings
 from contatto.wiring import install
 from tests.cli.test_serve import answers, free_port
@@ -90,7 +89,7 @@ def loose(tmp_path: Path) -> Any:
     """An installation that somebody copied back with rights for all."""
     settings = Settings(data_dir=tmp_path / "data")
     open_context(install(settings)).db.close()
-    loosened = [settings.data_dir / "secret.keys", *files_of_sqlite(settings.url)[:1]]
+    loosened = [settings.data_dir / "secret.keys", settings.data_dir / "contatto.sqlite3"]
     for path in loosened:
         path.chmod(0o644)
     return settings

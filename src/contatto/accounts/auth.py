@@ -58,7 +58,7 @@ from contatto.ui.render import (
     is_navigation,
     session_token,
 )
-from contatto.ui.requests import bind_database, context_of, part_of, show_page
+from contatto.ui.requests import context_of, part_of, show_page
 
 API_HEADER: Final = "access-token"
 _LOOK: Final = "look"
@@ -370,8 +370,9 @@ async def note_caller(request: Request, caller: Caller) -> Caller:
         append_records(tx, [_record_of(caller, request.scope, named)])
         request.state.is_written = True
 
-    db = request.app.state.context.db
-    bind_database(request, RequestDatabase(db, request.state.seen, follow if is_change else None))
+    context = request.app.state.context
+    db = RequestDatabase(context.db, request.state.seen, follow if is_change else None)
+    request.scope["state"]["context"] = replace(context, db=db)
     await take_slot(caller.business_id)
     return caller
 

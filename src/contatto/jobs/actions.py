@@ -4,21 +4,23 @@ from collections.abc import Mapping
 from typing import Final
 
 import msgspec
+import sqlalchemy as sa
 
 from contatto.jobs.rules import FailedCounts, FailedWork, Replayed, ids_in, read_id
 from contatto.kit.db.tx import Tx, in_time
 from contatto.kit.errors import Refused, check_found
 from contatto.kit.outbound.model import OutboundRequest, RequestState
 from contatto.kit.outbound.queue import (
+    FAILED,
     OutboundKind,
-    count_failed_jobs,
     dismiss_request,
     find_failed_job,
+    jobs,
     list_dead_jobs,
     list_failed_jobs,
     replay_request,
 )
-from contatto.kit.outbox import list_payloads
+from contatto.kit.outbox import events
 
 type Kinds = Mapping[str, OutboundKind]
 
@@ -32,7 +34,9 @@ def list_failed_work(tx: Tx, business_id: str, limit: int) -> list[FailedWork]:
 
 
 def count_failed_work(tx: Tx, business_id: str) -> FailedCounts:
-    counts = count_failed_jobs(tx, business_id)
+    states = sa.select(jobs.c.state, sa.func.count().label("number")).group_by(jobs.c.state)
+    rows = tx.execute(states.where(FAILED, jobs.c.business_id == business_id)).mappings()
+    counts = {row["state"]: row["number"] for row in rows}
     return FailedCounts(dead=counts.get(RequestState.DEAD, 0), waiting=counts.get(RequestState.DUE, 0))
 
 
@@ -76,8 +80,10 @@ def _load_job(tx: Tx, business_id: str, failed_id: str) -> OutboundRequest:
     return check_found(find_failed_job(tx, business_id, read_id(failed_id)), "Failed job not found.")
 
 
-def _describe(tx: Tx, jobs: list[OutboundRequest]) -> list[FailedWork]:
-    payloads = list_payloads(tx, [job.event_seq for job in jobs if job.event_seq is not None])
+def _describe(tx: Tx, failed_jobs: list[OutboundRequest]) -> list[FailedWork]:
+    seqs = [job.event_seq for job in failed_jobs if job.event_seq is not None]
+    query = sa.select(events.c.seq, events.c.payload).where(events.c.seq.in_(seqs))
+    payloads = {row.seq: row.payload for row in tx.execute(query)}
     return [
         FailedWork(
             job,
@@ -85,5 +91,5 @@ def _describe(tx: Tx, jobs: list[OutboundRequest]) -> list[FailedWork]:
             if job.event_seq is None
             else ids_in(msgspec.json.decode(payloads[job.event_seq], type=dict)),
         )
-        for job in jobs
+        for job in failed_jobs
     ]

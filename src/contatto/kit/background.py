@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Final, Protocol
+from typing import Final
 
 from contatto.kit.db.database import Database
 from contatto.kit.db.statements import Tables
@@ -17,7 +17,7 @@ from contatto.kit.db.tx import Parts, Tx
 from contatto.kit.exports import ExportFormats
 from contatto.kit.outbound.queue import OutboundKind
 from contatto.kit.outbox import After
-from contatto.kit.sandbox import Overworked
+from contatto.kit.sandbox import LongProcess, Overworked, SandboxPool
 from contatto.kit.sandbox_child import Work as Computation
 from contatto.kit.settings import Settings
 
@@ -32,7 +32,7 @@ _CROWDED: Final = 2.5
 type IsDue = Callable[[Tx], bool]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class QueuedWork:
     """Work that waits in tables; the worker checks for it after commits.
 
@@ -40,7 +40,7 @@ class QueuedWork:
         name: for the log.
         is_due: reads whether any work waits, so that a check costs no write.
         run_batch: does some of the work.
-        in_background: whether it yields to writes of people and platforms.
+        in_background: whether it yields to requests.
         gather_s: wait after a commit, longer for less urgent work.
         busy_s: least wait between batches under load, so that rows share a batch.
         many: least rows of a large batch, which indicates high load.
@@ -48,6 +48,7 @@ class QueuedWork:
         has_many: reads whether the next batch should begin at once. Without it, that is so after a large
             batch. With it, a large batch means high load, and the wait is longer.
         is_brief: whether the wait is at most as long as the last batch took. Busy machines then gather more.
+        took_s: seconds of the last batch in this process.
     """
 
     name: str
@@ -60,14 +61,31 @@ class QueuedWork:
     tables: Tables = None
     has_many: IsDue | None = None
     is_brief: bool = False
+    took_s: float = math.inf
 
-    def gather_after(self, count: int, took_s: float = math.inf) -> float:
+    def gather_after(self, count: int) -> float:
         """Return the seconds to wait after a commit, by the rows and the seconds of the last batch."""
         if count < SEVERAL:
             return self.gather_s
         is_crowded = self.has_many is not None and count >= self.many
         busy_s = self.busy_s * _CROWDED if is_crowded else self.busy_s
-        return max(self.gather_s, min(busy_s, took_s) if self.is_brief else busy_s)
+        return max(self.gather_s, min(busy_s, self.took_s) if self.is_brief else busy_s)
+
+    async def run(self, db: Database) -> int:
+        """Run batches while work is due, and return how much was done."""
+        done = count = 0
+        while await db.read(self.is_due):
+            if self.busy_s and count >= SEVERAL:
+                is_full = count >= self.many if self.has_many is None else await db.read(self.has_many)
+                if not is_full:
+                    await asyncio.sleep(self.gather_after(count))
+            began = perf_counter()
+            count = await db.write(self.run_batch, in_background=self.in_background)
+            self.took_s = perf_counter() - began
+            if not count:
+                break
+            done += count
+        return done
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,33 +135,19 @@ class Study:
     keep: Callable[[bytes, Tx], None]
 
 
-class Pool(Protocol):
-    """Runner of long computing in a process, which ends with the pool."""
-
-    async def run(self, work: Computation, raw: bytes) -> bytes:
-        """Run a function on bytes. Raises Overworked: the function failed, or exceeded a limit."""
-
-    def close(self) -> None:
-        """End remaining processes."""
-
-
 @dataclass(frozen=True, slots=True)
 class PeriodicStudy:
     """Scheduled work with long computing in a process, and small writes.
 
-    Args:
-        every_s: seconds between two runs.
-        start: called before each run.
-        read_next: reads the next piece; None when nothing is left.
-        compute: top-level function that the process runs.
-        make_pool: makes the pool of one process, which ends after each run; a `LongProcess` may open files.
+    ``start`` is called before each run, and ``read_next`` returns None when nothing is left. ``compute`` is a
+    top-level function, for a process of the pool, which ends after each run; a `LongProcess` may open files.
     """
 
     every_s: float
     start: Callable[[], None]
     read_next: Callable[[Tx], Study | None]
     compute: Computation
-    make_pool: Callable[[], Pool]
+    make_pool: Callable[[], SandboxPool | LongProcess]
 
     async def run(self, db: Database) -> int:
         """Do all of it, and return the number of pieces; a failed piece waits for the next run."""
@@ -159,35 +163,6 @@ class PeriodicStudy:
                 done += 1
         finally:
             await asyncio.to_thread(pool.close)
-        return done
-
-
-class Queued:
-    """Runner of queued work in this process, with the time of its last batch."""
-
-    def __init__(self, db: Database, work: QueuedWork) -> None:
-        self._db = db
-        self._work = work
-        self._took_s = math.inf
-
-    def gather_after(self, count: int) -> float:
-        """Return the seconds to wait after a commit."""
-        return self._work.gather_after(count, self._took_s)
-
-    async def run(self) -> int:
-        """Run batches while work is due, and return how much was done."""
-        done = count = 0
-        while await self._db.read(self._work.is_due):
-            if self._work.busy_s and count >= SEVERAL:
-                has_many = self._work.has_many
-                if not (count >= self._work.many if has_many is None else await self._db.read(has_many)):
-                    await asyncio.sleep(self.gather_after(count))
-            began = perf_counter()
-            count = await self._db.write(self._work.run_batch, in_background=self._work.in_background)
-            self._took_s = perf_counter() - began
-            if not count:
-                break
-            done += count
         return done
 
 
@@ -264,14 +239,9 @@ class Installation:
 
     Attributes:
         ports: dependencies on higher packages, which every transaction carries.
-        after: handlers of each event, by their durable names.
         event_permissions: permission that members need to receive an event on an open page, by its name.
         prepare: loads what the first work needs, in a thread.
         queued_work: work that waits in tables, for a number of concurrent batches.
-        exports: kinds of files that are written in the background.
-        outbound: kinds of requests to outside systems, by durable names.
-        periodic_jobs: scheduled work.
-        maintenance: scheduled long work on files.
         resources: state of one app, such as rate limits, indexes and pools.
     """
 

@@ -248,12 +248,8 @@ class HashPool:
     def place(self, network: str, *, is_known: bool = False) -> Iterator[None]:
         """Hold a place in the queue; take it in the event loop, before any read.
 
-        Args:
-            network: network of the caller, which may hold only some of the places.
-            is_known: whether the browser signed in here before.
-
-        Raises:
-            Refused: TOO_MANY, when no place is free.
+        One network may hold only a part of the places, and an unknown browser none of the reserved ones.
+        Raises TOO_MANY, when no place is free.
         """
         places = PLACES if is_known else PLACES - KEPT_FOR_KNOWN
         if self._taken >= places or self._of_network[network] >= OF_ONE_NETWORK:

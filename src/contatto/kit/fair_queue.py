@@ -178,8 +178,7 @@ def run_batch[Row: TenantRow](
         work: works on rows in order, for as long as a batch may take, and returns those that it tried.
         note_failure: records that a row failed.
 
-    Returns:
-        The number of tried rows; call again until it is 0.
+    Returns the number of tried rows; call again until it is 0.
     """
     rows = turns.list_rows(tx, limit, list_rows)
     pieces = [rows] if rows else []

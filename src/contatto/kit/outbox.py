@@ -65,30 +65,28 @@ def event_name(kind: type[Any]) -> str:
 
 def emit(tx: Tx, business_id: str, event: Any) -> None:
     """Append an event (a frozen dataclass of ids, texts and numbers) to this transaction."""
-    row = _row_of_event(tx, business_id, event)
-    if tx.deferred_events is None:
-        tx.insert(events, row)
-    else:
-        tx.deferred_events.append((event, row))
+    emit_all(tx, [(business_id, event)])
 
 
 def emit_all(tx: Tx, happened: Iterable[tuple[str, Any]]) -> None:
     """Append events, each with its tenant, in their order."""
-    rows = [(event, _row_of_event(tx, business_id, event)) for business_id, event in happened]
+    rows = [
+        (
+            event,
+            {
+                "business_id": business_id,
+                "name": event_name(type(event)),
+                "payload": msgspec.json.encode(event).decode(),
+                "at": tx.now,
+                "fanned_out": False,
+            },
+        )
+        for business_id, event in happened
+    ]
     if tx.deferred_events is None:
         insert_all(tx, events, [row for _, row in rows])
     else:
         tx.deferred_events.extend(rows)
-
-
-def _row_of_event(tx: Tx, business_id: str, event: Any) -> dict[str, Any]:
-    return {
-        "business_id": business_id,
-        "name": event_name(type(event)),
-        "payload": msgspec.json.encode(event).decode(),
-        "at": tx.now,
-        "fanned_out": False,
-    }
 
 
 def list_events(
@@ -106,12 +104,6 @@ _LAST: Final = sa.select(sa.func.max(events.c.seq))
 
 def last_seq(tx: Tx) -> int:
     return tx.scalar(_LAST) or 0
-
-
-def list_payloads(tx: Tx, seqs: Collection[int]) -> dict[int, str]:
-    """Return the payloads of events by their sequence numbers."""
-    query = sa.select(events.c.seq, events.c.payload).where(events.c.seq.in_(list(seqs)))
-    return {row.seq: row.payload for row in tx.execute(query)}
 
 
 KEEP: Final = timedelta(days=7)

@@ -58,15 +58,9 @@ class SandboxPool:
         self._lock = threading.Lock()
 
     async def run(self, work: Work | str, raw: bytes) -> bytes:
-        """Run a function on untrusted bytes in a child.
+        """Run a top-level function on untrusted bytes in a child; a name where the server must not import it.
 
-        Args:
-            work: top-level function, or its name ``module:function`` where the server must not import it.
-            raw: untrusted bytes.
-
-        Raises:
-            Refused: the refusal of the function.
-            Overworked: it failed, or exceeded a limit.
+        Raises Refused, as the function did; Overworked, when it failed, or exceeded a limit.
         """
         loop = asyncio.get_running_loop()
         async with slot_released():

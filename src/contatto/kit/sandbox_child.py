@@ -56,20 +56,6 @@ def _read_exactly(pipe: IO[bytes], size: int) -> bytes:
     return body
 
 
-def _serve(name: str, processor_s: str, prepare: str) -> None:
-    """Answer the server's messages until the pipe closes; first call the function ``prepare``."""
-    if prepare:
-        _import_function(prepare)()
-    answers, requests = sys.stdout.buffer, sys.stdin.buffer
-    work: Work = _import_function(name)
-    while True:
-        try:
-            _, raw = read_part(requests)
-        except EOFError:
-            return
-        write_part(answers, *_run_forked(work, raw, int(processor_s)))
-
-
 def _import_function(name: str) -> Callable[..., Any]:
     module, _, function = name.partition(":")
     named: Callable[..., Any] = getattr(importlib.import_module(module), function)
@@ -97,7 +83,23 @@ if sys.platform == "linux":
                 os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
                 os.dup2(writer, 1)
                 os.closerange(3, _MOST_FILES)
-                _drop_rights(processor_s)
+                # Give up all rights and resources that the work does not need.
+                os.nice(_NICE)
+                with suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:  # noqa: PTH123
+                    score.write("1000")  # the kernel ends this process first when memory is short
+                with open("/proc/self/statm") as state:  # noqa: PTH123
+                    size = int(state.read().split()[0]) * resource.getpagesize()
+                for name, most in (
+                    (resource.RLIMIT_AS, size + MEMORY_BYTES),
+                    (resource.RLIMIT_CPU, processor_s),
+                    (resource.RLIMIT_FSIZE, 0),
+                    (resource.RLIMIT_CORE, 0),
+                    (resource.RLIMIT_NPROC, 0),
+                    (resource.RLIMIT_NOFILE, 3),  # only the pipe stays open
+                ):
+                    _, hard = resource.getrlimit(name)
+                    limit = most if hard == resource.RLIM_INFINITY else min(most, hard)
+                    resource.setrlimit(name, (limit, limit))
                 with open(1, "wb", closefd=False) as to:  # it is no path
                     write_part(to, *_answer(work, raw))
             finally:
@@ -112,44 +114,30 @@ if sys.platform == "linux":
         os.waitpid(child, 0)
         return answer
 
-    def _drop_rights(processor_s: int) -> None:
-        """Give up all rights and resources that the work does not need."""
-        os.nice(_NICE)
-        with suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:  # noqa: PTH123
-            score.write("1000")  # the kernel ends this process first when memory is short
-        with open("/proc/self/statm") as state:  # noqa: PTH123
-            size = int(state.read().split()[0]) * resource.getpagesize()
-        for name, most in (
-            (resource.RLIMIT_AS, size + MEMORY_BYTES),
-            (resource.RLIMIT_CPU, processor_s),
-            (resource.RLIMIT_FSIZE, 0),
-            (resource.RLIMIT_CORE, 0),
-            (resource.RLIMIT_NPROC, 0),
-            (resource.RLIMIT_NOFILE, 3),  # only the pipe stays open
-        ):
-            _, hard = resource.getrlimit(name)
-            limit = most if hard == resource.RLIM_INFINITY else min(most, hard)
-            resource.setrlimit(name, (limit, limit))
-
 else:
 
     def _run_forked(work: Work, raw: bytes, processor_s: int) -> tuple[int, bytes]:
         return _answer(work, raw)
 
 
-def _work_long(name: str) -> None:
-    """Run a function on the input, and write its answer; redirect other output."""
-    os.nice(_LONG_WORK_NICE)
-    answer = os.dup(sys.stdout.fileno())
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    done: bytes = _import_function(name)(sys.stdin.buffer.read())
-    with os.fdopen(answer, "wb") as to:
-        to.write(done)
-
-
 if __name__ == "__main__":
     with suppress(KeyboardInterrupt, BrokenPipeError):
         if sys.argv[1] == SANDBOX:
-            _serve(*sys.argv[2:])
+            name, processor_s, prepare = sys.argv[2:]
+            if prepare:
+                _import_function(prepare)()
+            work: Work = _import_function(name)
+            while True:  # until the pipe closes
+                try:
+                    _, raw = read_part(sys.stdin.buffer)
+                except EOFError:
+                    break
+                write_part(sys.stdout.buffer, *_run_forked(work, raw, int(processor_s)))
         else:
-            _work_long(sys.argv[2])
+            name = sys.argv[2]
+            os.nice(_LONG_WORK_NICE)
+            answer = os.dup(sys.stdout.fileno())
+            os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+            done: bytes = _import_function(name)(sys.stdin.buffer.read())
+            with os.fdopen(answer, "wb") as to:
+                to.write(done)

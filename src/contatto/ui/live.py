@@ -198,13 +198,14 @@ class LiveFeed:
 
     def _text_of(self, stream: _Stream, batch: _Batch) -> str:
         """Return the events that a stream may see as text, rendered once for equal rights."""
-        if stream.is_over or not stream.sent.isdisjoint(event.seq for event in batch.events):
-            return "".join(_sse_of(event) for event in batch.events if self._may_see(stream, event))
+        is_own = stream.is_over or not stream.sent.isdisjoint(event.seq for event in batch.events)
         rights = stream.rights if stream.reader else None
-        text = batch.texts.get(rights)
+        text = None if is_own else batch.texts.get(rights)
         if text is None:
             visible = (event for event in batch.events if self._may_see(stream, event))
-            text = batch.texts[rights] = "".join(map(_sse_of, visible))
+            text = "".join(sse(event.name, event.payload, event.seq or None) for event in visible)
+            if not is_own:
+                batch.texts[rights] = text
         return text
 
     async def _follow(
@@ -259,10 +260,6 @@ def sse(name: str, data: str, event_id: int | None = None) -> str:
     """Format a server-sent event. Source: WHATWG HTML, section 9.2."""
     head = "" if event_id is None else f"id: {event_id}\n"
     return f"{head}event: {name}\ndata: {data}\n\n"
-
-
-def _sse_of(event: StoredEvent) -> str:
-    return sse(event.name, event.payload, event.seq or None)
 
 
 def sse_answer(stream: AsyncIterator[str]) -> StreamingResponse:

@@ -300,13 +300,7 @@ type MayOpen = Callable[[Collection[str], str, str], bool]
 
 
 class Renderer:
-    """Renders templates into pages.
-
-    Args:
-        csrf_signer: signs the CSRF tokens of forms.
-        cookies: rules of the guest cookie.
-        may_open: checks whether permissions allow an address and method; without it everything is allowed.
-    """
+    """Renders templates into pages; without ``may_open`` a page links to every address."""
 
     def __init__(self, csrf_signer: Signer, cookies: CookieRules, may_open: MayOpen | None = None) -> None:
         self.csrf_signer = csrf_signer

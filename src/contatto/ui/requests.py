@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 from urllib.parse import quote
@@ -47,7 +47,7 @@ class Context:
 
 
 def context_of(connection: HTTPConnection) -> Context:
-    """Return the context of the app, with the database of the request after `bind_database`."""
+    """Return the context of the request, which may have a database of its own, or else of the app."""
     context: Context = (
         connection.scope.get("state", {}).get("context") or connection.scope["app"].state.context
     )
@@ -66,11 +66,6 @@ async def show_page(
     context = context_of(request)
     loaded = await context.db.read(load)
     return context.pages.render(request, template, {**loaded, **values, "caller": caller}, refused=refused)
-
-
-def bind_database(connection: HTTPConnection, db: Database) -> None:
-    """Use another database for the rest of a request, such as one that writes the audit log."""
-    connection.scope["state"]["context"] = replace(connection.scope["app"].state.context, db=db)
 
 
 async def stream_csv[C](
@@ -315,24 +310,20 @@ class SecurityLayer:
             REQUEST_ID.reset(token)
 
 
-def redirect_slashes(router: Router) -> ASGIApp:
-    """Return the handler of unmatched requests, which tries one slash more or less at the end.
+async def redirect_slashes(router: Router, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer an unmatched request with a redirect to the address with one slash more or less at the end.
 
     It names no host, unlike the framework's redirect, which trusts the request's.
     """
-
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        path = f"/{scope['path'].strip('/')}"
-        alternative = path if scope["path"].endswith("/") else f"{path}/"
-        changed = {**scope, "path": alternative, "raw_path": None}
-        is_there = any(route.matches(changed)[0] is not Match.NONE for route in router.routes)
-        if scope["type"] != "http" or path == "/" or not is_there:
-            await router.not_found(scope, receive, send)
-            return
-        query = scope["query_string"].decode("latin-1")
-        await RedirectResponse(f"{quote(alternative)}{'?' if query else ''}{query}")(scope, receive, send)
-
-    return answer
+    path = f"/{scope['path'].strip('/')}"
+    alternative = path if scope["path"].endswith("/") else f"{path}/"
+    changed = {**scope, "path": alternative, "raw_path": None}
+    is_there = any(route.matches(changed)[0] is not Match.NONE for route in router.routes)
+    if scope["type"] != "http" or path == "/" or not is_there:
+        await router.not_found(scope, receive, send)
+        return
+    query = scope["query_string"].decode("latin-1")
+    await RedirectResponse(f"{quote(alternative)}{'?' if query else ''}{query}")(scope, receive, send)
 
 
 def _plain(name: bytes, value: bytes) -> tuple[bytes, bytes]:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -24,7 +25,7 @@ from contatto.inbox.actions.threads import business_open_id
 from contatto.inbox.auth import ChatLimits, admit_newcomer, admit_sender, chat_visitor
 from contatto.inbox.model import AutomaticKind, Message, PreparedReply
 from contatto.inbox.store import conversations, messages
-from contatto.inbox.store.conversations import APPEND_RECEIPT, Backlog, receipt_row
+from contatto.inbox.store.conversations import Backlog, receipt_row
 from contatto.inbox.store.desk import load_automatic
 from contatto.kit import errors
 from contatto.kit.api_types import Answer, ApiId, ApiModel, IdText, TextId, json_answer, read_body
@@ -35,7 +36,7 @@ from contatto.kit.values import JSON_ERRORS, micros, read_number
 from contatto.measurement.rules import natural_number
 from contatto.ui.live import HEARTBEAT, sse, sse_answer
 from contatto.ui.render import iso
-from contatto.ui.requests import Context, context_of, part_of
+from contatto.ui.requests import context_of, part_of
 
 _RECEIVED: Final = json_answer({"received": True})
 """Shared by all webhooks: middleware adds headers to the response, not to this object."""
@@ -100,7 +101,7 @@ async def receive_webhook(request: Request) -> Response:
     # one body may hold several events: each is a delivery of its own, and all are kept before the answer
     pieces = connector.split(raw)
     stored = [
-        _store_receipt(context, app.business_id, connector, piece) for app in signed for piece in pieces
+        _store_receipt(request, app.business_id, connector, piece) for app in signed for piece in pieces
     ]
     await (stored[0] if len(stored) == 1 else asyncio.gather(*stored))
     return _RECEIVED
@@ -126,10 +127,11 @@ async def _list_apps(request: Request) -> tuple[Connector, list[ChannelApp]]:
     return CONNECTORS[platform], [app for app in apps if platform in SERVED[app.platform]]
 
 
-def _store_receipt(context: Context, business_id: str, connector: Connector, raw: bytes) -> Awaitable[None]:
+def _store_receipt(request: Request, business_id: str, connector: Connector, raw: bytes) -> Awaitable[None]:
     """Store a delivery; it is durable, and sealed, once the returned value has been awaited."""
-    at, statement = context.clock.now(), APPEND_RECEIPT[context.db.engine.dialect.name]
-    return context.db.append(statement, lambda: receipt_row(context.vault, business_id, connector, raw, at))
+    context = context_of(request)
+    row = partial(receipt_row, context.vault, business_id, connector, raw, context.clock.now())
+    return part_of(request, Backlog).receipts.submit(row)
 
 
 async def write_chat_message(request: Request) -> Response:
@@ -154,7 +156,7 @@ async def write_chat_message(request: Request) -> Response:
         await context.db.write(lambda tx: admit_newcomer(tx, request, account, conversation_id))
     delivery = WebchatDelivery(account.id, visitor, written.client_message_id, written.text, micros(at))
     body = msgspec.json.encode(delivery)
-    await _store_receipt(context, account.business_id, CONNECTORS[Platform.WEBCHAT], body)
+    await _store_receipt(request, account.business_id, CONNECTORS[Platform.WEBCHAT], body)
     message_id = message_id_of(account, f"{visitor}:{written.client_message_id}")
     return json_answer({"accepted": True, "message_id": message_id})
 

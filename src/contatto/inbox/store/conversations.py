@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from contatto.channels.model import Connector, MessageKind, Platform, ReceiptCounts, Sender
 from contatto.inbox import model
 from contatto.kit.db.database import Database
-from contatto.kit.db.statements import PreparedQuery, Query, insert_new, write_rows
+from contatto.kit.db.statements import PreparedQuery, Query, WorkBatcher, insert_new, write_rows
 from contatto.kit.db.tx import (
     ROW,
     Choice,
@@ -114,14 +114,21 @@ It is short, so that a stopped worker does not delay senders for long: stored de
 """
 
 
+def append_receipts(tx: Tx, new: Sequence[Callable[[], dict[str, Any]]]) -> list[None]:
+    """Insert the rows that functions build; the result has None for each, as `WorkBatcher` expects."""
+    write_rows(tx, APPEND_RECEIPT[tx.connection.dialect.name], [build() for build in new])
+    return [None] * len(new)
+
+
 class Backlog:
-    """Backlog of unsettled deliveries, which slows senders down while it is too large.
+    """Backlog of unsettled deliveries: writer of new ones, which slows senders down while it is too large.
 
     Storing costs less than settling, so an endless sender would grow the backlog. A sender has a limited
     number of open requests, so it sends less when each response comes later.
     """
 
     def __init__(self, db: Database) -> None:
+        self.receipts: Final = WorkBatcher(db.write_unhurried, append_receipts)
         self._db = db
         self._count = 0
         self._is_checking = False

@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import partial
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Final, cast
@@ -24,15 +24,13 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from contatto.kit.concurrency import TenantSlots, slot_released
-from contatto.kit.db.statements import Tables, note_changes, take_changes, write_rows
+from contatto.kit.db.statements import Tables, note_changes, take_changes
 from contatto.kit.db.tx import (
     BYTES_OF,
     NO_PARTS,
     Clock,
     ContactReads,
-    MadeLater,
     Parts,
-    Row,
     Tx,
     Work,
     in_time,
@@ -138,12 +136,9 @@ class Database(ABC):
             run = copy_context().run
             return await asyncio.get_running_loop().run_in_executor(self._aside, run, work)
 
-    @abstractmethod
-    async def append(self, statement: Any, row: Row | MadeLater) -> None:
-        """Run one insert of a hot path, in a commit group with others.
-
-        A row may be a function, which runs in the writer's thread; its exception is raised here.
-        """
+    async def write_unhurried[T](self, work: Work[T]) -> T:
+        """Write for senders that are no pages: a long batch of the background does not yield to it."""
+        return await self.write(work)
 
     def close(self) -> None:
         """Stop the threads of `run_aside`; subclasses close the rest."""
@@ -191,11 +186,7 @@ class CommitSignal:
 class RequestDatabase(Database):
     """Database of one request: it records reads of contact data, and each `write` has an audit entry.
 
-    Args:
-        db: database of the installation.
-        reads: records of the request.
-        follow: appends the entry, in the transaction of a write and with its result; None for a request that
-            changes nothing.
+    ``follow`` appends the entry, in the transaction of a write and with its result.
     """
 
     def __init__(self, db: Database, reads: ContactReads, follow: Callable[[Tx, Any], None] | None) -> None:
@@ -203,23 +194,20 @@ class RequestDatabase(Database):
         self.engine, self.clock, self.vault, self.ports = db.engine, db.clock, db.vault, db.ports
         self.parallel_batches = db.parallel_batches
 
-    def _recorded[T](self, work: Work[T]) -> Work[T]:
-        return lambda tx: work(replace(tx, contact_reads=self._reads))
+    def _recorded[T](self, work: Work[T], follow: Callable[[Tx, Any], None] | None = None) -> Work[T]:
+        def recorded(tx: Tx) -> T:
+            result = work(replace(tx, contact_reads=self._reads))
+            if follow is not None:
+                follow(tx, result)
+            return result
+
+        return recorded
 
     async def read[T](self, work: Work[T]) -> T:
         return await self._db.read(self._recorded(work))
 
     async def write[T](self, work: Work[T], *, in_background: bool = False) -> T:
-        follow, recorded = self._follow, self._recorded(work)
-        if follow is None:
-            return await self._db.write(recorded, in_background=in_background)
-
-        def both(tx: Tx) -> T:
-            result = recorded(tx)
-            follow(tx, result)
-            return result
-
-        return await self._db.write(both, in_background=in_background)
+        return await self._db.write(self._recorded(work, self._follow), in_background=in_background)
 
     async def write_more[T](self, work: Work[T]) -> T:
         return await self._db.write(self._recorded(work))
@@ -232,9 +220,6 @@ class RequestDatabase(Database):
 
     async def run_aside[T](self, work: Callable[[], T], business_id: str = "") -> T:
         return await self._db.run_aside(work, business_id)
-
-    async def append(self, statement: Any, row: Row | MadeLater) -> None:
-        await self._db.append(statement, row)
 
     async def watch(self) -> None:
         await self._db.watch()
@@ -271,11 +256,6 @@ class CachedCounts:
     After a change it is reused for a time in proportion to its size, so that counting takes a constant share
     of a process. Few rows are counted each time, so that small tenants see each change at once.
 
-    Args:
-        db: database to count in.
-        tables: changes of these invalidate the counts.
-        least: fewest rows that are cached.
-        per_row: greatest age per counted row after a change.
     """
 
     def __init__(
@@ -325,116 +305,89 @@ class CountReader:
         return counts
 
 
-GROUP_LIMIT: Final = 512
-"""Greatest number of hot-path rows per commit; more only delay the first of them."""
 GROUP_S: Final = 0.02
 """Time for which a commit takes further writes."""
 
 
 @dataclass(slots=True)
 class Write:
-    """Queued write: either work, or an insert that may be grouped, of a row or of a function that builds it.
+    """Queued write; its future is one of an event loop, or of a thread that waits.
 
-    The future is one of an event loop, or of a thread that waits.
+    Where it ``is_hurried``, a page waits for it, so a batch of the background should end soon.
     """
 
     future: asyncio.Future[Any] | Future[Any]
-    business_id: str = ""
-    work: Work[Any] | None = None
-    statement: Any = None
-    row: Any = None
+    business_id: str
+    work: Work[Any]
     in_background: bool = False
+    is_hurried: bool = True
     result: Any = None
     error: BaseException | None = None
-
-
-def with_rows(writes: list[Write]) -> list[Write]:
-    """Build the rows of inserts; report errors to their callers, and return the other inserts."""
-    ready: list[Write] = []
-    for write in writes:
-        try:
-            if callable(write.row):
-                write.row = write.row()
-        except Exception as error:  # it belongs to the caller
-            write.error = error
-            settle([write])
-        else:
-            ready.append(write)
-    return ready
-
-
-type CommitContent = tuple[list[Write], Iterator[Write]]
-"""Content of a commit: hot-path rows, and writes one by one until the time is up."""
 
 
 class WriteQueue:
     """Queue of writes: those of requests in turn by tenant, and those of the background.
 
-    A commit takes hot-path rows and writes of requests, or some of the background; while both wait they
-    alternate. So a request waits for one batch at most, and requests do not starve the background.
+    A commit takes writes of requests, or some of the background; while both wait they alternate. So a
+    request waits for one batch at most, and requests do not starve the background.
     """
 
     def __init__(self) -> None:
         self._arrived: SimpleQueue[Write | None] = SimpleQueue()
-        self._appends: deque[Write] = deque()
+        self._unhurried: deque[Write] = deque()
         self._requests: dict[str, deque[Write]] = {}
         self._background: deque[Write] = deque()
         self._is_background_next = False
         self._is_closing = False
         self._has_new_request = False
 
-    def put(self, write: Write) -> None:
+    def put(self, write: Write | None) -> None:
+        """Queue a write; None lets the writer end after those that are queued."""
         self._arrived.put(write)
-        if write.work is not None and not write.in_background:
+        if write is not None and write.is_hurried and not write.in_background:
             self._has_new_request = True
 
     def is_awaited(self) -> bool:
         """Return whether a request waits for the end of the current commit."""
         return self._has_new_request or bool(self._requests)
 
-    def close(self) -> None:
-        """Let the writer end after the queued writes."""
-        self._arrived.put(None)
-
     def wait(self) -> bool:
         """Wait for a write; return False when the queue is closed and empty."""
-        self._sort_arrived()
-        while not (self._appends or self._requests or self._background):
+        self._sort_arrived(waits=False)
+        while not (self._unhurried or self._requests or self._background):
             if self._is_closing:
                 return False
-            self._sort(self._arrived.get())
-            self._sort_arrived()
+            self._sort_arrived(waits=True)
         return True
 
-    def _sort_arrived(self) -> None:
+    def _sort_arrived(self, *, waits: bool) -> None:
+        """Sort the writes that have arrived, or wait for the first of them."""
         while True:
             try:
-                self._sort(self._arrived.get_nowait())
+                write = self._arrived.get(block=waits)
             except Empty:
                 return
+            waits = False
+            if write is None:
+                self._is_closing = True
+            elif write.in_background:
+                self._background.append(write)
+            elif not write.is_hurried:
+                self._unhurried.append(write)
+            else:
+                self._requests.setdefault(write.business_id, deque()).append(write)
 
-    def _sort(self, write: Write | None) -> None:
-        if write is None:
-            self._is_closing = True
-        elif write.in_background:
-            self._background.append(write)
-        elif write.work is None:
-            self._appends += with_rows([write])
-        else:
-            self._requests.setdefault(write.business_id, deque()).append(write)
-
-    def next_commit(self) -> CommitContent:
-        """Return the content of the next commit."""
+    def next_commit(self) -> Iterator[Write]:
+        """Return the writes of the next commit, one by one until its time is up."""
         self._has_new_request = False
-        has_requests = bool(self._appends or self._requests)
+        has_requests = bool(self._unhurried or self._requests)
         if self._background and (self._is_background_next or not has_requests):
             self._is_background_next = False
-            taken = (self._background.popleft() for _ in range(len(self._background)))
-            return [], in_time(taken, GROUP_S)
+            return in_time((self._background.popleft() for _ in range(len(self._background))), GROUP_S)
         self._is_background_next = bool(self._background)
-        self._sort_arrived()
-        appends = [self._appends.popleft() for _ in range(min(len(self._appends), GROUP_LIMIT))]
-        return appends, in_time(self._take_requests(), GROUP_S)
+        self._sort_arrived(waits=False)
+        unhurried = [self._unhurried.popleft() for _ in range(len(self._unhurried))]
+        return chain(unhurried, in_time(self._take_requests(), GROUP_S))
 
     def _take_requests(self) -> Iterator[Write]:
         while self._requests:
@@ -446,30 +399,8 @@ class WriteQueue:
             yield write
 
 
-def append_all(tx: Tx, writes: list[Write]) -> None:
-    """Insert rows of one statement together; if that fails, one by one, so that only the bad one fails."""
-    for batch in group_alike(writes):
-        try:
-            with savepoint(tx):
-                write_rows(tx, batch[0].statement, [write.row for write in batch])
-        except Exception:  # the single insert finds the bad row, and its caller gets the error
-            for write in batch:
-                write.work = partial(Tx.execute, statement=write.statement, rows=write.row)
-                attempt(tx, write)
-
-
-def group_alike(writes: list[Write]) -> list[list[Write]]:
-    """Group rows by statement and tenant, and keep their order."""
-    groups: dict[tuple[int, str], list[Write]] = defaultdict(list)
-    for write in writes:
-        groups[id(write.statement), write.business_id].append(write)
-    return list(groups.values())
-
-
 def attempt(tx: Tx, write: Write) -> None:
     """Run one write in a savepoint of its own, and record its error for the caller."""
-    if write.work is None or write.error is not None:
-        return
     try:
         with savepoint(tx):
             write.result = write.work(tx)
@@ -600,19 +531,19 @@ class SqliteDatabase(Database):
 
     async def write[T](self, work: Work[T], *, in_background: bool = False) -> T:
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._enqueue(Write(future, acting_for(), work=work, in_background=in_background))
+        self._enqueue(Write(future, acting_for(), work, in_background))
         async with slot_released():
             return await future
 
     def write_now[T](self, work: Work[T], *, in_background: bool = False) -> T:
         future: Future[T] = Future()
-        self._enqueue(Write(future, acting_for(), work=work, in_background=in_background))
+        self._enqueue(Write(future, acting_for(), work, in_background))
         return future.result()
 
-    async def append(self, statement: Any, row: Row | MadeLater) -> None:
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._enqueue(Write(future, acting_for(), statement=statement, row=row))
-        await future
+    async def write_unhurried[T](self, work: Work[T]) -> T:
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._enqueue(Write(future, acting_for(), work, is_hurried=False))
+        return await future
 
     def _enqueue(self, write: Write) -> None:
         if self._closed:
@@ -624,7 +555,7 @@ class SqliteDatabase(Database):
 
     def close(self) -> None:
         self._closed = True
-        self._queue.close()
+        self._queue.put(None)
         self._writer.join()
         super().close()
         self.engine.dispose()
@@ -635,25 +566,24 @@ class SqliteDatabase(Database):
             analyzed, analyzes_after, busy_s = 0, ANALYZES_AFTER, 0.0
             while self._queue.wait():
                 started = time.perf_counter()
-                content: CommitContent | None = None
+                group: list[Write] = []
+                writes: Iterator[Write] | None = None
                 changed: Tables = ()
                 try:
                     with connection.begin():
-                        group, works = content = self._queue.next_commit()
+                        writes = self._queue.next_commit()
                         before = _count_changes(connection)
                         take_changes(connection)
                         is_awaited = self._queue.is_awaited
                         tx = Tx(connection, self.clock.now(), self.vault, self.ports, is_awaited=is_awaited)
-                        append_all(tx, group)
-                        for write in works:
+                        for write in writes:
                             group.append(write)
                             attempt(tx, write)
                         if _count_changes(connection) != before:
                             changed = take_changes(connection) or None
                 except Exception as error:  # the commit itself failed, for every caller
                     connection.invalidate()  # it may still be in the failed transaction
-                    group, works = content or self._queue.next_commit()
-                    group += works
+                    group += writes or self._queue.next_commit()
                     for write in group:
                         write.error = write.error or error
                 if changed != ():  # before callers go on, so that their next read is current
@@ -707,12 +637,6 @@ _FILE_SUFFIXES: Final = ("", "-wal", "-shm", "-journal")
 """Suffixes of SQLite's files, which inherit the rights of the database."""
 
 
-def files_of_sqlite(url: str) -> list[Path]:
-    """Return the files of a SQLite URL; none for another engine."""
-    path = url.removeprefix("sqlite:///").partition("?")[0]
-    return [Path(f"{path}{end}") for end in _FILE_SUFFIXES] if path != url else []
-
-
 def open_database(url: str, clock: Clock, vault: Vault, ports: Parts = NO_PARTS) -> Database:
     """Open the storage of a SQLAlchemy URL; raises ValueError for other engines."""
     if url.startswith("sqlite:"):
@@ -733,7 +657,9 @@ def open_storage(settings: Settings, clock: Clock, ports: Parts) -> Database:
     vault = Vault({key.id: key.raw for key in keys}, {key.id for key in keys if key.is_retired})
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     # Take the rights of other users from existing files, such as a restored backup.
-    for path in (settings.data_dir / KEY_FILE, *files_of_sqlite(settings.url)):
+    file = settings.url.removeprefix("sqlite:///").partition("?")[0]
+    suffixes = _FILE_SUFFIXES if file != settings.url else ()  # of PostgreSQL there are none
+    for path in (settings.data_dir / KEY_FILE, *(Path(f"{file}{suffix}") for suffix in suffixes)):
         if path.is_file() and (mode := path.stat().st_mode) & _OTHER_USERS:
             path.chmod(stat.S_IMODE(mode) & ~_OTHER_USERS)
     return open_database(settings.url, clock, vault, ports)

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
-from functools import partial
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -18,27 +17,12 @@ from psycopg.abc import Buffer
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 from psycopg.types.string import StrDumperUnknown
-from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
+from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from contatto.kit.db.database import (
-    GROUP_LIMIT,
-    STATEMENTS_KEPT,
-    Database,
-    Write,
-    acting_for,
-    group_alike,
-    settle,
-    with_rows,
-)
-from contatto.kit.db.statements import (
-    names_of,
-    note_changes,
-    tables_of,
-    take_changes,
-    write_rows,
-)
-from contatto.kit.db.tx import BinaryArray, Clock, MadeLater, Parts, Row, Tx, Work, metadata
+from contatto.kit.db.database import STATEMENTS_KEPT, Database, acting_for
+from contatto.kit.db.statements import names_of, note_changes, take_changes
+from contatto.kit.db.tx import BinaryArray, Clock, Parts, Tx, Work, metadata
 from contatto.kit.ids import new_id
 from contatto.kit.log import logger, where
 from contatto.kit.vault import Vault
@@ -175,8 +159,6 @@ class PostgresDatabase(Database):
         self._analyzes_at = time.monotonic() + LOOKS_AFTER_S
         self._process = new_id()
         self._lock = threading.Lock()
-        self._waiting_rows: list[Write] = []
-        self._is_appending = False
 
     async def read[T](self, work: Work[T]) -> T:
         return await self._in_thread(self.read_now, work)
@@ -224,43 +206,6 @@ class PostgresDatabase(Database):
         finally:
             self._analyzes_at = time.monotonic() + LOOKS_AFTER_S
 
-    async def append(self, statement: Any, row: Row | MadeLater) -> None:
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        with self._lock:
-            self._waiting_rows.append(Write(future, acting_for(), statement=statement, row=row))
-            if not self._is_appending:
-                self._threads.submit(self._append_rows)
-                self._is_appending = True
-        await future
-
-    def _append_rows(self) -> None:
-        """Append queued rows, those of one statement and one tenant per transaction, if possible."""
-
-        def insert(tx: Tx, writes: list[Write]) -> None:
-            narrow(tx.connection, writes[0].business_id)
-            write_rows(tx, writes[0].statement, [write.row or {} for write in writes])
-
-        while True:
-            with self._lock:
-                rows = self._waiting_rows[:GROUP_LIMIT]
-                del self._waiting_rows[:GROUP_LIMIT]
-                if not rows:
-                    self._is_appending = False
-                    return
-            for group in group_alike(with_rows(rows)):
-                try:
-                    self.write_now(partial(insert, writes=group))
-                except OperationalError as error:  # no row is at fault: the database is away, or full
-                    for write in group:
-                        write.error = error
-                except Exception:  # the single insert finds the bad row
-                    for write in group:
-                        try:
-                            self.write_now(partial(insert, writes=[write]))
-                        except BaseException as error:
-                            write.error = error
-                settle(group)
-
     async def watch(self) -> None:
         url = self.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
         while True:
@@ -270,7 +215,7 @@ class PostgresDatabase(Database):
                     async for notice in connection.notifies():
                         process, _, names = notice.payload.partition(" ")
                         if process != self._process:
-                            self._committed(tables_of(names))
+                            self._committed(names.split(",") if names else None)
             except PsycopgError as error:  # meanwhile the worker polls the tables
                 logger().warning("database.not_watched", error_at=where(error))
                 await asyncio.sleep(_AGAIN_S)

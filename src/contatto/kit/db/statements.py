@@ -23,9 +23,8 @@ from contatto.kit.db.tx import (
     driver_of,
     insert_for,
     insert_or_ignore,
-    opener,
+    maker,
     plain_insert,
-    sealed_fields,
 )
 
 type Tables = Collection[str] | None
@@ -54,11 +53,9 @@ def table_of(sql: str) -> str:
 
 def note_changes(source: sa.Engine | sa.Connection) -> None:
     """Record the tables that later statements of an engine or a connection write to."""
-
-    def note(connection: sa.Connection, _cursor: object, sql: str, *_rest: Any) -> None:
-        note_change(connection, sql)
-
-    sa.event.listen(source, "before_cursor_execute", note)
+    sa.event.listen(
+        source, "before_cursor_execute", lambda connection, _cursor, sql, *_: note_change(connection, sql)
+    )
 
 
 def note_change(connection: sa.Connection, sql: str) -> None:
@@ -88,11 +85,6 @@ def names_of(tables: Tables) -> str:
     Changes that this process suppressed for itself count as unknown.
     """
     return "" if tables is None or _NO_TABLE in tables else ",".join(sorted(tables))
-
-
-def tables_of(names: str) -> Tables:
-    """Parse the line of `names_of`."""
-    return names.split(",") if names else None
 
 
 type _Convert = Callable[[Any], Any]
@@ -213,7 +205,7 @@ class Query:
 
     def rows(self, tx: Tx, values: dict[str, Any]) -> list[Sequence[Any]]:
         """Return the rows as sequences in the order of the columns."""
-        return self._read_all(tx, self._raw(tx, values))
+        return self._converted(tx, self._raw(tx, values))
 
     def _raw(self, tx: Tx, values: dict[str, Any]) -> list[Sequence[Any]]:
         """Return the rows as SQLite's driver returns them; those of PostgreSQL are converted already."""
@@ -224,7 +216,7 @@ class Query:
         rows: list[Sequence[Any]] = driver_of(tx).execute(bound.sql, parameters).fetchall()
         return rows
 
-    def _read_all(self, tx: Tx, raw: list[Sequence[Any]]) -> list[Sequence[Any]]:
+    def _converted(self, tx: Tx, raw: list[Sequence[Any]]) -> list[Sequence[Any]]:
         return raw if tx.locks_rows else _converted(raw, self._reads)
 
     @cached_property
@@ -246,33 +238,14 @@ class PreparedQuery[T](Query):
     """Prepared query of one table; rows become dataclasses of a shape, with opened fields."""
 
     def __init__(self, shape: type[T], statement: sa.Select[Any]) -> None:
-        names = [field.name for field in fields(shape)]  # type: ignore[arg-type]
         self._shape = shape
-        self._sealed = [
-            (names.index(name), opener(place, names.index(name), names))
-            for name, place in sealed_fields(shape).items()
-        ]
-        super().__init__(
-            statement.with_only_columns(
-                *(statement.selected_columns[name] for name in names), maintain_column_froms=True
-            )
-        )
-
-    def _to_values(self, tx: Tx, raw: list[Sequence[Any]]) -> list[T]:
-        rows = self._read_all(tx, raw)
-        if not self._sealed:
-            return [self._shape(*row) for row in rows]
-        values = []
-        for row in rows:
-            opened = list(row)
-            for at, open_field in self._sealed:
-                opened[at] = open_field(tx.field_opener, row)
-            values.append(self._shape(*opened))
-        return values
+        self._names = tuple(field.name for field in fields(shape))  # type: ignore[arg-type]
+        columns = (statement.selected_columns[name] for name in self._names)
+        super().__init__(statement.with_only_columns(*columns, maintain_column_froms=True))
 
     def list(self, tx: Tx, values: dict[str, Any]) -> list[T]:
         """Return all rows, in the order of the query."""
-        return self._to_values(tx, self._raw(tx, values))
+        return list(map(maker(self._shape, self._names, tx), self.rows(tx, values)))
 
     def list_again(
         self, tx: Tx, values: dict[str, Any], before: "QuerySnapshot[T] | None" = None
@@ -285,14 +258,14 @@ class PreparedQuery[T](Query):
         raw = self._raw(tx, values)
         if before is not None and raw == before.raw:
             return before
-        return QuerySnapshot(self._to_values(tx, raw), raw)
+        rows = self._converted(tx, raw)
+        return QuerySnapshot(list(map(maker(self._shape, self._names, tx), rows)), raw)
 
 
 _ROWCOUNT: Final = {"preserve_rowcount": True}
 _UNSUPPORTED: Final = (sa.ARRAY, sa.JSON, NullType)
 """Types without an array encoding in `contatto.kit.db.tx`."""
-_MARK: Final = re.compile(r"%\((\w+)\)s")
-_COMPARED: Final = re.compile(rf" = {_MARK.pattern}")
+_COMPARED: Final = re.compile(r" = %\((\w+)\)s")
 
 
 @cache
@@ -335,8 +308,18 @@ def bulk_write(tx: Tx, statement: Any, rows: Sequence[Row]) -> int | None:
     bulk = compile_bulk(statement, tuple(rows[0]))
     if bulk is None:
         return None
+    batches, last_batch = list[list[Row]](), dict[tuple[Any, ...], int]()
+    if not bulk.key:
+        batches.append(list(rows))
+    else:
+        for row in rows:
+            key = tuple(row[name] for name in bulk.key)
+            place = last_batch[key] = last_batch.get(key, -1) + 1
+            if place == len(batches):
+                batches.append([])
+            batches[place].append(row)
     count = 0
-    for batch in _split_by_key(rows, bulk.key):
+    for batch in batches:
         parameters = dict(bulk.standing)
         for name, kind, convert in bulk.columns:
             values = [row[name] if convert is None else convert(row[name]) for row in batch]
@@ -344,20 +327,6 @@ def bulk_write(tx: Tx, statement: Any, rows: Sequence[Row]) -> int | None:
         run = tx.connection.exec_driver_sql
         count += run(bulk.sql, parameters, execution_options=_ROWCOUNT).rowcount
     return count
-
-
-def _split_by_key(rows: Sequence[Row], key: Sequence[str]) -> list[list[Row]]:
-    """Split rows into lists without repeated keys, and keep their order."""
-    if not key:
-        return [list(rows)]
-    rounds, last_round = list[list[Row]](), dict[tuple[Any, ...], int]()
-    for row in rows:
-        values = tuple(row[name] for name in key)
-        place = last_round[values] = last_round.get(values, -1) + 1
-        if place == len(rounds):
-            rounds.append([])
-        rounds[place].append(row)
-    return rounds
 
 
 @lru_cache(maxsize=128)
@@ -373,12 +342,9 @@ def _compile_update(statement: Any, names: tuple[str, ...]) -> _BulkStatement | 
     texts = {name: _text_of(kinds[name]) for name in names}
     lists = ", ".join(f"%({name})s::{text}[]" for name, text in texts.items())
     columns = ", ".join(f'"{name}"' for name in names)
-    source = f" FROM unnest({lists}) AS given({columns}) WHERE "
-
-    def to_column(match: re.Match[str]) -> str:
-        return f'given."{match[1]}"' if match[1] in names else match[0]
-
-    sql = _MARK.sub(to_column, changes) + source + _MARK.sub(to_column, where)
+    for name in names:
+        changes, where = (part.replace(f"%({name})s", f'given."{name}"') for part in (changes, where))
+    sql = f"{changes} FROM unnest({lists}) AS given({columns}) WHERE {where}"
     standing = {name: value for name, value in compiled.params.items() if name not in names}
     for name, value in standing.items():
         if process := convert[name]:
@@ -390,8 +356,6 @@ def _compile_update(statement: Any, names: tuple[str, ...]) -> _BulkStatement | 
 @lru_cache(maxsize=128)
 def _compile_insert(statement: Any, names: tuple[str, ...]) -> _BulkStatement | None:
     """Return the bulk form of an insert; None where a type or a clause does not support it."""
-    if not isinstance(statement, sa.Insert):
-        return None
     clause = getattr(statement, "_post_values_clause", None)
     key = tuple(getattr(clause, "inferred_target_elements", None) or ())
     compiled = statement.compile(dialect=_dialect(), column_keys=list(names))

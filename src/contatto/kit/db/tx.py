@@ -447,8 +447,6 @@ _HOLD: Final = sa.TextClause(
     "SELECT pg_advisory_xact_lock(number) FROM unnest(CAST(:numbers AS BIGINT[])) AS number"
 )
 type Row = Mapping[str, Any]
-type MadeLater = Callable[[], Row]
-"""Build a row in the writer's thread, where many rows in sequence cost less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -461,8 +459,8 @@ class Tx:
         ports: dependencies on the packages above.
         is_reading: the transaction only reads, so a fixed text may replace a field that does not open.
         contact_reads: reads of contact data by the request; None in background work.
-        is_awaited: returns whether a request waits for the end of this transaction; never on PostgreSQL. Rows
-            of ``Database.append`` do not count, as no page waits for them.
+        is_awaited: returns whether a request waits for the end of this transaction; never on PostgreSQL.
+            Those of ``Database.write_unhurried`` do not count, as no page waits for them.
         deferred_events: events that `contatto.kit.outbox` writes at the end of a batch, with their rows.
     """
 
@@ -493,21 +491,21 @@ class Tx:
         marks of a statement: on hot paths it is built once, since building costs more than running.
         """
         result = self.connection.execute(statement, values)
-        to_value = _maker(shape, tuple(result.keys()), self)
+        to_value = maker(shape, tuple(result.keys()), self)
         row = result.first()
         return None if row is None else to_value(row)
 
     def list[T](self, shape: type[T], statement: sa.Executable, values: Row | None = None) -> list[T]:
         """Return all rows as dataclasses; ``values`` as in ``find``."""
         result = self.connection.execute(statement, values)
-        to_value = _maker(shape, tuple(result.keys()), self)
+        to_value = maker(shape, tuple(result.keys()), self)
         return [to_value(row) for row in result.all()]
 
     def stream[T](self, shape: type[T], statement: sa.Executable) -> Iterator[T]:
         """Yield rows as dataclasses, some thousands at a time, for results larger than memory."""
         some = {"yield_per": _AT_ONCE}
         result = self.connection.execute(statement, execution_options=some)
-        return map(_maker(shape, tuple(result.keys()), self), result)
+        return map(maker(shape, tuple(result.keys()), self), result)
 
     def seal(self, text: str, business_id: str, column: str, row: str) -> bytes | None:
         """Seal a text for a column; an empty one is none."""
@@ -528,11 +526,6 @@ class Tx:
         except Sealed:
             logger().error("vault.unreadable", business_id=business_id, column=column, row=row)
             return UNREADABLE
-
-    @property
-    def field_opener(self) -> "OpenText":
-        """Return the opener of sealed fields; while writing, it raises `Sealed` instead of `UNREADABLE`."""
-        return self.open_text if self.is_reading else self.vault.open
 
     def scalar(self, statement: sa.Executable) -> Any:
         return self.connection.execute(statement).scalar()
@@ -689,50 +682,49 @@ def sealed_fields(shape: type[Any]) -> dict[str, SealedIn]:
     }
 
 
-type OpenText = Callable[[bytes, str, str, str], str]
-type Opener = Callable[[OpenText, Sequence[Any]], str]
-"""Open one field of a row."""
-
-
-def opener(place: SealedIn, at: int, columns: Sequence[str]) -> Opener:
-    """Return a function that opens one field of rows with these columns."""
-    tenant, row = columns.index("business_id"), [columns.index(name) for name in place.row]
-
-    def open_field(open_text: OpenText, values: Sequence[Any]) -> str:
-        sealed = values[at]
-        if sealed is None:
-            return ""
-        return open_text(sealed, values[tenant], place.column, row_key(*(values[name_at] for name_at in row)))
-
-    return open_field
+type _Opener = tuple[int, str, int, tuple[int, ...]]
+"""Place of a sealed field in a row, its column for the vault, and the places of its tenant and its key."""
 
 
 @cache
 def _plan_of_fields(
     shape: type[Any], columns: tuple[str, ...]
-) -> tuple[list[tuple[str, int]], list[tuple[str, Opener]]]:
-    """Return the places of a dataclass's plain fields in a row, and openers of the sealed ones."""
-    matches = [(field.name, columns.index(field.name)) for field in fields(shape) if field.name in columns]
-    places = sealed_fields(shape)
-    plain = [(name, at) for name, at in matches if name not in places]
-    return plain, [(name, opener(places[name], at, columns)) for name, at in matches if name in places]
+) -> tuple[tuple[tuple[str, int], ...], tuple[_Opener, ...], bool]:
+    """Return the places of a dataclass's fields in a row, openers of sealed ones, and if they are the row."""
+    at = {name: place for place, name in enumerate(columns)}
+    places = tuple((field.name, at[field.name]) for field in fields(shape) if field.name in at)
+    is_whole = columns == tuple(field.name for field in fields(shape) if not field.kw_only)
+    openers = tuple(
+        (at[name], sealed_in.column, at["business_id"], tuple(at[key_name] for key_name in sealed_in.row))
+        for name, sealed_in in sealed_fields(shape).items()
+        if name in at
+    )
+    return places, openers, is_whole
 
 
-def _maker[T](shape: type[T], columns: tuple[str, ...], tx: Tx) -> Callable[[Any], T]:
-    """Return a function that converts rows with these columns to a dataclass."""
-    plain, sealed = _plan_of_fields(shape, columns)  # type: ignore[arg-type]  # a class is hashable
-    open_text = tx.field_opener
+def maker[T](shape: type[T], columns: tuple[str, ...], tx: Tx) -> Callable[[Sequence[Any]], T]:
+    """Return a function that converts rows with these columns to a dataclass.
 
-    def plain_value(row: Any) -> T:
-        return shape(**{name: row[place] for name, place in plain})
+    While writing, a sealed field that does not open raises `Sealed` instead of reading as `UNREADABLE`.
+    """
+    places, openers, is_whole = _plan_of_fields(shape, columns)  # type: ignore[arg-type]  # a class is hashable
+    open_text = tx.open_text if tx.is_reading else tx.vault.open
 
-    def opened_value(row: Any) -> T:
-        values = {name: row[place] for name, place in plain}
-        for name, open_field in sealed:
-            values[name] = open_field(open_text, row)
-        return shape(**values)
+    def to_value(row: Sequence[Any]) -> T:
+        values = row
+        if openers:
+            values = list(row)
+            for place, column, tenant_at, key_at in openers:
+                if row[place] is None:
+                    values[place] = ""
+                else:
+                    named = row_key(*(row[at] for at in key_at))
+                    values[place] = open_text(row[place], row[tenant_at], column, named)
+        if is_whole:
+            return shape(*values)
+        return shape(**{name: values[place] for name, place in places})
 
-    return opened_value if sealed else plain_value
+    return to_value
 
 
 def driver_of(tx: Tx) -> Any:

@@ -123,13 +123,7 @@ _TRUST: Final = cache(ssl.create_default_context)
 
 
 class Client:
-    """Sends requests; close it at the end.
-
-    Args:
-        allowed: hosts that may be private and use plain http.
-        answer_s: timeout of a response in seconds.
-        mailer: sends mails; without one they are forbidden.
-    """
+    """Sends requests; ``allowed`` hosts may be private and use plain http, mails need a mailer."""
 
     def __init__(
         self, allowed: Collection[str] = (), answer_s: float = ANSWER_S, mailer: Mailer | None = None

@@ -84,20 +84,6 @@ class FreePlaces:
             self.of_destination[request.destination] += 1
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimableRequests:
-    """Requests to claim next.
-
-    Attributes:
-        is_cut: further destinations may be due.
-        is_all: no other request is due.
-    """
-
-    requests: list[OutboundRequest]
-    is_cut: bool
-    is_all: bool
-
-
 class ClaimPolicy:
     """Counts requests in flight, and chooses the next ones; for one machine."""
 
@@ -144,10 +130,13 @@ class ClaimPolicy:
             del self._destinations[request.destination]
         return True
 
-    def choose(self, tx: Tx, rooms: FreePlaces) -> ClaimableRequests:
-        """Return due requests with free places: of each destination and of each tenant in turn.
+    def choose(self, tx: Tx, rooms: FreePlaces) -> tuple[list[OutboundRequest], bool, bool]:
+        """Choose due requests with free places: of each destination and of each tenant in turn.
 
         The caller reports the begun ones to ``note_served``.
+
+        Returns:
+            The requests, whether further destinations may be due, and whether no other request is due.
         """
         full, limit = rooms.full, self._limits.each_destination + 1
         waiting = queue.list_due(tx, self._last, full, MOST_DESTINATIONS, limit)
@@ -173,9 +162,7 @@ class ClaimPolicy:
                 of_business[request.business_id] += 1
                 chosen.append(request)
         is_cut = len(waiting) >= MOST_DESTINATIONS
-        return ClaimableRequests(
-            chosen, is_cut, not is_cut and len(chosen) == sum(map(len, waiting.values()))
-        )
+        return chosen, is_cut, not is_cut and len(chosen) == sum(map(len, waiting.values()))
 
     def note_served(self, requests: list[OutboundRequest], *, is_all: bool = False) -> None:
         """Remember the last begun requests, so that the next pass continues after them."""
@@ -206,21 +193,8 @@ AGAIN_S: Final = 1.0
 """Pause before another try to store a response."""
 
 
-@dataclass(frozen=True, slots=True)
-class _PendingAnswer:
-    """Response to store, and the future of the next step."""
-
-    answered: queue.AnsweredRequest
-    following: asyncio.Future[Ask | None]
-
-
-@dataclass(frozen=True, slots=True)
-class _PassResult:
-    """Result of one transaction: next steps, begun requests, and whether more is due."""
-
-    following: list[Ask | None]
-    begun: queue.Begun
-    is_more: bool
+type _PendingAnswer = tuple[queue.AnsweredRequest, asyncio.Future[Ask | None]]
+"""Response to store, and the future of the next step."""
 
 
 class OutboundMachine:
@@ -283,48 +257,49 @@ class OutboundMachine:
             find_due = partial(queue.list_due_destinations, after="", but=self._claiming.rooms().full, most=1)
             # on PostgreSQL a pass is always worth a write
             if answers or self._db.parallel_batches > 1 or bool(await self._db.read(find_due)):
-                run_pass = partial(
-                    self._pass, [answer.answered for answer in answers], self._claiming.rooms()
-                )
+                run_pass = partial(self._pass, [answered for answered, _ in answers], self._claiming.rooms())
                 try:
-                    result = await self._db.write(run_pass)
+                    steps, claimed, is_more = await self._db.write(run_pass)
                 except Exception as error:  # one request, or the database, is at fault
                     logger().warning("outbound.one_by_one", error_at=where(error))
                     begun += await self._go_one_by_one(answers)
                     continue
-                for waiting, ask in zip(answers, result.following, strict=False):
+                for waiting, ask in zip(answers, steps, strict=False):
                     self._go_on(waiting, ask)
-                self._answers[:0] = answers[len(result.following) :]
-                self._look_again |= result.is_more
-                for claimed in result.begun.claimed:
-                    self._begin(*claimed)
-                begun += len(result.begun.claimed)
+                self._answers[:0] = answers[len(steps) :]
+                self._look_again |= is_more
+                for request, first_step in claimed:
+                    self._begin(request, first_step)
+                begun += len(claimed)
         return begun
 
-    def _pass(self, answers: list[queue.AnsweredRequest], rooms: FreePlaces, tx: Tx) -> _PassResult:
-        following = queue.take_answers(tx, self._kinds, answers, self._chance)
-        if self._is_ending or len(following) < len(answers):
-            return _PassResult(following, queue.Begun([], 0), is_more=True)
-        for answered, ask in zip(answers, following, strict=True):
+    def _pass(
+        self, answers: list[queue.AnsweredRequest], rooms: FreePlaces, tx: Tx
+    ) -> tuple[list[Ask | None], list[queue.Claimed], bool]:
+        """Store responses and claim requests; return next steps, first steps, and whether more is due."""
+        steps = queue.take_answers(tx, self._kinds, answers, self._chance)
+        if self._is_ending or len(steps) < len(answers):
+            return steps, [], True
+        for answered, ask in zip(answers, steps, strict=True):
             if ask is None:
                 rooms.free(answered.request)
-        chosen = self._claiming.choose(tx, rooms)
-        begun = queue.begin_requests(tx, self._kinds, chosen.requests, tx.now + LEASE, self._chance)
-        is_in_time = begun.handled == len(chosen.requests)
-        self._claiming.note_served(chosen.requests[: begun.handled], is_all=chosen.is_all and is_in_time)
+        chosen, is_cut, is_all = self._claiming.choose(tx, rooms)
+        claimed, handled = queue.begin_requests(tx, self._kinds, chosen, tx.now + LEASE, self._chance)
+        is_in_time = handled == len(chosen)
+        self._claiming.note_served(chosen[:handled], is_all=is_all and is_in_time)
         keep_to_ourselves(tx.connection, queue.jobs.name)  # this pass took all that is due
         # A request that was settled at once, such as the first of a line, may free another.
-        is_more = chosen.is_cut or not is_in_time or begun.handled > len(begun.claimed)
-        return _PassResult(following, begun, is_more=is_more and begun.handled > 0)
+        is_more = is_cut or not is_in_time or handled > len(claimed)
+        return steps, claimed, is_more and handled > 0
 
     async def _go_one_by_one(self, answers: list[_PendingAnswer]) -> int:
         """Store responses and claim requests one by one, so that a faulty one affects no other."""
         for waiting in answers:
             try:
-                self._go_on(waiting, await self._record(waiting.answered))
+                self._go_on(waiting, await self._record(waiting[0]))
             except Exception as error:  # its lease ends, and it is claimed again
-                if not waiting.following.done():
-                    waiting.following.set_exception(error)
+                if not waiting[1].done():
+                    waiting[1].set_exception(error)
         if self._is_ending:
             return 0
         handled, claimed = await self._db.write(partial(self._claim_one_by_one, self._claiming.rooms()))
@@ -337,15 +312,15 @@ class OutboundMachine:
         """Claim requests; one that the database rejects counts as a failed attempt."""
         claimed: list[queue.Claimed] = []
         handled = 0
-        for request in in_time(self._claiming.choose(tx, rooms).requests):
+        chosen, _, _ = self._claiming.choose(tx, rooms)
+        for request in in_time(chosen):
             self._claiming.note_served([request])
             handled += 1
             until, chance = tx.now + LEASE, self._chance
             try:
                 with savepoint(tx):
-                    claimed += queue.begin_requests(
-                        tx, self._kinds, [request], until, chance, is_alone=True
-                    ).claimed
+                    begun, _ = queue.begin_requests(tx, self._kinds, [request], until, chance, is_alone=True)
+                    claimed += begun
             except OperationalError:  # the database is away
                 raise
             except Exception as error:  # only this request is affected
@@ -370,10 +345,11 @@ class OutboundMachine:
 
     def _go_on(self, waiting: _PendingAnswer, ask: Ask | None) -> None:
         """Resume a request with its next step, or free its place after an outcome."""
+        answered, following = waiting
         if ask is None:
-            self._claiming.end(waiting.answered.request)
-        if not waiting.following.done():
-            waiting.following.set_result(ask)
+            self._claiming.end(answered.request)
+        if not following.done():
+            following.set_result(ask)
 
     def _begin(self, request: OutboundRequest, ask: Ask) -> None:
         self._claiming.begin(request)
@@ -399,7 +375,7 @@ class OutboundMachine:
                     exchange = SendFailure.BROKEN
                 self._claiming.note_exchange(request.destination, exchange)
                 following = asyncio.get_running_loop().create_future()
-                self._answers.append(_PendingAnswer(queue.AnsweredRequest(request, ask, exchange), following))
+                self._answers.append((queue.AnsweredRequest(request, ask, exchange), following))
                 self._look_soon()
                 ask = await following
         except Exception as error:  # its lease ends, and it is claimed again

@@ -146,8 +146,6 @@ class NewRequest:
     """Request to queue.
 
     Attributes:
-        business_id: its tenant; tenants take turns.
-        kind: durable name of its kind.
         subject: the owner's name for it; no contact value.
         destination: unit of the circuit breaker, such as a host.
         line: requests of one line are sent in sequence; empty for none.

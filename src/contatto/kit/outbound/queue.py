@@ -329,15 +329,6 @@ def list_dead_jobs(tx: Tx, business_id: str, after: int, limit: int) -> list[Out
     return tx.list(OutboundRequest, query.order_by(jobs.c.id).limit(limit).with_for_update())
 
 
-def count_failed_jobs(tx: Tx, business_id: str) -> dict[RequestState, int]:
-    """Count the dead jobs, and the failed ones with a retry."""
-    query = sa.select(jobs.c.state, sa.func.count().label("count")).where(
-        FAILED, jobs.c.business_id == business_id
-    )
-    rows = tx.execute(query.group_by(jobs.c.state)).mappings()
-    return {RequestState(row["state"]): row["count"] for row in rows}
-
-
 def dismiss_dead_jobs(tx: Tx, business_id: str) -> int:
     """Dismiss all dead letters of a tenant, and return how many."""
     own = FAILED, jobs.c.business_id == business_id
@@ -419,14 +410,6 @@ class AnsweredRequest:
     exchange: HttpOutcome
 
 
-@dataclass(frozen=True, slots=True)
-class Begun:
-    """First steps of due requests, and how many requests were handled."""
-
-    claimed: list[Claimed]
-    handled: int
-
-
 def begin_requests(
     tx: Tx,
     kinds: Kinds,
@@ -435,11 +418,12 @@ def begin_requests(
     chance: Chance,
     *,
     is_alone: bool = False,
-) -> Begun:
-    """Claim requests until a time, and return their first steps; settle those without one.
+) -> tuple[list[Claimed], int]:
+    """Claim requests until a time; settle those without a first step.
 
-    It stops when the time of a batch is up, after the first ``handled`` ones. An error of an owner undoes
-    all; ``is_alone`` runs its functions in savepoints, so that an error becomes a failed attempt.
+    It stops when the time of a batch is up. Returns the first steps, and how many requests were handled. An
+    error of an owner undoes all; ``is_alone`` runs its functions in savepoints, so that an error becomes a
+    failed attempt.
     """
     claimed: list[Claimed] = []
     settled: list[tuple[OutboundRequest, Outcome]] = []
@@ -462,7 +446,7 @@ def begin_requests(
             settled.append((fresh, step))
     record_asked(tx, claimed, until)
     settle_requests(tx, kinds, settled, chance, is_alone=is_alone)
-    return Begun(claimed, handled)
+    return claimed, handled
 
 
 def take_answers(

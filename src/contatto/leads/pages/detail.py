@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from contatto.accounts.auth import FormCaller, PageCaller, may, page_routes
 from contatto.accounts.model import BusinessId, Caller, Permission, ReadAudit
 from contatto.accounts.store import list_able_members
-from contatto.audit import AuditEntry, list_acts_on
+from contatto.audit import AuditEntry, audit_entries, list_audit_entries
 from contatto.capture.model import Field
 from contatto.channels.store import find_account
 from contatto.kit import errors
@@ -334,9 +334,10 @@ def _timeline(
         text = words.gettext(_CONSENT_TEXTS[consent.given], text=shown)
         events.append({"kind": "consent", "at": consent.at, "text": text, "actor": None})
     # one event per member and day with views, at the last one, as an open page reloads often
-    object_id, acts = f"lead_id={lead.id}", list[AuditEntry]()
+    is_view = audit_entries.c.act == _VIEW_ACT, audit_entries.c.object == f"lead_id={lead.id}"
+    acts = list[AuditEntry]()
     if sees_views:
-        acts = list_acts_on(tx, lead.business_id, _VIEW_ACT, object_id, SHOWN_VIEWS)
+        acts = list_audit_entries(tx, lead.business_id, (0, SHOWN_VIEWS), *is_view)
     views_by_day: dict[tuple[str, object], list[AuditEntry]] = defaultdict(list)
     for act in acts:
         views_by_day[act.actor_id, act.at.date()].append(act)
