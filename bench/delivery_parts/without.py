@@ -78,7 +78,7 @@ PARTS: dict[str, Part] = {
     "calibration by ad group": _attribute(market, "_GROUP_TRUST", 1e9),
     "learning again": _attribute(outcomes, "is_time_to_relearn", lambda market: False),
     "questions alike": _attribute(market, "HOW_ALIKE", 0.0),
-    "viewers as far as it came true": _attribute(batch_learning, "SLOPE_LEADS", float("inf")),
+    "calibration slopes": _attribute(batch_learning, "SLOPES", (1.0, 1.0)),
     "viewer's own effect": _family(columns.F_VIEWER),
     "viewer's history": _family(columns.F_HISTORY),
     "classes of viewers": _attribute(features, "LEAST_GAIN", float("inf")),

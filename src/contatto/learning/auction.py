@@ -17,8 +17,7 @@ from contatto.learning.features import (
     views_step,
     weigh_between,
 )
-from contatto.learning.impressions import LEAST_WORTH, slope_factor
-from contatto.learning.learner import logistic, trust_in
+from contatto.learning.learner import logistic, sloped, trust_in
 
 NOBODY: Final = -2
 """Row of an ad or advertiser that no viewer has met; -1 marks empty cells of the tables."""
@@ -175,18 +174,8 @@ def hold_auction(
             for head in range(col.HEADS):
                 z[head] += weights[b, head]
         for head in range(col.HEADS):
+            z[col.HEADS + head] = calibrated(sloped(z[head], head, settings), row[col.G_CALIBRATION + head])
             z[head] = logistic(z[head])
-            z[col.HEADS + head] = calibrated(z[head], row[col.G_CALIBRATION + head])
-    worth = settings[col.S_VIEWER]
-    if worth == 0.0:
-        total, many = 0.0, 0
-        for i in range(n):
-            if groups[ads[able[i], col.A_GROUP], col.G_GOAL] == 0.0:
-                z = raws[i]
-                total += z[col.HEADS + col.CLICK] * z[col.HEADS + col.CONVERSATION] * z[col.HEADS + col.LEAD]
-                many += 1
-        worth = math.log(max(total, LEAST_WORTH) / max(many, 1))
-    factor = slope_factor(worth, settings[col.S_VIEWER_SLOPE], settings[col.S_VIEWER_MEAN])
     trust = trust_in(viewers, viewer, settings[col.S_FARM_PRIOR])
     for i in range(n):
         group = ads[able[i], col.A_GROUP]
@@ -195,9 +184,7 @@ def hold_auction(
         genuine = 1.0 - z[col.HEADS + col.SPAM]
         score = trust * z[col.HEADS + col.CLICK] * z[col.HEADS + col.CONVERSATION]
         if is_lead:
-            score *= (
-                factor * z[col.HEADS + col.LEAD] * (1.0 - settings[col.S_BAD_WEIGHT] * z[col.HEADS + col.BAD])
-            )
+            score *= z[col.HEADS + col.LEAD] * (1.0 - settings[col.S_BAD_WEIGHT] * z[col.HEADS + col.BAD])
             score *= math.pow(genuine, settings[col.S_SPAM_POWER])
         else:
             score *= genuine
@@ -227,7 +214,6 @@ def hold_auction(
     outcome[col.O_OFFER] = offers[winner]
     outcome[col.O_PRICE] = min(offers[winner], max(floor, second))
     outcome[col.O_SCORE] = z[col.R_SCORE]
-    outcome[col.O_VIEWER] = worth
     for head in range(col.HEADS):
         outcome[col.O_RAW + head] = z[head]
         outcome[col.O_P + head] = z[col.HEADS + head]

@@ -1,6 +1,5 @@
 """Batch training on stored impressions, and on files of examples at night."""
 
-from bisect import bisect_left
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,48 +10,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contatto.learning import columns as col
-from contatto.learning.impressions import EDGES_S, SNAPSHOT_ARRAYS, Impression, Snapshots, fit_slope
+from contatto.learning.impressions import EDGES_S, SNAPSHOT_ARRAYS, Impression, Snapshots
 from contatto.learning.learner import fill_residuals, learn_again, shuffle
 from contatto.learning.market import MEANS_AGAIN, MarketState
 
-HALF_LIFE_S: Final = 12 * 3_600.0
-"""Half-life of the weight of a view."""
-LONGEST_S: Final = 72 * 3_600.0
-"""Older views are ignored."""
-SLOPE_VIEWS: Final = 6_000
-"""Newest views that a fit uses."""
-SLOPE_LEADS: Final = 5
-"""Leads before the first fit."""
-_LEAST: Final = 1e-12
-_VIEWER: Final = col.HEADS
-"""Place of the viewer's value in ``raw``."""
+type Floats = NDArray[np.float64]
+
+SLOPE_HALF_LIFE_S: Final = 24 * 3_600.0
+"""Half-life of the weight of a view in the calibration slopes."""
+SLOPE_TRUST: Final = 20.0
+"""Precision of the prior slope of 1."""
+SLOPES: Final = (0.1, 1.5)
+"""Bounds of a calibration slope."""
+_SLOPE_STEPS: Final = 6
 
 
-def fit_viewer_slope(market: MarketState, labelled: Sequence[Impression]) -> None:
-    """Fit the calibration slope of viewers' values on views with labels, oldest first."""
-    first = bisect_left(labelled, market.now - int(LONGEST_S * col.SECOND), key=lambda shown: shown.asked_at)
-    wants_leads = (market.groups.table[:, col.G_GOAL] == 0.0).tolist()
-    newest = labelled[max(first, len(labelled) - SLOPE_VIEWS) :]
-    views = [view for view in newest if wants_leads[view.group] and len(view.raw) > _VIEWER]
-    leads = np.array([bool(view.lead_at and not view.spam_at) for view in views], np.float64)
-    if leads.sum() < SLOPE_LEADS:
-        return
-    age_s = (market.now - np.array([view.asked_at for view in views])) / col.SECOND
-    counts = 0.5 ** (age_s / HALF_LIFE_S)
-    shares = market.leads.shares_by_edge(
-        [float(group.line.click_window_s or 0) for group in market.groups.groups]
-    )
-    edge = np.searchsorted(np.array(EDGES_S), age_s, side="right") - 1
-    arrived = np.where(edge < 0, 0.0, shares[[view.group for view in views], np.maximum(edge, 0)])
-    counts *= np.where(leads > 0.0, 1.0, arrived)
-    stands_for = market.snapshots.stands_for[[view.place for view in views]].astype(np.float64)
-    worth = np.prod(
-        [[view.p[head] for head in (col.CLICK, col.CONVERSATION, col.LEAD)] for view in views], axis=1
-    )
-    scores = np.array([view.raw[_VIEWER] for view in views])
-    expected = np.maximum(counts * stands_for * worth, _LEAST)
-    slope, mean = fit_slope(scores, expected, counts * leads)
-    market.numbers[col.S_VIEWER_SLOPE], market.numbers[col.S_VIEWER_MEAN] = slope, mean
+def fit_slope(scores: Floats, outcomes: Floats, counts: Floats) -> tuple[float, float]:
+    """Fit the calibration slope of predictions (Cox 1958); return it with the score that it leaves unchanged.
+
+    Weights fit their own observations too well, so later outcomes differ less than predictions, above all
+    while there are few. ``scores`` are log-odds, ``outcomes`` 0 or 1, ``counts`` weights.
+    """
+    p = 1.0 / (1.0 + np.exp(-scores))
+    precision = counts * p * (1.0 - p)
+    mean = float((precision * scores).sum() / max(precision.sum(), 1e-9))
+    away, level, slope = scores - mean, 0.0, 1.0
+    for _ in range(_SLOPE_STEPS):
+        p = 1.0 / (1.0 + np.exp(-(mean + level + slope * away)))
+        precision, rest = counts * p * (1.0 - p), counts * (outcomes - p)
+        flat, tilt = precision.sum() + 1e-6, (precision * away).sum()
+        bend = (precision * away**2).sum() + SLOPE_TRUST
+        rise, turn = rest.sum(), (rest * away).sum() - SLOPE_TRUST * (slope - 1.0)
+        width = flat * bend - tilt * tilt
+        level += float(np.clip((bend * rise - tilt * turn) / width, -1.0, 1.0))
+        slope += float(np.clip((flat * turn - tilt * rise) / width, -0.5, 0.5))
+    return float(np.clip(slope, *SLOPES)), mean
 
 
 type Numbers = NDArray[Any]
@@ -91,23 +83,45 @@ def relearn_in_slices(market: MarketState) -> Generator[None]:
     market.relearned_at, market.clicks_then = market.now, _count_clicks(market)
     labelled = list_labelled(market, MOST)
     yield
-    fit_viewer_slope(market, labelled)
-    yield
-    order = np.arange(len(labelled))
+    order, decided = np.arange(len(labelled)), list[Numbers]()
     for turn in range(ROUNDS):
         shuffle(order, np.uint64(market.seed + turn))
         for start in range(0, len(order), SLICE):
             rows = [labelled[i] for i in order[start : start + SLICE].tolist()]
-            observations = observe([impression for impression in rows if impression.place >= 0])
+            rows = [impression for impression in rows if impression.place >= 0]
+            observations = observe(rows)
+            if turn == 0 and rows:
+                decided.append(_list_decided(market, rows, observations.outcomes))
             places, farm_prior = np.arange(len(observations.samples)), float(market.numbers[col.S_FARM_PRIOR])
             settle_observations(market, observations, market.snapshots, places, farm_prior)
             yield
+    if decided:
+        scores, labels, counts = np.concatenate(decided, axis=1)
+        fits = []
+        for head in range(col.HEADS_AGAIN):
+            asked = labels[:, head] != 0.0
+            fits.append(fit_slope(scores[asked, head], labels[asked, head] < 0.0, counts[asked, head]))
+            yield
+        slopes, means = np.array(fits).T
+        # A winner is predicted too high by chance, which lowers all slopes; so only their ratios count.
+        market.numbers[col.S_SLOPE : col.S_MEAN][MEANS_AGAIN] = slopes / slopes.max()
+        market.numbers[col.S_MEAN :][MEANS_AGAIN] = means
     learned, viewers = market.learned, market.viewers
     used = np.flatnonzero(learned.family_of != col.FAMILIES)
     learned.table[used, MEANS_AGAIN] = learned.again[used]
     viewers.table[:, col.V_EFFECT + col.FIRST_AGAIN : col.V_EFFECT + col.FIRST_AGAIN + col.HEADS_AGAIN] = (
         viewers.again
     )
+
+
+def _list_decided(market: MarketState, rows: Sequence[Impression], labels: Floats) -> Numbers:
+    """Return scores at the decision, labels and weights of impressions by head."""
+    raw = np.array([row.raw[MEANS_AGAIN] for row in rows]).clip(1e-9, 1.0 - 1e-9)
+    age_s = (market.now - np.array([row.asked_at for row in rows])) / col.SECOND
+    counts = np.where(labels < 0.0, 1.0, labels)
+    counts[:, col.CLICK] *= market.snapshots.stands_for[[row.place for row in rows]]
+    counts *= (0.5 ** (age_s / SLOPE_HALF_LIFE_S))[:, None]
+    return np.array([np.log(raw) - np.log1p(-raw), labels, counts])
 
 
 def settle_observations(
@@ -179,7 +193,6 @@ def labels_of(impression: Impression) -> tuple[float, ...]:
     return tuple(labels[MEANS_AGAIN])
 
 
-type Floats = NDArray[np.float64]
 type Ints = NDArray[np.int64]
 
 VIEWS_A_DAY: Final = 60.0

@@ -130,15 +130,13 @@ S_TEMPERATURE: Final = 2
 S_EXPLORE: Final = 3
 S_RANDOM: Final = 4
 S_FLOOR_VARIANCE: Final = 5
-S_VIEWER_SLOPE: Final = 6
-"""By which power more or less than it says what a viewer is worth counts, see `O_VIEWER`, …"""
-S_VIEWER_MEAN: Final = 7
-"""… and at which logarithm of it that changes nothing."""
-S_VIEWER: Final = 8
-"""What the viewer is worth, if it is given; 0 if it is to be found from the ads that may serve."""
-S_FARM_PRIOR: Final = 9
+S_FARM_PRIOR: Final = 6
 """Log-odds that a new viewer is a click farm."""
-SETTINGS: Final = 10
+S_SLOPE: Final = 7
+"""Calibration slope of each head (see `learner.sloped`), and …"""
+S_MEAN: Final = S_SLOPE + HEADS
+"""… the score that it leaves unchanged."""
+SETTINGS: Final = S_MEAN + HEADS
 
 # An eligible ad: scores, calibrated predictions, …
 R_SCORE: Final = 2 * HEADS
@@ -152,9 +150,7 @@ O_PRICE: Final = 2
 O_PROPENSITY: Final = 3
 O_P: Final = 4
 O_RAW: Final = O_P + HEADS
-O_VIEWER: Final = O_RAW + HEADS
-"""What the viewer is worth: the logarithm of the chance of a lead, as a mean of the ads that may serve."""
-O_SCORE: Final = O_VIEWER + 1
+O_SCORE: Final = O_RAW + HEADS
 """The value of a view in conversions, see `R_SCORE`."""
 OUTCOME: Final = O_SCORE + 1
 

@@ -293,7 +293,6 @@ def weigh_record(replica: Replica, record: Record) -> Weighed:
     usable = msgspec.structs.replace(record, ads=ads, groups=groups, floor_micros=1)
     repeat_decision(replica, usable)
     numbers = market.numbers
-    numbers[col.S_VIEWER] = market.outcome[col.O_VIEWER]  # single ads get the viewer's value of all ads
     for ad in ads:
         single = repeat_decision(replica, msgspec.structs.replace(usable, ads=[ad]))
         offers[ad] = float(single.offer_micros if single.ad else 0)
@@ -303,7 +302,6 @@ def weigh_record(replica: Replica, record: Record) -> Weighed:
             p[col.CLICK] * p[col.CONVERSATION],
             p[col.CLICK] * p[col.CONVERSATION] * p[col.LEAD],
         )
-    numbers[col.S_VIEWER] = 0.0
     chances = choice_chances(
         offers, float(record.floor_micros), float(numbers[col.S_TEMPERATURE]), float(numbers[col.S_EXPLORE])
     )
@@ -335,16 +333,11 @@ def explain_record(business_seed: int, saved: bytes | None, record: Record) -> D
     replica.set_live(record.added)
     repeated = repeat_decision(replica, record)
     offers = {}
-    market = replica.market
-    market.numbers[col.S_VIEWER] = market.outcome[
-        col.O_VIEWER
-    ]  # single ads get the viewer's value of all ads
     for ad in record.ads:
         single = repeat_decision(
             replica, msgspec.structs.replace(record, ads=[ad], floor_micros=1, placement="")
         )
         offers[ad] = single.offer_micros if single.ad else 0
-    market.numbers[col.S_VIEWER] = 0.0
     features: dict[str, float] = {}
     if record.ad and record.trial >= 0:  # the random arm uses no feature
         whole = msgspec.structs.replace(record, ads=[record.ad], floor_micros=1, placement="")

@@ -1,6 +1,5 @@
 """Recent impressions, label delays, calibration, and frequency caps."""
 
-import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,7 +9,6 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from contatto.kit.runtime import compiled
 from contatto.learning.columns import BETWEEN, DAY_US, HEADS_AGAIN, MOST_CONTEXT
 from contatto.learning.model import AdGroupLine
 
@@ -192,42 +190,6 @@ class FrequencyCounter:
             self.waiting[pair] = {name: at for name, at in requests.items() if at > ts - wait}
         self.views = {pair: times for pair, times in self.views.items() if times}
         self.waiting = {pair: requests for pair, requests in self.waiting.items() if requests}
-
-
-TRUST: Final = 10.0
-"""The precision with which the slope is expected to be 0."""
-BOUNDS: Final = (-0.8, 0.5)
-_STEPS: Final = 8
-LEAST_WORTH: Final = 1e-30
-"""Lower bound of a viewer's value, so that it has a logarithm."""
-
-
-@compiled
-def slope_factor(score: float, slope: float, mean: float) -> float:
-    """Return the factor by which the calibration slope changes a prediction; it is 1 at the mean score."""
-    return math.exp(slope * (score - mean))
-
-
-def fit_slope(
-    scores: NDArray[np.float64], expected: NDArray[np.float64], actual: NDArray[np.float64]
-) -> tuple[float, float]:
-    """Fit the calibration slope of predictions; return it with the mean score.
-
-    ``scores`` are logarithms of predictions, ``expected`` the expected results, greater than 0, and
-    ``actual`` the actual ones.
-    """
-    mean = float(expected @ scores / expected.sum())
-    away = scores - mean
-    slope, level = 0.0, actual.sum() / expected.sum()
-    for _ in range(_STEPS):
-        fitted = expected * np.exp(np.clip(slope * away, -5.0, 5.0))
-        level = max(actual.sum(), 1.0) / fitted.sum()
-        fitted *= level
-        middle = float(fitted @ away / fitted.sum())
-        rise = float((actual - fitted) @ away) - TRUST * slope
-        bend = float(fitted @ (away - middle) ** 2) + TRUST
-        slope += min(max(rise / bend, -0.5), 0.5)
-    return min(max(slope, BOUNDS[0]), BOUNDS[1]), mean
 
 
 MINUTE: Final = 60.0

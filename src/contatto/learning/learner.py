@@ -21,6 +21,13 @@ def logistic(z: float) -> float:
 
 
 @compiled
+def sloped(z: float, head: int, settings: Array) -> float:
+    """Return the probability of a score after the calibration slope of its head (see `fit_slope`)."""
+    mean = settings[col.S_MEAN + head]
+    return logistic(mean + settings[col.S_SLOPE + head] * (z - mean))
+
+
+@compiled
 def evidence(kind: int, p: float, before: float, after: float) -> tuple[float, float]:
     """Return slope and curvature of an observation's log-likelihood.
 

@@ -714,6 +714,7 @@ class MarketState:
         self.numbers[col.S_FLOOR_VARIANCE] = self.settings["floor_variance"]
         self.numbers[col.S_RANDOM] = float(is_random)
         self.numbers[col.S_FARM_PRIOR] = FIRST_PRIOR
+        self.numbers[col.S_SLOPE : col.S_MEAN] = 1.0
         self.hashes = np.zeros(col.MOST_CONTEXT, np.uint64)
         self.values = np.zeros(col.MOST_CONTEXT)
         self.kinds = np.zeros(col.MOST_CONTEXT, np.int64)

@@ -1,6 +1,5 @@
 """Marketplace of one tenant, and read replicas of its model."""
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -30,8 +29,8 @@ from contatto.learning.features import (
     list_features,
     name_hash,
 )
-from contatto.learning.impressions import LEAST_WORTH, Impression, slope_factor
-from contatto.learning.learner import logistic, score_features
+from contatto.learning.impressions import Impression
+from contatto.learning.learner import score_features, sloped
 from contatto.learning.market import UNITS, VIEWER_ARRAYS, AuctionGroup, MarketState, find_quantile
 from contatto.learning.model import (
     NOBODY,
@@ -404,8 +403,7 @@ def report_group(market: MarketState, group: AuctionGroup) -> GroupReport:
 def rank_candidates(market: MarketState, line: RankLine, complain: Any) -> Ranking:
     """Return the predicted lead rate of each candidate for an ad group; 0 outside of its countries.
 
-    The calibration slope of viewers scales the differences between candidates (see `fit_slope`). The best
-    active ad of the group counts.
+    The best active ad of the group counts.
     """
     groups, viewers = market.groups, market.viewers
     number = groups.by_id.get(line.adgroup_id)
@@ -436,14 +434,11 @@ def _predict_leads(market: MarketState, ad: int, row: int, count: int) -> float:
         between, learned.shift, learned.slots, learned.weights, learned.families,
     )  # fmt: skip
     effects = market.viewers.table[row, col.V_EFFECT : col.V_EFFECT + col.HEADS]
-    p = [
-        logistic(score_features(learned.table, learned.slots, learned.weights, total, head) + effects[head])
-        for head in range(col.HEADS)
-    ]
-    worth = p[col.CLICK] * p[col.CONVERSATION] * p[col.LEAD]
-    slope, mean = market.numbers[col.S_VIEWER_SLOPE], market.numbers[col.S_VIEWER_MEAN]
-    factor = slope_factor(math.log(max(worth, LEAST_WORTH)), slope, mean)
-    return float(worth * factor * (1.0 - p[col.SPAM]))
+    p = []
+    for head in range(col.HEADS):
+        score = score_features(learned.table, learned.slots, learned.weights, total, head) + effects[head]
+        p.append(sloped(score, head, market.numbers))
+    return float(p[col.CLICK] * p[col.CONVERSATION] * p[col.LEAD] * (1.0 - p[col.SPAM]))
 
 
 TABLE_BITS: Final = 18.0

@@ -376,6 +376,7 @@ def _count_expected(
     label itself was partly learned, only the old prediction is independent of it.
     """
     p = impression.raw[head] if before > 0.0 else estimated
+    p = learner.sloped(math.log(p / (1.0 - p)), head, market.numbers)
     market.calibration.expected[impression.group, head] += (after - before) * p
     market.calibration.tried[impression.group, head] += after - before
 

@@ -9,15 +9,15 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from contatto.learning.columns import FAMILIES, MOST_CONTEXT, S_FARM_PRIOR, S_VIEWER_MEAN, S_VIEWER_SLOPE
+from contatto.learning.columns import FAMILIES, MOST_CONTEXT, S_FARM_PRIOR, SETTINGS
 from contatto.learning.features import FeatureFields
 from contatto.learning.impressions import SNAPSHOT_ARRAYS, FrequencyCounter, LabelDelays, Records
 from contatto.learning.market import CalibrationCounts, Groups, MarketState, Traffic, Viewers
 
-_MAGIC: Final = b"contatto marketplace 15\n"
+_MAGIC: Final = b"contatto marketplace 16\n"
 _BY_FEATURE: Final = ("hashes", "values", "kinds")
 """Arrays with a column per feature, saved as wide as the widest row."""
-_LEARNED_NUMBERS: Final = [S_VIEWER_SLOPE, S_VIEWER_MEAN, S_FARM_PRIOR]
+_LEARNED_NUMBERS: Final = slice(S_FARM_PRIOR, SETTINGS)
 _PLAIN: Final = (
     "now", "stepped_at", "daily_at", "relearned_at", "clicks_then", "requests", "first_asked", "click_wait",
     "promise_wait", "views_seen", "views_lost", "clicks", "farm_clicks",
