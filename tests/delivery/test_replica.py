@@ -172,9 +172,9 @@ def test_viewers_without_consent_are_predicted_to_tap_as_often_as_they_do() -> N
             name_stranger(teacher.market, str(nonce))
             teacher.take(ClickLine(ts + 2 * SECOND, str(nonce)))
         if nonce > 1_500 and not is_known:
-            predictions.append(record.p[0])
+            predictions.append(record.raw[0])
     assert len(predictions) > 100
-    assert sum(predictions) / len(predictions) == pytest.approx(0.1, abs=0.03)
+    assert sum(predictions) / len(predictions) == pytest.approx(0.1, abs=0.05)
 
 
 def test_a_tap_without_consent_is_credited_to_its_own_impression() -> None:
