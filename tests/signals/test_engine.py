@@ -20,7 +20,7 @@ from contatto.signals import actions
 from contatto.signals.actions import load_signal_ledger, schedule_signals
 from contatto.signals.model import SignalMode, SignalStep
 from contatto.signals.store import ledger
-from contatto.simulator.ad_platforms import LOST, RESET, MetaFake, TikTokFake, json_answer
+from contatto.simulator.ad_platforms import LOST, REFUSED, RESET, THROTTLED, json_answer
 from tests import make
 from tests.crm.engine import claim
 from tests.signals.engine import (
@@ -41,8 +41,6 @@ EXPIRED = {
     "tiktok": json_answer({"code": 40105, "message": "Access token is incorrect."}),
     "meta": json_answer({"error": {"code": 190, "message": "expired"}}, 400),
 }
-THROTTLED = {"tiktok": TikTokFake().throttled(600), "meta": MetaFake().throttled(600)}
-REFUSED = {"tiktok": TikTokFake().refused(), "meta": MetaFake().refused()}
 DOWN, HTML = json_answer(b"", 503), json_answer(b"<p>Sign in</p>")
 
 
@@ -129,14 +127,13 @@ def test_the_last_tap_before_the_lead_counts(database: Database, name: str) -> N
 
 
 @BOTH
-@pytest.mark.parametrize("fate", [DOWN, HTML, LOST, RESET, "throttled"])
+@pytest.mark.parametrize("fate", [DOWN, HTML, LOST, RESET, THROTTLED])
 def test_whatever_goes_wrong_on_the_way_each_step_counts_once(
     database: Database, name: str, fate: Any
 ) -> None:
     def work(tx: Tx) -> None:
         side = begun(tx, name)
-        wrong = THROTTLED[name] if fate == "throttled" else fate
-        side.platform.fates = [wrong, None, wrong, wrong]
+        side.platform.fates = [fate, None, fate, fate]
         move(tx, side, side.lead(tx), LeadStatus.QUALIFIED)
         after = run_for(tx, side, 12)
         assert len(side.platform.counted) == 2
@@ -150,7 +147,7 @@ def test_whatever_goes_wrong_on_the_way_each_step_counts_once(
 def test_retry_after_is_kept_to(database: Database, name: str) -> None:
     def work(tx: Tx) -> None:
         side = begun(tx, name)
-        side.platform.fates = [THROTTLED[name]]
+        side.platform.fates = [THROTTLED]
         side.lead(tx)
         run_all(tx, side)
         run_all(later(tx, side, minutes=9), side)
@@ -227,7 +224,7 @@ def test_what_a_platform_refuses_in_a_good_answer_is_a_dead_letter_that_is_mende
         side = begun(tx, name)
         lead = side.lead(tx)
         run_all(tx, side)
-        side.platform.fates = [REFUSED[name]]
+        side.platform.fates = [REFUSED]
         move(tx, side, lead, LeadStatus.CONVERTED)
         run_all(tx, side)
         (dead,) = side.signals(tx, DeliveryState.DEAD)
@@ -268,7 +265,7 @@ def test_what_may_have_been_counted_is_never_sent_again_after_two_days(database:
 def test_what_surely_was_not_taken_is_tried_for_a_week(database: Database, name: str) -> None:
     def work(tx: Tx) -> None:
         side = begun(tx, name)
-        side.platform.fates = [THROTTLED[name]] * 12
+        side.platform.fates = [THROTTLED] * 12
         side.lead(tx)
         after = run_for(tx, side, 55)
         assert side.standing(after) == [("captured", "sent", "")]

@@ -2,11 +2,11 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from urllib.parse import parse_qsl, urlsplit
 
 from contatto.ad_platforms.model import AdPlatform
@@ -33,6 +33,9 @@ FORGETS = timedelta(hours=48)
 OLDEST = timedelta(days=7)
 LOST, RESET = "taken, and the answer lost", "lost on the way"
 """Faults without an answer: after the platform counted the event, and before."""
+THROTTLED, REFUSED = "throttled", "refused"
+"""Faults with an answer of the platform's own: too many requests, and an event that it refuses."""
+AFTER_S: Final = 600
 MESSAGING: Final = frozenset({
     "AddToCart", "CartAbandoned", "InitiateCheckout", "LeadSubmitted", "OrderCanceled", "OrderCreated",
     "OrderDelivered", "OrderReturned", "OrderShipped", "Purchase", "QualifiedLead", "RatingProvided",
@@ -52,6 +55,9 @@ class AdPlatformFake:
     ``fates`` are the faults of the next requests, None for no fault.
     """
 
+    refusals: ClassVar[Mapping[str, HttpAnswer]]
+    """Answers of the platform to `THROTTLED` and `REFUSED`."""
+
     dataset: str = "1800000000000000001"
     token: str = TOKEN
     clock_at: datetime = START
@@ -67,20 +73,14 @@ class AdPlatformFake:
         fate = self.fates.pop(0) if self.fates else None
         if isinstance(fate, HttpAnswer):
             return fate
+        if fate in self.refusals:
+            return self.refusals[fate]
         if fate == RESET:
             return SendFailure.LOST
         answer = self.answer(request)
         return SendFailure.LOST if fate == LOST else answer
 
     def answer(self, request: HttpRequest) -> HttpAnswer:
-        raise NotImplementedError
-
-    def throttled(self, after_s: int) -> HttpAnswer:
-        """Return the answer to too many requests."""
-        raise NotImplementedError
-
-    def refused(self) -> HttpAnswer:
-        """Return the answer to an event that the platform refuses."""
         raise NotImplementedError
 
     def count(self, name: str, event: dict[str, Any], test_code: str) -> None:
@@ -107,6 +107,14 @@ class AdPlatformFake:
 
 
 class TikTokFake(AdPlatformFake):
+    refusals: ClassVar = {
+        THROTTLED: json_answer({"code": 40100, "message": "Too many requests."}, retry_after=str(AFTER_S)),
+        REFUSED: json_answer({
+            "code": 20001, "message": "OK",
+            "data": {"failed_events": [{"order_in_request": 0, "error_message": "Invalid event."}]},
+        }),
+    }  # fmt: skip
+
     def answer(self, request: HttpRequest) -> HttpAnswer:
         if urlsplit(request.url).path != "/open_api/v1.3/event/track/" or request.method != "POST":
             return json_answer({"code": 40400, "message": "no such path"})
@@ -130,13 +138,6 @@ class TikTokFake(AdPlatformFake):
         data = {"failed_events": failed} if failed else {}
         return json_answer({"code": code, "message": "OK", "request_id": "r1", "data": data})
 
-    def throttled(self, after_s: int) -> HttpAnswer:
-        return json_answer({"code": 40100, "message": "Too many requests."}, retry_after=str(after_s))
-
-    def refused(self) -> HttpAnswer:
-        failed = [{"order_in_request": 0, "error_message": "Invalid event."}]
-        return json_answer({"code": 20001, "message": "OK", "data": {"failed_events": failed}})
-
     def _wrong(self, event: dict[str, Any]) -> str:
         user = event["user"]
         for name in ("email", "phone", "external_id"):
@@ -151,7 +152,20 @@ class TikTokFake(AdPlatformFake):
         return "properties.currency: missing" if "value" in worth and not worth.get("currency") else ""
 
 
+def _error(code: int, message: str, subcode: int = 0) -> HttpAnswer:
+    return json_answer({"error": {"code": code, "error_subcode": subcode, "message": message}}, 400)
+
+
 class MetaFake(AdPlatformFake):
+    refusals: ClassVar = {
+        THROTTLED: json_answer(
+            {"error": {"code": 4, "message": "Application request limit reached"}},
+            400,
+            retry_after=str(AFTER_S),
+        ),
+        REFUSED: _error(100, "Messaging Event Invalid Event Type", 2804066),
+    }
+
     def answer(self, request: HttpRequest) -> HttpAnswer:
         path = urlsplit(request.url).path.strip("/").split("/")
         if request.body[:1] == b"{":
@@ -171,13 +185,6 @@ class MetaFake(AdPlatformFake):
         for event in body["data"]:
             self.count(event["event_name"], event, body.get("test_event_code", ""))
         return json_answer({"events_received": len(body["data"]), "messages": [], "fbtrace_id": "t1"})
-
-    def throttled(self, after_s: int) -> HttpAnswer:
-        error = {"error": {"code": 4, "message": "Application request limit reached"}}
-        return json_answer(error, 400, retry_after=str(after_s))
-
-    def refused(self) -> HttpAnswer:
-        return _error(100, "Messaging Event Invalid Event Type", 2804066)
 
     def _wrong(self, event: dict[str, Any]) -> str:
         user = event["user_data"]
@@ -199,10 +206,6 @@ class MetaFake(AdPlatformFake):
         if event["event_name"] == "Purchase" and not (worth.get("value") and worth.get("currency")):
             return "Purchase needs a value and a currency"
         return ""
-
-
-def _error(code: int, message: str, subcode: int = 0) -> HttpAnswer:
-    return json_answer({"error": {"code": code, "error_subcode": subcode, "message": message}}, 400)
 
 
 MOST_TRIES: Final = 12
@@ -314,44 +317,33 @@ STORM: Final = 10
 DOWN: Final = HttpAnswer(503, {}, b"")
 HTML: Final = HttpAnswer(200, {}, b"<!doctype html><title>Sign in</title>")
 EMPTY: Final = HttpAnswer(200, {}, b"{}")
-AFTER_S: Final = 600
-THROTTLED: Final = "throttled"
-"""Placeholder for the platform's own answer to too many requests."""
 
 
-def _meets(*fates: Fate) -> Play:
-    """Return a play of two steps; the first tries of each meet these faults."""
-
-    def play(bench: SignalBench) -> None:
-        events = bench.event(), bench.event(0, SignalStep.QUALIFIED)
-        for event in events:
-            bench.platform.fates = [
-                bench.platform.throttled(AFTER_S) if fate == THROTTLED else fate for fate in fates
-            ]
-            bench.expect_sent(event)
-        bench.check(*events)
-
-    return play
-
-
-def _loses_access(bench: SignalBench, reason: str, **changed: str) -> None:
-    """Change the platform's token or data set, and hold events until a person has entered the new one."""
-    platform = bench.platform
-    for name, value in changed.items():
-        setattr(platform, name, value)
-    events = [bench.event(number) for number in range(3)]
+def _meet(bench: SignalBench, fates: Sequence[Fate]) -> None:
+    """Let the first tries of each of two steps meet these faults."""
+    events = bench.event(), bench.event(0, SignalStep.QUALIFIED)
     for event in events:
-        bench.expect_state(event, DeliveryState.WITHHELD, reason)
-    bench.target = replace(bench.target, access_token=platform.token, dataset_id=platform.dataset)
-    bench.expect_sent(*events)
+        bench.platform.fates = list(fates)
+        bench.expect_sent(event)
     bench.check(*events)
 
 
-def play_forbidden(bench: SignalBench) -> None:
-    bench.platform.fates = [HttpAnswer(403, {}, b"")]
-    bench.expect_state(bench.event(), DeliveryState.WITHHELD, TOKEN_REFUSED)
-    bench.expect_sent(bench.event())
-    bench.check(bench.event())
+def _refuse(bench: SignalBench, ending: Ending, fate: Fate = None, **changes: Any) -> None:
+    """Refuse three events by a fault or a change of the platform; they count once a person has mended it.
+
+    The person enters the new token or data set, sets the clock, or only sends again.
+    """
+    platform = bench.platform
+    for name, value in changes.items():
+        setattr(platform, name, value)
+    events = [bench.event(number) for number in range(3)]
+    for event in events:
+        platform.fates = [fate]
+        bench.expect_state(event, *ending)
+    platform.clock_at = START
+    bench.target = replace(bench.target, access_token=platform.token, dataset_id=platform.dataset)
+    bench.expect_sent(*events)
+    bench.check(*events)
 
 
 def play_repeated_step(bench: SignalBench) -> None:
@@ -361,18 +353,10 @@ def play_repeated_step(bench: SignalBench) -> None:
 
 
 def play_keeps_to_retry_after(bench: SignalBench) -> None:
-    bench.platform.fates = [bench.platform.throttled(AFTER_S)]
+    bench.platform.fates = [THROTTLED]
     bench.expect_sent(bench.event())
     if bench.platform.clock_at < START + timedelta(seconds=AFTER_S):
         raise CheckFailed("it did not wait as long as it was asked to")
-    bench.check(bench.event())
-
-
-def play_refused(bench: SignalBench) -> None:
-    """Refuse an event with status 200: it is a dead letter, and counts once it is sent again."""
-    bench.platform.fates = [bench.platform.refused()]
-    bench.expect_state(bench.event(), DeliveryState.DEAD, EVENT_REFUSED)
-    bench.expect_sent(bench.event())
     bench.check(bench.event())
 
 
@@ -399,15 +383,6 @@ def play_lost_for_two_days(bench: SignalBench) -> None:
     bench.unsure.add(bench.event().event_id)
     bench.platform.clock_at = START + timedelta(hours=49)
     bench.expect_state(bench.event(), DeliveryState.DEAD, MAYBE_COUNTED)
-    bench.check(bench.event())
-
-
-def play_skewed(bench: SignalBench) -> None:
-    """Set the platform's clock a day back: it refuses events of tomorrow until it is right."""
-    bench.platform.clock_at = START - timedelta(days=1)
-    bench.expect_state(bench.event(), DeliveryState.DEAD, EVENT_REFUSED)
-    bench.platform.clock_at = START
-    bench.expect_sent(bench.event())
     bench.check(bench.event())
 
 
@@ -459,7 +434,7 @@ def play_spelled_oddly(bench: SignalBench) -> None:
 
 def play_many(bench: SignalBench) -> None:
     """Send a hundred steps; every third meets a fault."""
-    fates: list[Fate] = [LOST, DOWN, RESET, HTML, bench.platform.throttled(1), EMPTY]
+    fates: list[Fate] = [LOST, DOWN, RESET, HTML, THROTTLED, EMPTY]
     events = [bench.event(number) for number in range(100)]
     for number, event in enumerate(events):
         bench.platform.fates = [] if number % 3 else [fates[number // 3 % len(fates)]]
@@ -468,32 +443,42 @@ def play_many(bench: SignalBench) -> None:
 
 
 FAULTS: Final[Mapping[str, Play]] = {
-    "expired token": partial(_loses_access, reason=TOKEN_REFUSED, token="another"),  # noqa: S106 - in memory
-    "data set deleted": partial(_loses_access, reason=DATASET_GONE, dataset="1800000000000000002"),
-    "not allowed": play_forbidden,
+    "expired token": partial(
+        _refuse,
+        ending=(DeliveryState.WITHHELD, TOKEN_REFUSED),
+        token="another",  # noqa: S106 - in memory
+    ),
+    "data set deleted": partial(
+        _refuse, ending=(DeliveryState.WITHHELD, DATASET_GONE), dataset="1800000000000000002"
+    ),
+    "not allowed": partial(
+        _refuse, ending=(DeliveryState.WITHHELD, TOKEN_REFUSED), fate=HttpAnswer(403, {}, b"")
+    ),
     "told already": play_repeated_step,
     "told to wait": play_keeps_to_retry_after,
-    "refused in a good answer": play_refused,
+    "refused in a good answer": partial(_refuse, ending=(DeliveryState.DEAD, EVENT_REFUSED), fate=REFUSED),
     "killed between request and note": play_killed,
     "off for more than a week": play_off_for_a_week,
     "no answer for two days": play_lost_for_two_days,
-    "clock a day off": play_skewed,
+    "clock a day off": partial(
+        _refuse, ending=(DeliveryState.DEAD, EVENT_REFUSED), clock_at=START - timedelta(days=1)
+    ),
     "answers in the wrong order": play_wrong_order,
     "one phone of two people": play_one_phone,
     "worth something": play_worth,
     "nobody to find": play_nobody,
     "spelled in two ways": play_spelled_oddly,
     "a hundred, and all that goes wrong": play_many,
-    "too many requests": _meets(THROTTLED),
-    "a storm of 429": _meets(*[THROTTLED] * STORM),
-    "server error": _meets(DOWN),
-    "connection reset": _meets(RESET),
-    "slow": _meets(LOST),
-    "taken, and the answer lost": _meets(LOST, LOST),
-    "lost, and lost again": _meets(RESET, LOST, RESET, LOST),
-    "HTML instead of JSON": _meets(HTML),
-    "an answer that says nothing": _meets(EMPTY),
-    "down and slow in turn": _meets(DOWN, RESET, THROTTLED, LOST, HTML),
+    "too many requests": partial(_meet, fates=(THROTTLED,)),
+    "a storm of 429": partial(_meet, fates=(THROTTLED,) * STORM),
+    "server error": partial(_meet, fates=(DOWN,)),
+    "connection reset": partial(_meet, fates=(RESET,)),
+    "slow": partial(_meet, fates=(LOST,)),
+    "taken, and the answer lost": partial(_meet, fates=(LOST, LOST)),
+    "lost, and lost again": partial(_meet, fates=(RESET, LOST, RESET, LOST)),
+    "HTML instead of JSON": partial(_meet, fates=(HTML,)),
+    "an answer that says nothing": partial(_meet, fates=(EMPTY,)),
+    "down and slow in turn": partial(_meet, fates=(DOWN, RESET, THROTTLED, LOST, HTML)),
 }
 """Plays by the name of their fault."""
 

@@ -1,7 +1,7 @@
 """CRMs in memory that speak the APIs of hosted vendors."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from operator import attrgetter
 from typing import Any, Final
@@ -36,28 +36,19 @@ class HubSpotFake(Vendor):
     expired = _hubspot_error(401, "EXPIRED_AUTHENTICATION", "The OAuth token used to make this call expired")
     throttled = _hubspot_error(429, "RATE_LIMITS", "You have reached your secondly limit.")
     missing = _hubspot_error(404, "OBJECT_NOT_FOUND", "Object not found.")
-
-    def __init__(self) -> None:
-        # Contacts as a new account has them: our property is not there yet.
-        statuses = (
-            ("NEW", "New"),
-            ("OPEN", "Open"),
-            ("CONNECTED", "Connected"),
-            ("UNQUALIFIED", "Unqualified"),
-        )
-        listed = [
-            CrmField("email", "Email"),
-            CrmField("phone", "Phone number"),
-            CrmField("mobilephone", "Mobile phone"),
-            CrmField("hs_whatsapp_phone_number", "WhatsApp"),
-            CrmField("firstname", "First name"),
-            CrmField("lastname", "Last name"),
-            CrmField("message", "Message"),
-            CrmField("hubspot_owner_id", "Owner"),
-            CrmField("hs_lead_status", "Lead status", choices=statuses),
-        ]
-        super().__init__(HUBSPOT_ID, listed, "email", HUBSPOT_ID)
-        self.crm.merges_anew = True
+    our_id, unique, merges_anew = HUBSPOT_ID, ("email", HUBSPOT_ID), True
+    fields = (
+        CrmField("email", "Email"),
+        CrmField("phone", "Phone number"),
+        CrmField("mobilephone", "Mobile phone"),
+        CrmField("hs_whatsapp_phone_number", "WhatsApp"),
+        CrmField("firstname", "First name"),
+        CrmField("lastname", "Last name"),
+        CrmField("message", "Message"),
+        CrmField("hubspot_owner_id", "Owner"),
+        CrmField("hs_lead_status", "Lead status", choices=(("NEW", "New"), ("OPEN", "Open"))),
+    )
+    """Properties of contacts as a new account has them, without ours."""
 
     def refuse(self, request: VendorRequest, wrong: WrongValue) -> VendorResponse:
         if wrong.kind == "exists":
@@ -69,37 +60,56 @@ class HubSpotFake(Vendor):
         return _hubspot_error(400, "VALIDATION_ERROR", "Property values were not valid", errors=[inner])
 
     def route(self, request: VendorRequest) -> VendorResponse:
-        path, body = request.path.rstrip("/"), request.json()
-        if path == "/crm/v3/properties/contacts":
-            if request.method == "POST":
-                if body["name"] in self.crm.fields:
-                    return _hubspot_error(409, "CONFLICT", f"Property named {body['name']} already exists")
-                self.crm.fields[body["name"]] = CrmField(body["name"], body["label"])
-                return VendorResponse(201, _hubspot_property(self.crm.fields[body["name"]]))
-            properties = [_hubspot_property(crm_field) for crm_field in self.crm.fields.values()]
-            return VendorResponse(200, {"results": properties})
+        path, body, status = request.path.rstrip("/"), request.json(), 200
         if path == "/crm/v3/owners":
             return VendorResponse(200, {"results": [{"id": "7", "email": "sam@example.com"}]})
-        posts: Mapping[str, Callable[[dict[str, Any]], VendorResponse]] = {
-            f"{_HUBSPOT_CONTACTS}/search": self._search,
-            f"{_HUBSPOT_CONTACTS}/batch/upsert": self._upsert,
-            f"{_HUBSPOT_CONTACTS}/merge": self._merge,
-            f"{_HUBSPOT_CONTACTS}/gdpr-delete": self._erase,
-            _HUBSPOT_CONTACTS: lambda body: VendorResponse(
-                201, self._shown(self.crm.make(body["properties"]))
-            ),
-        }
-        if request.method == "POST" and path in posts:
-            return posts[path](body)
-        record = self._named(path.removeprefix(f"{_HUBSPOT_CONTACTS}/"), request.query.get("idProperty", ""))
-        if request.method == "PATCH":
-            self.crm.change(record, body["properties"])
-        names = request.query.get("properties", "").split(",")
-        return VendorResponse(200, self._shown(record, names if request.method == "GET" else None))
+        if path == "/crm/v3/properties/contacts":
+            return self._properties(body)
+        act = path.removeprefix(_HUBSPOT_CONTACTS).removeprefix("/")
+        acts = {"search": self._search, "batch/upsert": self._upsert}
+        if act in acts:
+            return acts[act](body)
+        if act == "gdpr-delete":
+            self.crm.erase(self._named(body["objectId"], body.get("idProperty", "")))
+            return VendorResponse(204)
+        if act == "merge":
+            source, target = (self._named(body[name], "") for name in ("objectIdToMerge", "primaryObjectId"))
+            if source is target:
+                return _hubspot_error(400, "VALIDATION_ERROR", "These records have been merged already.")
+            record = self.crm.merge(source.id, target.id)
+        elif act:
+            record = self._named(act, request.query.get("idProperty", ""))
+            if request.method == "PATCH":
+                self.crm.change(record, body["properties"])
+        else:
+            record, status = self.crm.make(body["properties"]), 201
+        names = request.query.get("properties", "").split(",") if request.method == "GET" else None
+        return VendorResponse(status, self._shown(record, names))
+
+    def _properties(self, new: dict[str, str]) -> VendorResponse:
+        """Return all properties, or a new one."""
+        if new.get("name") in self.crm.fields:
+            return _hubspot_error(409, "CONFLICT", f"Property named {new['name']} already exists")
+        if new:
+            self.crm.fields[new["name"]] = CrmField(new["name"], new["label"])
+        properties = []
+        for crm_field in self.crm.fields.values():
+            kind, form = ("enumeration", "select") if crm_field.choices else ("string", "text")
+            options = [
+                {"value": value, "label": label, "hidden": False} for value, label in crm_field.choices
+            ]
+            properties.append({
+                "name": crm_field.name, "label": crm_field.label, "type": kind, "fieldType": form,
+                "options": options, "description": "", "groupName": "contactinformation", "hidden": False,
+                "modificationMetadata": {
+                    "readOnlyValue": False, "readOnlyDefinition": False, "archivable": True,
+                },
+            })  # fmt: skip
+        return VendorResponse(201, properties[-1]) if new else VendorResponse(200, {"results": properties})
 
     def _named(self, name: str, id_property: str) -> StoredRecord:
         if id_property:
-            return self.crm.find_one(id_property, name)
+            return self.crm.find(id_property, name, at_once=True)[0]
         record = self.crm.records[name]
         while record.became:
             record = self.crm.records[record.became]
@@ -124,16 +134,6 @@ class HubSpotFake(Vendor):
         done = {"startedAt": stamp(self.crm.next_time()), "completedAt": stamp(self.crm.next_time())}
         done["status"] = "COMPLETE"
         return VendorResponse(200, {"results": results, **done})
-
-    def _merge(self, body: dict[str, Any]) -> VendorResponse:
-        source, target = (self._named(body[name], "") for name in ("objectIdToMerge", "primaryObjectId"))
-        if source is target:
-            return _hubspot_error(400, "VALIDATION_ERROR", "These records have been merged already.")
-        return VendorResponse(200, self._shown(self.crm.merge(source.id, target.id)))
-
-    def _erase(self, body: dict[str, Any]) -> VendorResponse:
-        self.crm.erase(self._named(body["objectId"], body.get("idProperty", "")))
-        return VendorResponse(204)
 
     def _search(self, body: dict[str, Any]) -> VendorResponse:
         matches = [
@@ -164,16 +164,6 @@ class HubSpotFake(Vendor):
         return True
 
 
-def _hubspot_property(one: CrmField) -> dict[str, Any]:
-    kind, form = ("enumeration", "select") if one.choices else ("string", "text")
-    options = [{"value": value, "label": label, "hidden": False} for value, label in one.choices]
-    return {
-        "name": one.name, "label": one.label, "type": kind, "fieldType": form, "options": options,
-        "description": "", "groupName": "contactinformation", "hidden": False,
-        "modificationMetadata": {"readOnlyValue": False, "readOnlyDefinition": False, "archivable": True},
-    }  # fmt: skip
-
-
 SALESFORCE_TOKEN = "salesforce-session"  # noqa: S105 - of a CRM in memory
 _SALESFORCE_PATH: Final = re.compile(r"^/services/data/v[0-9.]+")
 _SOQL: Final = re.compile(
@@ -197,26 +187,20 @@ class SalesforceFake(Vendor):
     expired = _salesforce_error(401, "INVALID_SESSION_ID", "Session expired or invalid")
     throttled = _salesforce_error(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.")
     missing = _salesforce_error(404, "NOT_FOUND", "The requested resource does not exist")
-
-    def __init__(self) -> None:
-        # Leads as an organisation has them once an administrator has made our field.
-        statuses = (("Open", "Open"), ("Working", "Working"), ("Qualified", "Qualified"))
-        sources = (("Web", "Web"), ("Ad", "Ad"))
-        listed = [
-            CrmField("LastName", "Last Name", is_required=True, limit=80),
-            CrmField("FirstName", "First Name", limit=40),
-            CrmField("Company", "Company", is_required=True, limit=255),
-            CrmField("Email", "Email"),
-            CrmField("Phone", "Phone"),
-            CrmField("MobilePhone", "Mobile"),
-            CrmField("Description", "Description"),
-            CrmField("Status", "Status", choices=statuses),
-            CrmField("LeadSource", "Lead Source", choices=sources),
-            CrmField(SALESFORCE_ID, "Contatto Lead ID"),
-        ]
-        super().__init__(SALESFORCE_ID, listed, "Email", SALESFORCE_ID)
-        self.crm.id_form = "00Q{:015d}"
-        self.contacts: dict[str, dict[str, str]] = {}
+    our_id, unique, id_form = SALESFORCE_ID, ("Email", SALESFORCE_ID), "00Q{:015d}"
+    fields = (
+        CrmField("LastName", "Last Name", is_required=True, limit=80),
+        CrmField("FirstName", "First Name", limit=40),
+        CrmField("Company", "Company", is_required=True, limit=255),
+        CrmField("Email", "Email"),
+        CrmField("Phone", "Phone"),
+        CrmField("MobilePhone", "Mobile"),
+        CrmField("Description", "Description"),
+        CrmField("Status", "Status", choices=(("Open", "Open"), ("Qualified", "Qualified"))),
+        CrmField("LeadSource", "Lead Source", choices=(("Web", "Web"), ("Ad", "Ad"))),
+        CrmField(SALESFORCE_ID, "Contatto Lead ID"),
+    )
+    """Leads as an organisation has them once an administrator has made our field."""
 
     def convert(self, record_id: str) -> str:
         """Convert a lead to a contact, as a person does, and return its id."""
@@ -255,7 +239,7 @@ class SalesforceFake(Vendor):
         our_id = rest[1]
         existing = self.crm.find(SALESFORCE_ID, our_id, at_once=True)
         if request.method == "GET" or (existing and existing[0].is_converted):
-            return self._lead(request, self.crm.find_one(SALESFORCE_ID, our_id))
+            return self._lead(request, existing[0])
         record, is_new = self.crm.upsert(SALESFORCE_ID, our_id, {**request.json(), SALESFORCE_ID: our_id})
         written = {"id": record.id, "success": True, "errors": [], "created": is_new}
         return VendorResponse(201 if is_new else 200, written)
@@ -370,21 +354,18 @@ class ZohoFake(Vendor):
     credential = f"Zoho-oauthtoken {ZOHO_TOKEN}"
     expired = VendorResponse(401, _zoho_error("INVALID_TOKEN"))
     throttled = VendorResponse(429, _zoho_error("TOO_MANY_REQUESTS"))
-
-    def __init__(self) -> None:
-        # Leads as an organisation has them once an administrator has made our field.
-        statuses = (("Attempted to Contact", "Attempted to Contact"), ("Qualified", "Qualified"))
-        listed = [
-            CrmField("Last_Name", "Last Name", is_required=True, limit=80),
-            CrmField("First_Name", "First Name", limit=40),
-            CrmField("Email", "Email", limit=100),
-            CrmField("Phone", "Phone", limit=30),
-            CrmField("Mobile", "Mobile", limit=30),
-            CrmField("Description", "Description"),
-            CrmField("Lead_Status", "Lead Status", choices=statuses),
-            CrmField(ZOHO_ID, "Contatto Lead ID"),
-        ]
-        super().__init__(ZOHO_ID, listed, "Email", ZOHO_ID)
+    our_id, unique = ZOHO_ID, ("Email", ZOHO_ID)
+    fields = (
+        CrmField("Last_Name", "Last Name", is_required=True, limit=80),
+        CrmField("First_Name", "First Name", limit=40),
+        CrmField("Email", "Email", limit=100),
+        CrmField("Phone", "Phone", limit=30),
+        CrmField("Mobile", "Mobile", limit=30),
+        CrmField("Description", "Description"),
+        CrmField("Lead_Status", "Lead Status", choices=(("Qualified", "Qualified"),)),
+        CrmField(ZOHO_ID, "Contatto Lead ID"),
+    )
+    """Leads as an organisation has them once an administrator has made our field."""
 
     def refuse(self, request: VendorRequest, wrong: WrongValue) -> VendorResponse:
         code = {"exists": "DUPLICATE_DATA", "required": "MANDATORY_NOT_FOUND"}.get(wrong.kind, "INVALID_DATA")
@@ -411,28 +392,24 @@ class ZohoFake(Vendor):
         return self._leads(request)
 
     def _leads(self, request: VendorRequest) -> VendorResponse:
-        if request.method == "POST":
-            values = self._values(request)
-            lead, is_new = self.crm.upsert(ZOHO_ID, values[ZOHO_ID], values)
-            return self._done(201 if is_new else 200, lead)
+        values, status = {}, 200
+        if request.method in ("POST", "PUT"):
+            values = self.crm.known_values(request.json()["data"][0])
         record_id = request.query.get("ids") or request.path.removeprefix(f"{_ZOHO_LEADS}/")
         record = self.crm.records.get(record_id)
-        if record is None or record.is_deleted:
+        if request.method == "POST":
+            record, is_new = self.crm.upsert(ZOHO_ID, values[ZOHO_ID], values)
+            status = 201 if is_new else 200
+        elif record is None or record.is_deleted:
             if request.method == "GET":
                 return VendorResponse(204)
             return VendorResponse(400, {"data": [_zoho_error("INVALID_DATA", id=record_id)]})
-        if request.method == "GET":
+        elif request.method == "GET":
             return VendorResponse(200, {"data": [self._row(record)]})
-        if request.method == "DELETE":
+        elif request.method == "DELETE":
             self.crm.delete(record_id)
         else:
-            self.crm.change(record, self._values(request))
-        return self._done(200, record)
-
-    def _values(self, request: VendorRequest) -> dict[str, Any]:
-        return self.crm.known_values(request.json()["data"][0])
-
-    def _done(self, status: int, record: StoredRecord) -> VendorResponse:
+            self.crm.change(record, values)
         details = {"id": record.id, "Modified_Time": stamp(record.changed_at, "%Y-%m-%dT%H:%M:%S+00:00")}
         one = {"code": "SUCCESS", "details": details, "message": "done", "status": "success"}
         return VendorResponse(status, {"data": [one]})
@@ -482,19 +459,15 @@ class PipedriveFake(Vendor):
     expired = _pipedrive_error(401, "unauthorized access")
     throttled = _pipedrive_error(429, "rate limit exceeded")
     missing = _pipedrive_error(404, "not found")
-
-    def __init__(self) -> None:
-        # Persons as a company has them once it has made our field; two persons may have one e-mail address.
-        levels = (("1", "Hot"), ("2", "Cold"))
-        listed = [
-            CrmField("name", "Name", is_required=True),
-            CrmField("email", "Email"),
-            CrmField("phone", "Phone"),
-            CrmField("b7d1", "Level", choices=levels),
-            CrmField(PIPEDRIVE_ID_FIELD, "Contatto lead ID"),
-        ]
-        super().__init__(PIPEDRIVE_ID_FIELD, listed)
-        self.deals: list[dict[str, Any]] = []
+    our_id = PIPEDRIVE_ID_FIELD
+    fields = (
+        CrmField("name", "Name", is_required=True),
+        CrmField("email", "Email"),
+        CrmField("phone", "Phone"),
+        CrmField("b7d1", "Level", choices=(("1", "Hot"), ("2", "Cold"))),
+        CrmField(PIPEDRIVE_ID_FIELD, "Contatto lead ID"),
+    )
+    """Persons as a company has them once it has made our field."""
 
     def refuse(self, request: VendorRequest, wrong: WrongValue) -> VendorResponse:
         text = "does not exist" if wrong.kind == "field" else "validation failed"
@@ -595,13 +568,13 @@ class GoogleSheetsFake(Vendor):
     """One sheet as rows of texts; ``crm`` knows its columns as fields and has no records."""
 
     credential = f"Bearer {GOOGLE_TOKEN}"
-    has_merges = False
+    has_merges, our_id, fields = False, "Lead ID", ()
     expired = _google_error(401, "UNAUTHENTICATED")
     throttled = _google_error(429, "RESOURCE_EXHAUSTED")
 
     def __init__(self, head: tuple[str, ...] = ()) -> None:
+        super().__init__()
         self.rows: list[list[str]] = [list(head)] if head else []
-        super().__init__("Lead ID", (CrmField(name, name) for name in head))
 
     def list_values(self) -> list[Mapping[str, str]]:
         head = self.rows[0] if self.rows else []
@@ -624,47 +597,34 @@ class GoogleSheetsFake(Vendor):
         where = _SHEET_RANGE.match(cells)
         if where is None or where["sheet"] != SHEET or not path.startswith(home):
             return _google_error(400, "INVALID_ARGUMENT")
-        return self._act(request, verb, cells, where)
-
-    def _act(self, request: VendorRequest, verb: str, cells: str, where: re.Match[str]) -> VendorResponse:
         first = int(where["from"] or 1)
         is_open = ":" in cells and not where["to"]
         last = len(self.rows) if is_open else int(where["to"] or where["from"] or len(self.rows) or 1)
+        answer: dict[str, Any] = {"spreadsheetId": SPREADSHEET}
         if verb == "append":
             rows = request.json()["values"]
             self.rows += [["" if value is None else str(value) for value in row] for row in rows]
             updates = {"spreadsheetId": SPREADSHEET, "updatedRows": len(rows)}
-            return VendorResponse(
-                200, {"spreadsheetId": SPREADSHEET, "tableRange": cells, "updates": updates}
-            )
-        if verb == "clear":
+            answer |= {"tableRange": cells, "updates": updates}
+        elif verb == "clear":
             for place in range(first - 1, min(last, len(self.rows))):
                 self.rows[place] = []
-            return VendorResponse(200, {"spreadsheetId": SPREADSHEET, "clearedRange": cells})
-        if verb == "PUT":
+            answer["clearedRange"] = cells
+        elif verb == "PUT":
             self.rows += [[] for _ in range(first - len(self.rows))]
             row, values = self.rows[first - 1], request.json()["values"][0]
             row += [""] * (len(values) - len(row))
             for place, value in enumerate(values):
                 row[place] = row[place] if value is None else str(value)
-            return VendorResponse(
-                200, {"spreadsheetId": SPREADSHEET, "updatedRange": cells, "updatedRows": 1}
-            )
-        return self._get(request, cells, first, last, is_column=where["first"] == where["last"] == "A")
-
-    def _get(
-        self, request: VendorRequest, cells: str, first: int, last: int, *, is_column: bool
-    ) -> VendorResponse:
-        rows = self.rows[first - 1 : last]
-        if is_column:
-            rows = [row[:1] for row in rows]
-        if request.query.get("majorDimension") == "COLUMNS":
-            column = [row[0] if row else "" for row in rows]
-            while column and not column[-1]:
-                column.pop()
-            rows = [column] if column else []
-        answer: dict[str, Any] = {
-            "range": cells,
-            "majorDimension": request.query.get("majorDimension", "ROWS"),
-        }
-        return VendorResponse(200, {**answer, "values": rows} if any(rows) else answer)
+            answer |= {"updatedRange": cells, "updatedRows": 1}
+        else:
+            rows, dimension = self.rows[first - 1 : last], request.query.get("majorDimension", "ROWS")
+            if where["first"] == where["last"] == "A":
+                rows = [row[:1] for row in rows]
+            if dimension == "COLUMNS":
+                column = [row[0] if row else "" for row in rows]
+                while column and not column[-1]:
+                    column.pop()
+                rows = [column] if column else []
+            answer = {"range": cells, "majorDimension": dimension, **({"values": rows} if any(rows) else {})}
+        return VendorResponse(200, answer)

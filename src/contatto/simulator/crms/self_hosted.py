@@ -1,6 +1,8 @@
 """Fake self-hosted CRMs with the APIs of their products, and a fake webhook receiver."""
 
 import base64
+import operator
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -21,6 +23,11 @@ ODOO_UID: Final = 2
 ODOO_STAGE, ODOO_REVENUE = "stage_id.name", "expected_revenue"
 """Fields that only people in the CRM write."""
 _ODOO_ID: Final = "external id"
+_SIGNS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
+    "=": operator.eq,
+    ">=": operator.ge,
+    "not in": lambda value, values: value not in values,
+}
 
 
 def _odoo_fault(name: str, message: str) -> VendorResponse:
@@ -35,20 +42,17 @@ class OdooFake(Vendor):
     expired = _odoo_fault("odoo.http.SessionExpiredException", "Session expired")
     throttled = VendorResponse(429, "too many requests")
     missing = _odoo_fault("odoo.exceptions.MissingError", "Record does not exist or has been deleted.")
-
-    def __init__(self) -> None:
-        # Fields of leads in a new database. Odoo stores external ids in another table (ir.model.data).
-        levels = (("0", "Low"), ("1", "Medium"), ("2", "High"))
-        listed = [
-            CrmField("name", "Opportunity", is_required=True),
-            CrmField("contact_name", "Contact Name"),
-            CrmField("email_from", "Email"),
-            CrmField("phone", "Phone"),
-            CrmField("description", "Notes"),
-            CrmField("priority", "Priority", choices=levels),
-            CrmField(_ODOO_ID, "External ID"),
-        ]
-        super().__init__(_ODOO_ID, listed)
+    our_id = _ODOO_ID
+    fields = (
+        CrmField("name", "Opportunity", is_required=True),
+        CrmField("contact_name", "Contact Name"),
+        CrmField("email_from", "Email"),
+        CrmField("phone", "Phone"),
+        CrmField("description", "Notes"),
+        CrmField("priority", "Priority", choices=(("0", "Low"), ("1", "Medium"), ("2", "High"))),
+        CrmField(_ODOO_ID, "External ID"),
+    )
+    """Fields of leads in a new database. Odoo stores external ids in another table (ir.model.data)."""
 
     def refuse(self, request: VendorRequest, wrong: WrongValue) -> VendorResponse:
         text = f"Invalid field '{wrong.subject}' on model 'crm.lead'"
@@ -74,7 +78,7 @@ class OdooFake(Vendor):
             return self._load(*args)
         if method in ("unlink", "write"):
             for number in args[0]:
-                record = self._live_record(number)
+                record = self.crm.live_record(str(number))
                 if method == "write":
                     self.crm.change(record, args[1])
                 else:
@@ -106,18 +110,15 @@ class OdooFake(Vendor):
             return {"ids": False, "messages": [{**message, "record": 0}], "nextrow": 0}
         return {"ids": [int(record.id)], "messages": [], "nextrow": 0}
 
-    def _live_record(self, number: int) -> StoredRecord:
-        return self.crm.live_record(str(number))
-
     def _external_ids(self, method: str, args: list[Any], options: dict[str, Any]) -> Any:
         if method == "create":
             row = args[0]
-            self._live_record(row["res_id"]).values[_ODOO_ID] = f"{row['module']}.{row['name']}"
+            self.crm.live_record(str(row["res_id"])).values[_ODOO_ID] = f"{row['module']}.{row['name']}"
             return 1
         if method == "write":
             (ids, values) = args
             old = next(record for record in self.crm.live() if record.number == ids[0])
-            self._live_record(values["res_id"]).values[_ODOO_ID] = old.values.pop(_ODOO_ID)
+            self.crm.live_record(str(values["res_id"])).values[_ODOO_ID] = old.values.pop(_ODOO_ID)
             return True
         conditions = {name: value for name, _, value in args[0]}
         rows = [
@@ -133,15 +134,10 @@ class OdooFake(Vendor):
         return [row for row in rows if row["res_id"] in conditions["res_id"]]
 
     def _search(self, domain: list[Any], options: dict[str, Any]) -> list[dict[str, Any]]:
-        def passes(row: dict[str, Any], name: str, sign: str, value: Any) -> bool:
-            if sign == "not in":
-                return row[name] not in value
-            return bool(row[name] >= value) if sign == ">=" else bool(row[name] == value)
-
         rows = [self._row(record) for record in self.crm.live()]
         tests = [test for test in domain if isinstance(test, list)]
         fits = any if "|" in domain else all
-        matches = [row for row in rows if fits(passes(row, *test) for test in tests)]
+        matches = [row for row in rows if fits(_SIGNS[sign](row[name], value) for name, sign, value in tests)]
         if options.get("order", "").startswith("write_date"):
             matches.sort(key=lambda row: (row["write_date"], row["id"]))
         names = {"id", *options.get("fields", ())}
@@ -171,13 +167,9 @@ class TrytonFake(Vendor):
 
     credential = f"Session {TRYTON_SESSION}"
     expired = VendorResponse(401, {"error": "Unauthorized"})
-
-    def __init__(self) -> None:
-        # Parties have contact mechanisms by kind; several of one kind are joined by ", ".
-        listed = [CrmField(name, name) for name in _MECHANISMS]
-        listed += [CrmField("name", "Name"), CrmField(_TRYTON_ID, "Identifier"), CrmField("code", "Code")]
-        super().__init__(_TRYTON_ID, listed, "code")
-        self.confirmed: set[str] = set()
+    our_id, unique = _TRYTON_ID, ("code",)
+    fields = tuple(CrmField(name, name) for name in (*_MECHANISMS, "name", _TRYTON_ID, "code"))
+    """Fields of parties. Contact mechanisms are by kind; several of one kind are joined by ", "."""
 
     def answer(self, request: VendorRequest) -> VendorResponse:
         call = request.json()
@@ -194,48 +186,62 @@ class TrytonFake(Vendor):
         return VendorResponse(200, {"id": 1, "error": error})
 
     def route(self, request: VendorRequest) -> VendorResponse:
-        acts: dict[str, Any] = {
-            "model.party.contact_mechanism.fields_get": lambda *_: {
-                "type": {"selection": [[kind, kind.title()] for kind in _MECHANISMS]}
-            },
-            "model.party.party.search_read": self._search,
-            "model.party.party.create": lambda rows, _: [
-                int(self.crm.make(self._values(row, {})).id) for row in rows
-            ],
-            "model.party.party.write": self._write,
-            "model.party.party.delete": self._delete,
-            "model.ir.note.search_read": lambda domain, *_: [
-                note for note in self.notes.values() if note["resource"] == domain[0][2]
-            ],
-            "model.ir.note.create": self._add_note,
-            "model.ir.note.delete": lambda ids, _: [self.notes.pop(note_id, None) for note_id in ids],
-            "model.res.user.warning.create": self._confirm,
-            "wizard.party.replace.create": lambda _: [1, "start", "end"],
-            "wizard.party.replace.execute": self._replace,
-            "wizard.party.replace.delete": lambda *_: None,
-        }
         call = request.json()
-        return _tryton_result(acts[call["method"]](*call["params"]))
+        method, (first, *more) = call["method"], call["params"]
+        result: Any = None
+        if method.startswith("model.party.party."):
+            result = self._do_parties(method.rpartition(".")[2], first, more)
+        elif method == "model.party.contact_mechanism.fields_get":
+            result = {"type": {"selection": [[kind, kind.title()] for kind in _MECHANISMS]}}
+        elif method == "model.ir.note.search_read":
+            result = [note for note in self.notes.values() if note["resource"] == first[0][2]]
+        elif method == "model.ir.note.create":
+            number = len(self.notes) + 1
+            self.notes[number] = {"id": number, **first[0]}
+            result = [number]
+        elif method == "model.ir.note.delete":
+            for note_id in first:
+                self.notes.pop(note_id, None)
+        elif method == "model.res.user.warning.create":
+            self.seen.add(first[0]["name"])
+            result = [1]
+        elif method == "wizard.party.replace.create":
+            result = [1, "start", "end"]
+        elif method == "wizard.party.replace.execute":
+            result = self._replace(more[0])
+        return _tryton_result(result)
 
-    def _search(self, domain: list[Any], _first: int, limit: int, *_more: Any) -> list[dict[str, Any]]:
-        rows = [
-            record
-            for record in self.crm.records.values()
-            if (record.became or not record.is_deleted)
-            and all(self._holds(record, *clause) for clause in domain)
-        ]
-        return [self._row(row) for row in sorted(rows, key=lambda record: int(record.id))[:limit]]
+    def _do_parties(self, act: str, first: Any, more: list[Any]) -> Any:
+        """Create, change, delete or search parties; the first parameter says which."""
+        if act == "create":
+            return [int(self.crm.make(self._values(row, {})).id) for row in first]
+        if act == "search_read":
+            limit = more[1]
+            records = [
+                record
+                for record in self.crm.records.values()
+                if (record.became or not record.is_deleted)
+                and all(self._holds(record, *clause) for clause in first)
+            ]
+            return [self._row(record) for record in sorted(records, key=lambda one: int(one.id))[:limit]]
+        for record_id in first if isinstance(first, list) else [first]:
+            record = self.crm.records[str(record_id)]
+            if act == "delete":
+                self.crm.erase(record)
+            else:
+                self.crm.change(record, self._values(more[0], record.values))
+        return None
 
-    def _holds(self, record: StoredRecord, name: str, operator: str, value: Any) -> bool:
+    def _holds(self, record: StoredRecord, name: str, sign: str, value: Any) -> bool:
         if name == "active":
             return bool(record.is_deleted is not value)
         if name == "id":
-            return bool(int(record.id) > value if operator == ">" else int(record.id) == value)
+            return bool(int(record.id) > value if sign == ">" else int(record.id) == value)
         if name == "replaced_by":
             return record.became == str(value)
         if name == "identifiers.code":
             code = MARK + record.values.get(_TRYTON_ID, "")
-            return code != MARK and (operator == "like" or bool(code == value))
+            return code != MARK and (sign == "like" or bool(code == value))
         (_, _, text), (_, _, kinds) = value
         values = [value for kind in kinds for value in record.values.get(kind, "").split(", ")]
         return text in values
@@ -279,28 +285,10 @@ class TrytonFake(Vendor):
                 values[_TRYTON_ID] = rows[0]["code"].removeprefix(MARK)
         return values
 
-    def _write(self, ids: Any, values: dict[str, Any], _context: Any) -> None:
-        for record_id in ids if isinstance(ids, list) else [ids]:
-            record = self.crm.records[str(record_id)]
-            self.crm.change(record, self._values(values, record.values))
-
-    def _delete(self, ids: list[int], _context: Any) -> None:
-        for record_id in ids:
-            self.crm.erase(self.crm.records[str(record_id)])
-
-    def _add_note(self, rows: list[dict[str, Any]], _context: Any) -> list[int]:
-        number = len(self.notes) + 1
-        self.notes[number] = {"id": number, **rows[0]}
-        return [number]
-
-    def _confirm(self, rows: list[dict[str, Any]], _context: Any) -> list[int]:
-        self.confirmed.add(rows[0]["name"])
-        return [1]
-
-    def _replace(self, _session: int, values: dict[str, Any], _state: str, _context: Any) -> dict[str, Any]:
+    def _replace(self, values: dict[str, Any]) -> dict[str, Any]:
         source, target = (self.crm.records[str(values["ask"][name])] for name in ("source", "destination"))
         key = f"replace.{source.id}"
-        if source.values.get("name") != target.values.get("name") and key not in self.confirmed:
+        if source.values.get("name") != target.values.get("name") and key not in self.seen:
             raise WrongValue("warning", key)
         if not source.became:
             self.crm.merge(source.id, target.id)
@@ -323,18 +311,19 @@ class BottleFake(Vendor):
     expired = VendorResponse(401, {"detail": "Invalid token."})
     throttled = VendorResponse(429, {"detail": "Request was throttled."})
     missing = VendorResponse(404, {"detail": "No Lead matches the given query."})
-
-    def __init__(self) -> None:
-        # Fields of leads in a new organisation, which has one lead per e-mail address.
-        statuses = (("assigned", "Assigned"), ("in process", "In process"), ("converted", "Converted"))
-        names = ("title", "first_name", "last_name", "company_name", "description", _BOTTLECRM_ID)
-        listed = [
-            *(CrmField(name, name) for name in names),
-            CrmField("email", "E-mail"),
-            CrmField("phone", "Phone"),
-            CrmField("status", "Status", choices=statuses),
-        ]
-        super().__init__(_BOTTLECRM_ID, listed, "email")
+    our_id, unique = _BOTTLECRM_ID, ("email",)
+    fields = (
+        CrmField("title", "Title"),
+        CrmField("first_name", "First name"),
+        CrmField("last_name", "Last name"),
+        CrmField("company_name", "Company"),
+        CrmField("description", "Description"),
+        CrmField(_BOTTLECRM_ID, "Source reference"),
+        CrmField("email", "E-mail"),
+        CrmField("phone", "Phone"),
+        CrmField("status", "Status", choices=(("assigned", "Assigned"), ("converted", "Converted"))),
+    )
+    """Fields of leads in a new organisation, which has one lead per e-mail address."""
 
     def refuse(self, request: VendorRequest, wrong: WrongValue) -> VendorResponse:
         name, text = wrong.subject, f"{wrong.subject} is not a valid choice."
@@ -390,11 +379,8 @@ class WebhookReceiver(Vendor):
     """A webhook receiver with one record for each lead; it accepts any field."""
 
     expired = VendorResponse(503)
-
-    def __init__(self) -> None:
-        names = (_WEBHOOK_ID, "email", "phone", "name", "note")
-        super().__init__(_WEBHOOK_ID, (CrmField(name, name) for name in names))
-        self.seen: set[str] = set()
+    our_id = _WEBHOOK_ID
+    fields = tuple(CrmField(name, name) for name in (_WEBHOOK_ID, "email", "phone", "name", "note"))
 
     def route(self, request: VendorRequest) -> VendorResponse:
         message_id, at = request.headers.get("webhook-id", ""), request.headers.get("webhook-timestamp", "0")

@@ -114,12 +114,6 @@ class MemoryCrm:
         searchable = self.live(at_once=at_once)
         return [record for record in searchable if record.values.get(name, "").casefold() == value.casefold()]
 
-    def find_one(self, name: str, value: str) -> StoredRecord:
-        """Return the first record with this value. Raises KeyError: no record has it."""
-        for record in self.find(name, value, at_once=True):
-            return record
-        raise KeyError(value)
-
     def merge(self, record_id: str, into_id: str) -> StoredRecord:
         """Merge a record into another, keep the values of the latter, and return it."""
         source, target = self.records[record_id], self.records[into_id]
@@ -212,9 +206,15 @@ class VendorResponse:
 class Vendor(ABC):
     """The API of one vendor over records in memory.
 
-    A request without the credential gets the response to an expired token.
+    Class variables describe the records: see ``MemoryCrm``. A request without the credential gets the
+    response to an expired token.
     """
 
+    our_id: ClassVar[str]
+    fields: ClassVar[Iterable[CrmField]]
+    unique: ClassVar[tuple[str, ...]] = ()
+    merges_anew: ClassVar = False
+    id_form: ClassVar = "{}"
     header: ClassVar = "authorization"
     credential: ClassVar = ""
     """Value of the header; empty where a route checks requests itself."""
@@ -224,9 +224,17 @@ class Vendor(ABC):
     throttled = VendorResponse(429)
     missing = VendorResponse(404)
 
-    def __init__(self, our_id: str, fields: Iterable[CrmField], *unique: str) -> None:
-        self.crm = MemoryCrm({crm_field.name: crm_field for crm_field in fields}, our_id, set(unique))
+    def __init__(self) -> None:
+        fields = {crm_field.name: crm_field for crm_field in self.fields}
+        self.crm = MemoryCrm(
+            fields, self.our_id, set(self.unique), merges_anew=self.merges_anew, id_form=self.id_form
+        )
         self.notes: dict[Any, dict[str, Any]] = {}
+        self.contacts: dict[str, dict[str, str]] = {}
+        """Contacts that leads were converted to."""
+        self.deals: list[dict[str, Any]] = []
+        self.seen: set[str] = set()
+        """Ids of confirmed warnings, or of messages that may come again."""
 
     def list_values(self) -> list[Mapping[str, str]]:
         """Return the values of all records."""
@@ -243,7 +251,7 @@ class Vendor(ABC):
             return self.route(request)
         except WrongValue as wrong:
             return self.refuse(request, wrong)
-        except KeyError:
+        except LookupError:
             return self.missing
 
     @abstractmethod
@@ -251,7 +259,7 @@ class Vendor(ABC):
         """Return the response to a request with the credential.
 
         Raises:
-            WrongValue, KeyError: a write is refused; a record is not there.
+            WrongValue, LookupError: a write is refused; a record is not there.
         """
 
     def refuse(self, request: VendorRequest, wrong: WrongValue) -> VendorResponse:
