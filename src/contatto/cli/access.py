@@ -1,6 +1,7 @@
 """Commands for access: first business, members, tokens, secret keys."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Annotated, Any
 
@@ -17,13 +18,13 @@ from contatto.accounts.model import Business, Ended, Member, Permission, Role
 from contatto.accounts.rules import normal_email
 from contatto.cli.installation import (
     BusinessOption,
-    carry_out,
-    change_business,
+    business_transaction,
     err,
     open_whole,
     out,
     print_table,
-    read_business,
+    record_command,
+    transaction,
 )
 from contatto.kit import errors
 from contatto.kit.db.database import Database
@@ -47,25 +48,21 @@ def init_command(
 ) -> None:
     """Create the first business with its owner and an ad account."""
     storage = open_whole()
-
-    def create(tx: Tx) -> str:
-        new_business = account_actions.create_business(tx, business)
-        owner = NewMember(email, email.partition("@")[0], Role.OWNER)
-        account_actions.add_member(tx, new_business.id, owner, hashed)
-        account = account_actions.add_ad_account(
-            tx, new_business.id, NewAdAccount(business, country, currency, timezone)
-        )
-        return str(account.number)
-
     try:
         hashed = account_actions.hash_password(password)
-        number = storage.db.write_now(create)
+        with storage.db.writing() as tx:
+            new_business = account_actions.create_business(tx, business)
+            owner = NewMember(email, email.partition("@")[0], Role.OWNER)
+            account_actions.add_member(tx, new_business.id, owner, hashed)
+            account = account_actions.add_ad_account(
+                tx, new_business.id, NewAdAccount(business, country, currency, timezone)
+            )
     except Refused as refused:
         err.print(f"{refused.detail} Nothing was kept. {refused.code.remedy}")
         raise typer.Exit(1) from refused
     finally:
         storage.db.close()
-    out.print(f"Created {business} with advertiser_id {number}. Sign in as {email}.")
+    out.print(f"Created {business} with advertiser_id {account.number}. Sign in as {email}.")
 
 
 def migrate_command() -> None:
@@ -89,18 +86,17 @@ member_commands = typer.Typer(
 )
 
 
-def _act_on_member[T](command: str, who: str, business: str, work: Callable[[Tx, Member], T]) -> T:
-    """Change one member, and write the command into the audit log."""
-
-    def act(tx: Tx, one_business: Business) -> tuple[Member, T]:
+@contextmanager
+def _changed_member(command: str, who: str, business: str) -> Iterator[tuple[Tx, Member]]:
+    """Load one member for a change, and write the command into the audit log after it."""
+    with business_transaction(business) as (tx, one_business):
         members = account_store.list_members(tx, one_business.id)
         matches = [member.id for member in members if who.strip().lower() in (member.email, member.id)]
         if not matches:
             raise Refused(errors.NOT_FOUND, "Member not found.")
         member = account_actions.load_member(tx, one_business.id, matches[0])  # locked
-        return member, work(tx, member)
-
-    return change_business(business, f"member {command}", act, lambda done: f"member_id={done[0].id}")[1]
+        yield tx, member
+        record_command(tx, one_business, f"member {command}", f"member_id={member.id}")
 
 
 @member_commands.command("add")
@@ -114,18 +110,20 @@ def add_member_command(
     """Add a member. A person who works in another business already keeps their password."""
     account, hashed = None, ""
     if not invite:
-        account = carry_out(lambda tx: account_store.find_user_by_email(tx, normal_email(email)))
+        with transaction() as tx:
+            account = account_store.find_user_by_email(tx, normal_email(email))
         hashed = "" if account else _asked_hash()
 
-    def work(tx: Tx, one_business: Business) -> str:
+    with business_transaction(business) as (tx, one_business):
         if invite:
             invitation = invite_member(tx, one_business.id, email, role)
-            return Settings().link_address + invitation_path(tx, invitation, invitation.email)
-        if account is not None:
-            return account_actions.join_business(tx, one_business.id, account, name, role).email
-        return account_actions.add_member(tx, one_business.id, NewMember(email, name, role), hashed).email
-
-    result = change_business(business, f"member {'invite' if invite else 'add'}", work)
+            result = Settings().link_address + invitation_path(tx, invitation, invitation.email)
+        elif account is not None:
+            result = account_actions.join_business(tx, one_business.id, account, name, role).email
+        else:
+            new_member = NewMember(email, name, role)
+            result = account_actions.add_member(tx, one_business.id, new_member, hashed).email
+        record_command(tx, one_business, f"member {'invite' if invite else 'add'}")
     out.print(result if invite else f"{result} may log in as {role.value}.", soft_wrap=invite)
 
 
@@ -142,13 +140,9 @@ def _asked_hash(password: str = "") -> str:
 @member_commands.command("list")
 def list_members_command(business: BusinessOption = "") -> None:
     """Show the members, their roles and how many sessions each has open."""
-    members, sessions = read_business(
-        business,
-        lambda tx, one_business: (
-            account_store.list_members(tx, one_business.id),
-            account_store.count_sessions(tx, one_business.id),
-        ),
-    )
+    with business_transaction(business) as (tx, one_business):
+        members = account_store.list_members(tx, one_business.id)
+        sessions = account_store.count_sessions(tx, one_business.id)
     table = Table("id", "e-mail", "name", "role", "sessions", "deactivated on")
     for member in members:
         since = f"{member.deactivated_at:%Y-%m-%d}" if member.deactivated_at else ""
@@ -160,9 +154,8 @@ def list_members_command(business: BusinessOption = "") -> None:
 @member_commands.command("set-role")
 def set_role_command(who: Who, role: Role, business: BusinessOption = "") -> None:
     """Give a member another role; they have to sign in anew."""
-    ended = _act_on_member(
-        "set-role", who, business, lambda tx, member: account_actions.set_member_role(tx, member, role)
-    )
+    with _changed_member("set-role", who, business) as (tx, member):
+        ended = account_actions.set_member_role(tx, member, role)
     _print_ended(f"The role is {role.value}.", ended)
 
 
@@ -176,41 +169,38 @@ def reset_password_command(
 ) -> None:
     """Give a member a new password, and confirm their address; all that came in with the old one is out."""
     if link:
-        path = _act_on_member(
-            "reset-password", who, business, lambda tx, member: reset_path(tx, member, HANDED_FOR)
-        )
+        with _changed_member("reset-password", who, business) as (tx, member):
+            path = reset_path(tx, member, HANDED_FOR)
         out.print(Settings().link_address + path, soft_wrap=True)
         return
     hashed = _asked_hash(password)
-
-    def work(tx: Tx, member: Member) -> Ended:
+    with _changed_member("reset-password", who, business) as (tx, member):
         ended = account_actions.change_password(tx, member, hashed, keep_tokens=keep_tokens)
         account_actions.confirm_email(tx, member)
-        return ended
-
-    _print_ended("The password is changed.", _act_on_member("reset-password", who, business, work))
+    _print_ended("The password is changed.", ended)
 
 
 @member_commands.command("deactivate")
 def deactivate_command(who: Who, business: BusinessOption = "") -> None:
     """Let a member in no more; their messages keep their name."""
-    _print_ended(
-        "The member is deactivated.",
-        _act_on_member("deactivate", who, business, account_actions.deactivate_member),
-    )
+    with _changed_member("deactivate", who, business) as (tx, member):
+        ended = account_actions.deactivate_member(tx, member)
+    _print_ended("The member is deactivated.", ended)
 
 
 @member_commands.command("reactivate")
 def reactivate_command(who: Who, business: BusinessOption = "") -> None:
     """Let a member in again, with the role and the password that they had."""
-    _act_on_member("reactivate", who, business, account_actions.reactivate_member)
+    with _changed_member("reactivate", who, business) as (tx, member):
+        account_actions.reactivate_member(tx, member)
     out.print("The member may sign in again.")
 
 
 @member_commands.command("sign-out")
 def sign_out_command(who: Who, business: BusinessOption = "") -> None:
     """End all sessions of a member; they may sign in again."""
-    count = _act_on_member("sign-out", who, business, account_actions.end_member_sessions)
+    with _changed_member("sign-out", who, business) as (tx, member):
+        count = account_actions.end_member_sessions(tx, member)
     out.print(f"{count} sessions have ended.")
 
 
@@ -249,15 +239,11 @@ def make_token_command(
 ) -> None:
     """Make an access token and print it; it is shown this once only."""
     scopes = scope or list(Permission)
-    _, token = change_business(
-        business,
-        "token make",
-        lambda tx, one_business: account_actions.issue_token(
-            tx, one_business.id, name, scopes, ad_account_ids=_ad_account_ids(tx, one_business, ad_account)
-        ),
-        lambda made: f"token_id={made[0].id}",
-    )
-    out.print(token, soft_wrap=True)
+    with business_transaction(business) as (tx, one_business):
+        ids = _ad_account_ids(tx, one_business, ad_account)
+        token, secret = account_actions.issue_token(tx, one_business.id, name, scopes, ad_account_ids=ids)
+        record_command(tx, one_business, "token make", f"token_id={token.id}")
+    out.print(secret, soft_wrap=True)
 
 
 @token_commands.command("code")
@@ -269,26 +255,19 @@ def make_auth_code_command(
 ) -> None:
     """Make an auth code and print it: a program changes it into a token, once, within ten minutes."""
     scopes = scope or list(Permission)
-    code = change_business(
-        business,
-        "token code",
-        lambda tx, one_business: account_actions.issue_auth_code(
-            tx, one_business.id, name, scopes, ad_account_ids=_ad_account_ids(tx, one_business, ad_account)
-        ),
-    )
+    with business_transaction(business) as (tx, one_business):
+        ids = _ad_account_ids(tx, one_business, ad_account)
+        code = account_actions.issue_auth_code(tx, one_business.id, name, scopes, ad_account_ids=ids)
+        record_command(tx, one_business, "token code")
     out.print(code, soft_wrap=True)
 
 
 @token_commands.command("list")
 def list_tokens_command(business: BusinessOption = "") -> None:
     """Show the tokens that have not been revoked."""
-    tokens, ad_accounts = read_business(
-        business,
-        lambda tx, one_business: (
-            account_store.list_tokens(tx, one_business.id),
-            account_store.list_ad_accounts(tx, one_business.id),
-        ),
-    )
+    with business_transaction(business) as (tx, one_business):
+        tokens = account_store.list_tokens(tx, one_business.id)
+        ad_accounts = account_store.list_ad_accounts(tx, one_business.id)
     numbers = {str(account.id): str(account.number) for account in ad_accounts}
     table = Table("id", "name", "scopes", "ad accounts", "made on", "last used on")
     for token in tokens:
@@ -309,12 +288,9 @@ def revoke_token_command(
     token_id: Annotated[str, typer.Argument(help="As the list shows it.")], business: BusinessOption = ""
 ) -> None:
     """End a token at once."""
-    change_business(
-        business,
-        "token revoke",
-        lambda tx, one_business: account_actions.revoke_token(tx, one_business.id, token_id),
-        lambda _: f"token_id={token_id}",
-    )
+    with business_transaction(business) as (tx, one_business):
+        account_actions.revoke_token(tx, one_business.id, token_id)
+        record_command(tx, one_business, "token revoke", f"token_id={token_id}")
     out.print("The token is revoked. Programs that use it are turned down from now on.")
 
 
@@ -432,13 +408,30 @@ def reseal_all(db: Database, progress: Callable[[int], None], batch: int = 500) 
     """
     changed = 0
     for table, columns in _sealed_columns():
-        last: tuple[Any, ...] | None = None
-        while True:
-            row_count, count, last = db.write_now(partial(_reseal_batch, table, columns, last, batch))
-            changed += count
+        keys = tuple(table.primary_key.columns)
+        naming = (table.c[name] for name in row_columns(table))
+        read = list(dict.fromkeys((*keys, table.c.business_id, *naming, *columns)))
+        # Locked, so that a concurrent change is not overwritten.
+        query = statement = sa.select(*read).order_by(*keys).limit(batch).with_for_update()
+        row_count = batch
+        while row_count == batch:
+            with db.writing() as tx:
+                rows = tx.execute(query).mappings().all()
+                for row in rows:
+                    fresh = {
+                        column.name: tx.vault.reseal(value, *sealed_place(column, row))
+                        for column in columns
+                        if (value := row[column.name]) is not None and not tx.vault.is_current(value)
+                    }
+                    if fresh:
+                        this_row = (key == row[key.name] for key in keys)
+                        tx.execute(table.update().where(*this_row).values(**fresh))
+                        changed += len(fresh)
+            if rows:
+                last = tuple(rows[-1][key.name] for key in keys)
+                query = statement.where(sa.tuple_(*keys) > sa.tuple_(*last))
+            row_count = len(rows)
             progress(row_count)
-            if row_count < batch:
-                break
     return changed
 
 
@@ -447,27 +440,3 @@ def _sealed_columns() -> Iterator[tuple[sa.Table, list[sa.Column[Any]]]]:
         columns = [column for column in table.columns if column.info.get(SEALED)]
         if columns:
             yield table, columns
-
-
-def _reseal_batch(
-    table: sa.Table, columns: list[sa.Column[Any]], last: tuple[Any, ...] | None, batch: int, tx: Tx
-) -> tuple[int, int, tuple[Any, ...] | None]:
-    """Seal the next rows after a key; return their number, that of sealed values, and the last key."""
-    keys = tuple(table.primary_key.columns)
-    naming = (table.c[name] for name in row_columns(table))
-    read = list(dict.fromkeys((*keys, table.c.business_id, *naming, *columns)))
-    statement = sa.select(*read).order_by(*keys).limit(batch)
-    query = statement if last is None else statement.where(sa.tuple_(*keys) > sa.tuple_(*last))
-    # Locked, so that a concurrent change is not overwritten.
-    rows = tx.execute(query.with_for_update()).mappings().all()
-    changed = 0
-    for row in rows:
-        fresh = {
-            column.name: tx.vault.reseal(value, *sealed_place(column, row))
-            for column in columns
-            if (value := row[column.name]) is not None and not tx.vault.is_current(value)
-        }
-        if fresh:
-            tx.execute(table.update().where(*(key == row[key.name] for key in keys)).values(**fresh))
-            changed += len(fresh)
-    return len(rows), changed, tuple(rows[-1][key.name] for key in keys) if rows else last

@@ -11,7 +11,7 @@ from typing import Annotated, Final
 import typer
 from rich.table import Table
 
-from contatto.cli.installation import BusinessOption, change_business, out, print_table, read_business
+from contatto.cli.installation import BusinessOption, business_transaction, out, print_table, record_command
 from contatto.crm.actions.checks import CompareWork, incoming_path, open_incoming
 from contatto.crm.actions.deliveries import queue_work
 from contatto.crm.actions.targets import (
@@ -117,13 +117,9 @@ def link_command(
     settings = _read_target_settings(linked_connector.traits, pairs)
     new = NewTarget(connector, name, address, settings)
     allowed = Settings().allowed_hosts
-
-    target = change_business(
-        business,
-        "crm link",
-        lambda tx, one_business: link_crm(tx, one_business.id, new, allowed),
-        lambda target: f"target={target.number}",
-    )
+    with business_transaction(business) as (tx, one_business):
+        target = link_crm(tx, one_business.id, new, allowed)
+        record_command(tx, one_business, "crm link", f"target={target.number}")
     out.print(f"Linked as {target.number}.")
     if linked_connector.traits.oauth is not None and target.state is TargetState.DISCONNECTED:
         out.print("Sign in as an administrator, and allow it there:")
@@ -153,7 +149,8 @@ def _read_target_settings(traits: ConnectorTraits, pairs: list[str] | None) -> d
 @commands.command("list")
 def list_command(business: BusinessOption = "") -> None:
     """Show the linked CRMs with their ledger: each lead is to come, due, sent, verified or dead."""
-    ledger = read_business(business, lambda tx, one_business: load_ledger(tx, one_business.id))
+    with business_transaction(business) as (tx, one_business):
+        ledger = load_ledger(tx, one_business.id)
     columns = ("leads", "to come", "due", "sent", "verified", "dead", "oldest due")
     table = Table("number", "name", "state", *columns, "why")
     for target_row in ledger.targets:
@@ -177,12 +174,9 @@ def list_command(business: BusinessOption = "") -> None:
 
 
 def _change(number: int, business: str, command: str, change: Callable[[Tx, Target], object]) -> None:
-    change_business(
-        business,
-        f"crm {command}",
-        lambda tx, one_business: change(tx, load_target(tx, one_business.id, number)),
-        lambda _: f"target={number}",
-    )
+    with business_transaction(business) as (tx, one_business):
+        change(tx, load_target(tx, one_business.id, number))
+        record_command(tx, one_business, f"crm {command}", f"target={number}")
     out.print("Done.")
 
 
@@ -211,7 +205,8 @@ def reconnect_command(
 ) -> None:
     """Connect a CRM again, with new secrets; waiting leads go there then."""
     allowed = Settings().allowed_hosts
-    target = read_business(business, lambda tx, one_business: load_target(tx, one_business.id, number))
+    with business_transaction(business) as (tx, one_business):
+        target = load_target(tx, one_business.id, number)
     traits = CONNECTORS[target.connector].traits
     settings = _read_target_settings(traits, pairs)
     _change(
@@ -225,12 +220,9 @@ def reconnect_command(
 @commands.command("webhook")
 def webhook_command(number: Number, business: BusinessOption = "") -> None:
     """Let a CRM post what people change there: shows the address, and a new secret, this once."""
-    secret = change_business(
-        business,
-        "crm webhook",
-        lambda tx, one_business: open_incoming(tx, load_target(tx, one_business.id, number)),
-        lambda _: f"target={number}",
-    )
+    with business_transaction(business) as (tx, one_business):
+        secret = open_incoming(tx, load_target(tx, one_business.id, number))
+        record_command(tx, one_business, "crm webhook", f"target={number}")
     out.print(f"{Settings().link_address}{incoming_path(number)}", soft_wrap=True)
     out.print(secret, soft_wrap=True)
 

@@ -1,6 +1,7 @@
 """Access to an installation for commands: settings, storage, business, tables."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.resources import files
 from typing import Annotated, Any, Final, NamedTuple
@@ -139,8 +140,9 @@ def find_one_business(tx: Tx, name_or_id: str) -> Business:
     return matches[0]
 
 
-def carry_out[T](work: Callable[[Tx], T]) -> T:
-    """Do a command's work on a few rows in one transaction; print a refusal, and end the command with 1.
+@contextmanager
+def transaction() -> Iterator[Tx]:
+    """Open one transaction for a command's work on a few rows; print a refusal, and end the command with 1.
 
     Alembic and the packages that the command does not use stay unloaded while the schema is current.
 
@@ -151,7 +153,8 @@ def carry_out[T](work: Callable[[Tx], T]) -> T:
     if not is_current(db.engine):
         bring_up_to_date(db)
     try:
-        return db.write_now(work)
+        with db.writing() as tx:
+            yield tx
     except Refused as refused:
         err.print(f"{refused.detail} Nothing was changed.")
         raise typer.Exit(1) from refused
@@ -159,32 +162,11 @@ def carry_out[T](work: Callable[[Tx], T]) -> T:
         db.close()
 
 
-def read_business[T](name_or_id: str, work: Callable[[Tx, Business], T]) -> T:
-    """Do a command's work on the one business with this name or id, in one transaction."""
-    return carry_out(lambda tx: work(tx, find_one_business(tx, name_or_id)))
-
-
-def change_business[T](
-    name_or_id: str,
-    command: str,
-    work: Callable[[Tx, Business], T],
-    objects: Callable[[T], str] = lambda result: "",
-) -> T:
-    """Do a command's work on one business, and write the command into its audit log.
-
-    Args:
-        name_or_id: of the business; empty for the only one.
-        command: name of the command, for the log.
-        work: work of the command.
-        objects: ids for the log, such as ``member_id=…``, by the result.
-    """
-
-    def change(tx: Tx, business: Business) -> T:
-        result = work(tx, business)
-        record_command(tx, business, command, objects(result))
-        return result
-
-    return read_business(name_or_id, change)
+@contextmanager
+def business_transaction(name_or_id: str) -> Iterator[tuple[Tx, Business]]:
+    """Open a transaction for work on the one business with this name or id; empty for the only one."""
+    with transaction() as tx:
+        yield tx, find_one_business(tx, name_or_id)
 
 
 def print_table(table: Table, empty: str = "") -> None:

@@ -7,19 +7,17 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from contatto.accounts.model import Business
 from contatto.cli.installation import (
     BusinessOption,
-    change_business,
+    business_transaction,
     find_one_business,
     open_whole,
     out,
     print_table,
-    read_business,
     record_command,
 )
 from contatto.delivery.actions.ledger import decision_sealing_job
-from contatto.delivery.actions.results import Evaluation, evaluate_log
+from contatto.delivery.actions.results import evaluate_log
 from contatto.delivery.actions.training import (
     SHOWN_DAYS,
     Trainer,
@@ -46,9 +44,8 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.values import from_micros, micros
 from contatto.leads.store.jobs import find_lead_model
-from contatto.learning.batch_learning import Weights, weights_of
+from contatto.learning.batch_learning import weights_of
 from contatto.learning.columns import DAY_US
-from contatto.learning.model import ModelVersion
 from contatto.measurement.actions import sealing_job
 from contatto.measurement.engines import sealing
 from contatto.measurement.engines.sealing import check_file
@@ -125,7 +122,9 @@ model_commands = typer.Typer(
 def list_models_command(business: BusinessOption = "") -> None:
     """Show the models that were published, newest first."""
     table = Table("model", "made", "from", "through entry", "entries", "bytes", "kept")
-    for model in read_business(business, lambda tx, one_business: list_models(tx, one_business.id)):
+    with business_transaction(business) as (tx, one_business):
+        models = list_models(tx, one_business.id)
+    for model in models:
         published_at = from_micros(model.made_at).strftime("%Y-%m-%d %H:%M:%S")
         counts = f"{model.through:,}", f"{model.entries:,}", f"{model.size:,}"
         is_stored = "yes" if model.has_blob else "no"
@@ -139,25 +138,18 @@ def show_model_command(
     business: BusinessOption = "",
 ) -> None:
     """Show a model: progress of ad groups, predictions beside actual outcomes, and its factors."""
-
-    def work(tx: Tx, one_business: Business) -> tuple[ModelVersion | None, bool, list[Table]]:
+    table = Table("ad group", "phase", "conversions", "views", "leads", "predicted")
+    with business_transaction(business) as (tx, one_business):
         number = version or find_newest_version(tx, one_business.id)
-        version_row = next(
-            (model for model in list_models(tx, one_business.id) if model.version == number), None
-        )
-        table = Table("ad group", "phase", "conversions", "views", "leads", "predicted")
+        models = list_models(tx, one_business.id)
+        version_row = next((model for model in models if model.version == number), None)
+        is_intact = load_model(tx, one_business.id, number) is not None
         for state in list_states(tx, one_business.id):
             table.add_row(
                 str(state.number), state.phase.value, f"{state.earned} of {state.needed}",
                 f"{state.views:,}", f"{state.leads:,}", f"{state.predicted_leads:.1f}",
             )  # fmt: skip
-        return (
-            version_row,
-            load_model(tx, one_business.id, number) is not None,
-            [table, *make_model_tables(tx, one_business.id)],
-        )
-
-    version_row, is_intact, tables = read_business(business, work)
+        tables = [table, *make_model_tables(tx, one_business.id)]
     if version_row is None:
         out.print("There is no such model.")
         raise typer.Exit(1)
@@ -179,12 +171,9 @@ def rollback_command(
     business: BusinessOption = "",
 ) -> None:
     """Go back to an earlier model. Later outcomes are not learned again."""
-    new_version = change_business(
-        business,
-        "model rollback",
-        lambda tx, one_business: roll_back_model(tx, one_business.id, version),
-        lambda _: f"model {version}",
-    )
+    with business_transaction(business) as (tx, one_business):
+        new_version = roll_back_model(tx, one_business.id, version)
+        record_command(tx, one_business, "model rollback", f"model {version}")
     out.print(f"Model {new_version.version} is model {version} again. Servers take it within seconds.")
 
 
@@ -201,13 +190,10 @@ def evaluate_command(
     business: BusinessOption = "",
 ) -> None:
     """Judge predictions by actual outcomes, and estimate what a model would have earned (IPS, SNIPS, DR)."""
-
-    def work(tx: Tx, one_business: Business) -> tuple[int, Evaluation | None]:
+    with business_transaction(business) as (tx, one_business):
         until = micros(tx.now) - wait_days * DAY_US
         number = version or find_newest_version(tx, one_business.id)
-        return number, evaluate_log(tx, one_business.id, until - days * DAY_US, until, number)
-
-    number, evaluation = read_business(business, work)
+        evaluation = evaluate_log(tx, one_business.id, until - days * DAY_US, until, number)
     if evaluation is None:
         out.print("There is no such model, or it is not kept any more.")
         raise typer.Exit(1)
@@ -277,7 +263,7 @@ def relearn_command(
         if prepared is None:
             out.print("Nothing to learn again: there is no model yet, or no sealed file of decisions.")
             raise typer.Exit(1)
-        as_of_ts = storage.db.read_now(lambda tx: micros(tx.now))
+        as_of_ts = micros(storage.db.clock.now())
         until = as_of_ts - wait_days * DAY_US
         since = until - hold_out_days * DAY_US
         market, sources = prepared[0].market, prepared[1]
@@ -298,19 +284,15 @@ def relearn_command(
                 print_table(table)
                 return
         weights = weights_of(market)
-        model = storage.db.write_now(lambda tx: _publish(tx, one_business, weights))
+        with storage.db.writing() as tx:
+            model = publish_relearned(tx, one_business.id, weights)
+            record_command(tx, one_business, "model relearn", f"model {model.version}")
         out.print(f"Model {model.version} is published. Servers take it within seconds.")
     except (EngineFailed, OSError, Refused, ValueError) as error:
         out.print(error.detail if isinstance(error, Refused) else str(error))
         raise typer.Exit(1) from error
     finally:
         storage.db.close()
-
-
-def _publish(tx: Tx, one_business: Business, weights: Weights) -> ModelVersion:
-    model_version = publish_relearned(tx, one_business.id, weights)
-    record_command(tx, one_business, "model relearn", f"model {model_version.version}")
-    return model_version
 
 
 _out = Console(highlight=False, soft_wrap=True)

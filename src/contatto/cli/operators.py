@@ -2,23 +2,22 @@
 
 import csv
 import sys
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from contatto.accounts.model import AdAccount, Business, Role
+from contatto.accounts.model import Role
 from contatto.accounts.store import find_ad_account, find_business, list_ad_accounts
 from contatto.cli.installation import (
     BusinessOption,
-    carry_out,
-    change_business,
+    business_transaction,
     out,
     print_table,
-    read_business,
     record_command,
+    transaction,
 )
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
@@ -30,7 +29,6 @@ from contatto.operators import store as operators_store
 from contatto.operators.model import (
     Admission,
     AdmissionState,
-    AdReview,
     Balance,
     Category,
     Operator,
@@ -66,21 +64,14 @@ def _find_operator(tx: Tx, name_or_id: str) -> Operator:
     return matches[0]
 
 
-def _list[T](operator: str, rows_of: Callable[[Tx, str], list[T]]) -> list[T]:
-    """Read rows of a marketplace by its id."""
-    return carry_out(lambda tx: rows_of(tx, _find_operator(tx, operator).business_id))
-
-
-def _act[T](operator: str, command: str, work: Callable[[Tx, Operator], T]) -> T:
-    """Change a marketplace, and record the command in its audit log."""
-
-    def change(tx: Tx) -> T:
-        marketplace = _find_operator(tx, operator)
-        result = work(tx, marketplace)
-        _record(tx, marketplace, command)
-        return result
-
-    return carry_out(change)
+@contextmanager
+def _marketplace(name_or_id: str, command: str = "") -> Iterator[tuple[Tx, Operator]]:
+    """Open a transaction on one marketplace; a command that changes it goes into its audit log."""
+    with transaction() as tx:
+        marketplace = _find_operator(tx, name_or_id)
+        yield tx, marketplace
+        if command:
+            _record(tx, marketplace, command)
 
 
 def _record(tx: Tx, marketplace: Operator, command: str) -> None:
@@ -98,23 +89,23 @@ def add_operator_command(
     unlisted: Annotated[bool, typer.Option(help="Let in only who has a code.")] = False,
 ) -> None:
     """Open a marketplace, and print the link by which its owner comes in."""
-
-    def work(tx: Tx) -> str:
+    with transaction() as tx:
         if name in [operator.name for operator in operators_store.list_operators(tx)]:
             raise Refused(errors.INVALID, "name: another marketplace has this name.")
         operator = operators_actions.open_operator(tx, name, timezone, is_listed=not unlisted)
         invitation = invite_member(tx, operator.business_id, email, Role.OWNER)  # type: ignore[arg-type]  # as above
         _record(tx, operator, "add")
-        return Settings().link_address + invitation_path(tx, invitation, invitation.email)
-
-    out.print(carry_out(work), soft_wrap=True)
+        link = Settings().link_address + invitation_path(tx, invitation, invitation.email)
+    out.print(link, soft_wrap=True)
 
 
 @operator_commands.command("list")
 def list_operators_command() -> None:
     """Show the marketplaces of this installation."""
     table = Table("id", "name", "time zone", "open to all")
-    for operator in carry_out(operators_store.list_operators):
+    with transaction() as tx:
+        operators = operators_store.list_operators(tx)
+    for operator in operators:
         table.add_row(
             operator.business_id, operator.name, operator.timezone, "yes" if operator.is_listed else "no"
         )
@@ -133,8 +124,7 @@ def placement_command(
     operator: OperatorOption = "",
 ) -> None:
     """Add a placement, or set the rules of one."""
-
-    def work(tx: Tx, marketplace: Operator) -> str:
+    with _marketplace(operator, "placement") as (tx, marketplace):
         placements = operators_store.list_placements(tx, marketplace.business_id)
         existing = next((placement for placement in placements if placement.name == name), None)
         blocked = tuple(_find_admission(tx, marketplace, name_or_id).business_id for name_or_id in block)
@@ -144,18 +134,19 @@ def placement_command(
             _micros(floor), tuple(category), blocked, most_views, not off, tx.now,
         )  # fmt: skip
         if existing is None:
-            return operators_actions.add_placement(tx, marketplace, placement).id
-        operators_actions.change_placement(tx, marketplace, placement)
-        return existing.id
-
-    out.print(_act(operator, "placement", work))
+            placement = operators_actions.add_placement(tx, marketplace, placement)
+        else:
+            operators_actions.change_placement(tx, marketplace, placement)
+    out.print(placement.id)
 
 
 @operator_commands.command("placements")
 def placements_command(operator: OperatorOption = "") -> None:
     """Show the placements and their rules."""
     table = Table("id", "name", "floor", "categories", "blocked", "a day", "state")
-    for placement in _list(operator, operators_store.list_placements):
+    with _marketplace(operator) as (tx, marketplace):
+        placements = operators_store.list_placements(tx, marketplace.business_id)
+    for placement in placements:
         floor = f"{amount_written(placement.floor_micros, placement.currency)} {placement.currency}"
         category_names = ", ".join(placement.categories) or "all"
         state = "on" if placement.is_on else "off"
@@ -169,7 +160,9 @@ def placements_command(operator: OperatorOption = "") -> None:
 @operator_commands.command("code")
 def code_command(operator: OperatorOption = "") -> None:
     """Print a code that lets one business in at once; it is good for fourteen days and shown this once."""
-    out.print(_act(operator, "code", operators_actions.make_code), soft_wrap=True)
+    with _marketplace(operator, "code") as (tx, marketplace):
+        code = operators_actions.make_code(tx, marketplace)
+    out.print(code, soft_wrap=True)
 
 
 @operator_commands.command("join")
@@ -180,19 +173,15 @@ def join_command(
     business: BusinessOption = "",
 ) -> None:
     """Let a business ask a marketplace to take part, or join it by a code."""
-
-    def work(tx: Tx, one_business: Business) -> Admission:
+    with business_transaction(business) as (tx, one_business):
         if code:
             admission = operators_actions.join_by_code(tx, code, one_business, category)
         else:
-            admission = operators_actions.ask_admission(
-                tx, _find_operator(tx, operator).business_id, one_business, category
-            )
+            marketplace = _find_operator(tx, operator)
+            admission = operators_actions.ask_admission(tx, marketplace.business_id, one_business, category)
         if admission.state is AdmissionState.ADMITTED:
             operators_actions.send_ads(tx, admission)
-        return admission
-
-    admission = change_business(business, "operator join", work)
+        record_command(tx, one_business, "operator join")
     out.print(f"{admission.business_name} at {admission.operator_name}: {admission.state.value}.")
 
 
@@ -217,7 +206,9 @@ def _find_admission(tx: Tx, marketplace: Operator, name_or_id: str) -> Admission
 def businesses_command(operator: OperatorOption = "") -> None:
     """Show who takes part, and who wants to."""
     table = Table("id", "name", "category", "state", "asked on", "reason")
-    for admission in _list(operator, operators_store.list_admissions):
+    with _marketplace(operator) as (tx, marketplace):
+        admissions = operators_store.list_admissions(tx, marketplace.business_id)
+    for admission in admissions:
         asked_on = f"{admission.asked_at:%Y-%m-%d}"
         state = admission.category.value, admission.state.value, asked_on, admission.reason
         table.add_row(admission.business_id, admission.business_name, *state)
@@ -243,14 +234,11 @@ def suspend_command(business: BusinessArgument, reason: ReasonOption, operator: 
 
 
 def _decide(operator: str, business: str, state: AdmissionState, reason: str) -> None:
-    def work(tx: Tx, marketplace: Operator) -> Admission:
+    with _marketplace(operator, state.value) as (tx, marketplace):
         admission = _find_admission(tx, marketplace, business)
         decided = operators_actions.decide_admission(tx, marketplace, admission.business_id, state, reason)
         if state is AdmissionState.ADMITTED:
             operators_actions.send_ads(tx, decided)
-        return decided
-
-    decided = _act(operator, state.value, work)
     out.print(f"{decided.business_name} is {decided.state.value}.")
 
 
@@ -261,7 +249,8 @@ def ads_command(
     operator: OperatorOption = "",
 ) -> None:
     """Show the ads that wait for the review, or those that went through it."""
-    reviews = _list(operator, partial(operators_store.list_reviews, state=state))
+    with _marketplace(operator) as (tx, marketplace):
+        reviews = operators_store.list_reviews(tx, marketplace.business_id, state=state)
     if plain:
         for review in reviews:
             out.print(str(review.number))
@@ -291,22 +280,20 @@ def refuse_ad_command(number: AdNumber, reason: ReasonOption, operator: Operator
 
 
 def _review(operator: str, number: int, state: ReviewState, reason: str) -> None:
-    def work(tx: Tx, marketplace: Operator) -> AdReview:
-        for review in operators_store.list_reviews(tx, marketplace.business_id):
-            if review.number == number:
-                return operators_actions.decide_review(
-                    tx, marketplace, review.ad_id, review.digest, state, reason
-                )
-        raise Refused(errors.NOT_FOUND, "Ad not found.")
-
-    review = _act(operator, f"{state.value} ad", work)
+    with _marketplace(operator, f"{state.value} ad") as (tx, marketplace):
+        reviews = operators_store.list_reviews(tx, marketplace.business_id)
+        review = check_found(
+            next((review for review in reviews if review.number == number), None), "Ad not found."
+        )
+        review = operators_actions.decide_review(tx, marketplace, review.ad_id, review.digest, state, reason)
     out.print(f"{review.name} of {review.business_name} is {state.value}.")
 
 
 @operator_commands.command("balances")
 def balances_command(plain: PlainOption = False, operator: OperatorOption = "") -> None:
     """Show what each ad account paid in, was charged and has left."""
-    balances = _list(operator, operators_store.list_balances)
+    with _marketplace(operator) as (tx, marketplace):
+        balances = operators_store.list_balances(tx, marketplace.business_id)
     if plain:
         for balance in balances:
             out.print(str(balance.number))
@@ -357,16 +344,12 @@ def credit_command(account_id: OperatorAccountId, amount: PaidAmount, operator: 
 def _change_operator_balance(
     operator: str, number: int, command: str, change: Callable[[Tx, Operator, str], Balance]
 ) -> None:
-    def work(tx: Tx, marketplace: Operator) -> Balance:
-        account_ids = {
-            balance.number: balance.ad_account_id
-            for balance in operators_store.list_balances(tx, marketplace.business_id)
-        }
+    with _marketplace(operator, command) as (tx, marketplace):
+        balances = operators_store.list_balances(tx, marketplace.business_id)
+        account_ids = {balance.number: balance.ad_account_id for balance in balances}
         if number not in account_ids:
             raise Refused(errors.NOT_FOUND, "No ad account with this id is in the marketplace.")
-        return change(tx, marketplace, account_ids[number])
-
-    balance = _act(operator, command, work)
+        balance = change(tx, marketplace, account_ids[number])
     amount_left = amount_written(balance.left_micros, balance.currency)
     credit = amount_written(balance.credit_micros, balance.currency)
     out.print(f"{balance.name} has {amount_left} {balance.currency}, and may owe {credit}.")
@@ -375,13 +358,10 @@ def _change_operator_balance(
 @operator_commands.command("statement")
 def statement_command(operator: OperatorOption = "") -> None:
     """Print all payments and charges by day, placement and ad account, as CSV."""
-
-    def work(tx: Tx) -> list[list[str]]:
-        marketplace = _find_operator(tx, operator)
+    with _marketplace(operator) as (tx, marketplace):
         names = operators_actions.name_charged_groups(tx, marketplace)
-        return operators_actions.operator_statement(tx, marketplace, names)
-
-    csv.writer(sys.stdout).writerows(carry_out(work))
+        rows = operators_actions.operator_statement(tx, marketplace, names)
+    csv.writer(sys.stdout).writerows(rows)
 
 
 def _micros(text: str) -> int:
@@ -401,13 +381,11 @@ balance_commands = typer.Typer(
 @balance_commands.command("show")
 def show_balances_command(business: BusinessOption = "") -> None:
     """Show what each ad account paid in, was charged and has left."""
-    balances = read_business(
-        business,
-        lambda tx, one_business: [
+    with business_transaction(business) as (tx, one_business):
+        balances = [
             (ad_account, operators_store.find_balance(tx, one_business.id, ad_account.id))
             for ad_account in list_ad_accounts(tx, one_business.id)
-        ],
-    )
+        ]
     table = Table("ad account", "name", "currency", "paid in", "charged", "left", "credit", "mode")
     for account, balance in balances:
         mode = "limited" if balance.is_limited else "open"
@@ -453,16 +431,13 @@ def limit_balance_command(
 def _change_balance(
     number: int, business: str, command: str, work: Callable[[Tx, Balance, str], Balance]
 ) -> None:
-    def change(tx: Tx, one_business: Business) -> tuple[AdAccount, Balance]:
+    with business_transaction(business) as (tx, one_business):
         account = check_found(
             find_ad_account(tx, one_business.id, number=number), "No ad account has this id."
         )
         before = operators_store.find_balance(tx, one_business.id, account.id)
-        return account, work(tx, before, account.timezone)
-
-    account, balance = change_business(
-        business, f"balance {command}", change, lambda _: f"ad account {number}"
-    )
+        balance = work(tx, before, account.timezone)
+        record_command(tx, one_business, f"balance {command}", f"ad account {number}")
     amount_left = f"{amount_written(balance.left_micros, account.currency)} {account.currency}"
     says = "is limited to it and its credit" if balance.is_limited else "is not limited to it"
     out.print(f"{account.name} has {amount_left}, and {says}.")

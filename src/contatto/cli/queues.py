@@ -8,7 +8,6 @@ import typer
 from rich.table import Table
 
 from contatto.accounts import store as account_store
-from contatto.accounts.model import Business
 from contatto.ads import store as ad_store
 from contatto.ads.actions.campaigns import audit_ad
 from contatto.ads.model import Audit
@@ -17,16 +16,15 @@ from contatto.capture import store as capture_store
 from contatto.capture.model import Review
 from contatto.cli.installation import (
     BusinessOption,
-    carry_out,
-    change_business,
+    business_transaction,
     find_one_business,
     out,
     print_table,
-    read_business,
+    record_command,
+    transaction,
 )
 from contatto.jobs import actions as job_actions
-from contatto.jobs.rules import FailedCounts, FailedWork, reason_text, work_text
-from contatto.kit.db.tx import Tx
+from contatto.jobs.rules import reason_text, work_text
 from contatto.kit.outbound.queue import OutboundKind, dismiss_dead_jobs
 from contatto.kit.settings import Settings
 
@@ -40,7 +38,9 @@ ad_review_commands = typer.Typer(
 def list_ads_command() -> None:
     """Show the ads that wait for your review."""
     table = Table("ad", "name", "headline", "text", "changed")
-    for ad in carry_out(ad_store.list_ads_in_review):
+    with transaction() as tx:
+        ads = ad_store.list_ads_in_review(tx)
+    for ad in ads:
         table.add_row(str(ad.number), ad.name, ad.headline, ad.text, f"{ad.updated_at:%Y-%m-%d %H:%M}")
     print_table(table, "No ad waits.")
 
@@ -48,7 +48,8 @@ def list_ads_command() -> None:
 @ad_review_commands.command("approve")
 def approve_ad_command(ad_id: AdId) -> None:
     """Approve an ad: it may be shown."""
-    ad = carry_out(lambda tx: audit_ad(tx, ad_id, Audit.PASS))
+    with transaction() as tx:
+        ad = audit_ad(tx, ad_id, Audit.PASS)
     out.print(f"Approved {ad.name} ({ad.number}).")
 
 
@@ -57,7 +58,8 @@ def reject_ad_command(
     ad_id: AdId, reason: Annotated[str, typer.Option(prompt=True, help="What has to change.")]
 ) -> None:
     """Reject an ad: it is not shown, and the business sees the reason."""
-    ad = carry_out(lambda tx: audit_ad(tx, ad_id, Audit.REJECTED, reason))
+    with transaction() as tx:
+        ad = audit_ad(tx, ad_id, Audit.REJECTED, reason)
     out.print(f"Rejected {ad.name} ({ad.number}).")
 
 
@@ -72,7 +74,9 @@ capture_commands = typer.Typer(
 def list_applications_command() -> None:
     """Show the applications that wait for you."""
     table = Table("account", "company", "site", "privacy policy", "applied")
-    for switch in carry_out(capture_store.list_applications):
+    with transaction() as tx:
+        applications = capture_store.list_applications(tx)
+    for switch in applications:
         applied = f"{switch.applied_at:%Y-%m-%d %H:%M}" if switch.applied_at else ""
         company = switch.company_name, switch.company_site, switch.privacy_policy_url
         table.add_row(switch.channel_account_id, *company, applied)
@@ -82,7 +86,8 @@ def list_applications_command() -> None:
 @capture_commands.command("approve")
 def approve_capture_command(account: ChannelAccountId) -> None:
     """Approve an application; the business may turn capture on then."""
-    switch = carry_out(lambda tx: capture_actions.review_capture(tx, account, Review.APPROVED))
+    with transaction() as tx:
+        switch = capture_actions.review_capture(tx, account, Review.APPROVED)
     out.print(f"Approved {switch.company_name} ({switch.channel_account_id}).")
 
 
@@ -91,7 +96,8 @@ def refuse_capture_command(
     account: ChannelAccountId, reason: Annotated[str, typer.Option(prompt=True, help="What has to change.")]
 ) -> None:
     """Refuse an application; the business sees the reason, and capture is turned off."""
-    switch = carry_out(lambda tx: capture_actions.review_capture(tx, account, Review.REFUSED, reason))
+    with transaction() as tx:
+        switch = capture_actions.review_capture(tx, account, Review.REFUSED, reason)
     out.print(f"Refused {switch.company_name} ({switch.channel_account_id}).")
 
 
@@ -107,10 +113,9 @@ job_commands = typer.Typer(
 @job_commands.command("list")
 def list_jobs_command(business: BusinessOption = "") -> None:
     """Show what failed, given up first, of all businesses or one."""
-
-    def work(tx: Tx) -> list[tuple[Business, FailedCounts, list[FailedWork]]]:
+    with transaction() as tx:
         chosen = [find_one_business(tx, business)] if business else account_store.list_businesses(tx)
-        return [
+        failed_of = [
             (
                 one_business,
                 job_actions.count_failed_work(tx, one_business.id),
@@ -118,9 +123,8 @@ def list_jobs_command(business: BusinessOption = "") -> None:
             )
             for one_business in chosen
         ]
-
     has_failed = False
-    for one_business, counts, jobs in carry_out(work):
+    for one_business, counts, jobs in failed_of:
         table = Table("id", "what", "state", "since", "tries", "why")
         for failed in jobs:
             job = failed.job
@@ -141,9 +145,8 @@ def show_job_command(
     failed_id: Annotated[str, typer.Argument(help="Id of a failed job.")], business: BusinessOption = ""
 ) -> None:
     """Show one failed job: its subject, since when it fails, and why."""
-    failed = read_business(
-        business, lambda tx, one_business: job_actions.load_failed_work(tx, one_business.id, failed_id)
-    )
+    with business_transaction(business) as (tx, one_business):
+        failed = job_actions.load_failed_work(tx, one_business.id, failed_id)
     job = failed.job
     table = Table(show_header=False)
     rows = {
@@ -170,20 +173,15 @@ def replay_jobs_command(
     """Do failed jobs again, as if they had never been tried: some by their ids, or all that were given up."""
     chosen = _chosen_jobs(failed_ids, all_dead)
     kinds = _outbound_kinds()
-
-    def work(tx: Tx, one_business: Business) -> tuple[int, int]:
-        done = refused = 0
+    with business_transaction(business) as (tx, one_business):
+        done, refused = len(chosen), 0
         after: int | None = 0 if all_dead else None
         while after is not None:
             batch = job_actions.replay_dead_work(tx, kinds, one_business.id, after)
             done, refused, after = done + batch.done, refused + batch.refused, batch.last
         for job_id in chosen:
             job_actions.replay_failed_work(tx, kinds, one_business.id, job_id)
-        return done + len(chosen), refused
-
-    done, refused = change_business(
-        business, "jobs replay", work, lambda _: " ".join(f"failed_id={job_id}" for job_id in chosen)
-    )
+        record_command(tx, one_business, "jobs replay", " ".join(f"failed_id={job_id}" for job_id in chosen))
     out.print(f"{done:,} jobs are due again.")
     if refused:
         out.print(f"{refused:,} may not be sent any more, and stay as they are.")
@@ -201,16 +199,11 @@ def dismiss_jobs_command(
     if not yes:
         typer.confirm("They are not done any more. Dismiss them?", abort=True)
     kinds = _outbound_kinds()
-
-    def work(tx: Tx, one_business: Business) -> int:
+    with business_transaction(business) as (tx, one_business):
         count = dismiss_dead_jobs(tx, one_business.id) if all_dead else len(chosen)
         for job_id in chosen:
             job_actions.dismiss_failed_work(tx, kinds, one_business.id, job_id)
-        return count
-
-    count = change_business(
-        business, "jobs dismiss", work, lambda _: " ".join(f"failed_id={job_id}" for job_id in chosen)
-    )
+        record_command(tx, one_business, "jobs dismiss", " ".join(f"failed_id={job_id}" for job_id in chosen))
     out.print(f"{count:,} jobs are dismissed.")
 
 

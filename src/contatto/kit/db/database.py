@@ -123,6 +123,12 @@ class Database(ABC):
     @abstractmethod
     def write_now[T](self, work: Work[T], *, in_background: bool = False) -> T: ...
 
+    @contextmanager
+    def writing(self) -> Iterator[Tx]:
+        """Open a write transaction on a connection of its own, as a command beside the server does."""
+        with self.engine.connect().execution_options(writes=True) as connection, connection.begin():
+            yield Tx(connection, self.clock.now(), self.vault, self.ports)
+
     async def read_long[T](self, work: Work[T], business_id: str = "") -> T:
         """Read in a thread beside the event loop; few run at once, in turn by tenant."""
         return await self.run_aside(lambda: self.read_now(work), business_id)

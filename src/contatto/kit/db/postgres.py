@@ -4,9 +4,9 @@ import asyncio
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from typing import Any, Final
 
@@ -177,10 +177,15 @@ class PostgresDatabase(Database):
             return work(Tx(connection, self.clock.now(), self.vault, self.ports, is_reading=True))
 
     def write_now[T](self, work: Work[T], *, in_background: bool = False) -> T:
+        with self.writing() as tx:
+            return work(tx)
+
+    @contextmanager
+    def writing(self) -> Iterator[Tx]:
         with self.engine.begin() as connection:
             narrow(connection, acting_for())
             take_changes(connection)
-            result = work(Tx(connection, self.clock.now(), self.vault, self.ports))
+            yield Tx(connection, self.clock.now(), self.vault, self.ports)
             tables = take_changes(connection)
             payload = {"payload": f"{self._process} {names_of(tables)}"}
             may_have_changed = tables is None or len(tables) > 0
@@ -194,7 +199,6 @@ class PostgresDatabase(Database):
             if is_time:
                 with suppress(RuntimeError):  # the threads have ended
                     self._threads.submit(self._analyze)
-        return result
 
     def _analyze(self) -> None:
         """Update the statistics of grown tables, while something is written."""
