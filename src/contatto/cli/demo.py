@@ -4,8 +4,7 @@ import asyncio
 import random
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -68,7 +67,16 @@ def demo_command(
     chosen = read_settings()
     home = DemoFolder(chosen.data_dir if "data_dir" in chosen.model_fields_set else DATA_DIR)
     try:
-        with home.locked(), _listening(chosen.port if port is None else port) as listener:
+        with home.locked(), closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            wanted_port = chosen.port if port is None else port
+            try:
+                listener.bind((HOST, wanted_port))
+            except OSError:
+                listener.bind((HOST, 0))
+                _out.print(
+                    f"Port {wanted_port} is taken, so this world is on port {listener.getsockname()[1]}."
+                )
             world = home.load_world()
             is_unfinished = world is None and home.notes.exists()
             if is_unfinished:
@@ -111,22 +119,6 @@ def demo_command(
     except FolderInUse as error:
         _out.print(str(error))
         raise typer.Exit(1) from error
-
-
-@contextmanager
-def _listening(port: int) -> Iterator[socket.socket]:
-    """Listen on the requested port, or on a free one when that is taken."""
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        try:
-            listener.bind((HOST, port))
-        except OSError:
-            listener.bind((HOST, 0))
-            _out.print(f"Port {port} is taken, so this world is on port {listener.getsockname()[1]}.")
-        yield listener
-    finally:
-        listener.close()
 
 
 @dataclass(slots=True)

@@ -84,21 +84,13 @@ class LazyGroup(TyperGroup):
             target = single
         command = typer.main.get_command(target)
         if COMMANDS[cmd_name].opens_data:
-            _add_data_dir_option(command)
+            for part in getattr(command, "commands", {cmd_name: command}).values():  # of a group, or itself
+                part.params.extend(typer.main.get_command(_data_dir_option).params)
         return command
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, command.help) for name, command in COMMANDS.items()])
-
-
-def _add_data_dir_option(command: Any) -> None:
-    """Add the option ``--data-dir`` to a command, or to each command of a group."""
-    if hasattr(command, "commands"):
-        for part in command.commands.values():
-            _add_data_dir_option(part)
-        return
-    command.params.extend(typer.main.get_command(_data_dir_option).params)
 
 
 def _set_data_dir(folder: Path | None) -> None:
