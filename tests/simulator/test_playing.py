@@ -230,7 +230,7 @@ def test_what_was_spent_before_a_budget_fell_is_no_fault() -> None:
 
 def test_a_pause_in_the_middle_of_a_day_is_kept() -> None:
     world = small_linear()
-    world.edits = (Edit(STARTS_TS + DAY + 12 * HOUR, 0, {"status": "off"}),)
+    world.edits = (Edit(STARTS_TS + DAY + 12 * HOUR, 0, {"is_on": False}),)
     run = Game(world, RandomPlayer().answer, "lead").play()
     assert (run.shown.ad == 0).any()
     assert run.shown.ts[run.shown.ad == 0].max() < world.edits[0].ts

@@ -142,9 +142,9 @@ def test_what_can_be_known_is_the_mean_of_what_is_true(name: WorldName) -> None:
 def test_the_more_a_player_knows_the_cheaper_its_leads_are(name: WorldName) -> None:
     world = make_world(name, 2, Size.SMALL, days=5, requests=15_000, **_budget(name))
     costs = {}
-    for policy in POLICIES.values():
+    for policy in POLICIES:
         figures = measure(Auction(world, policy).play())
-        costs[policy.name] = figures.spend / figures.leads
+        costs[policy] = figures.spend / figures.leads
     assert costs["random"] > 1.1 * costs["oracle_conv"]
     assert costs["oracle_conv"] > 1.05 * costs["oracle_obs"]
     assert costs["oracle_obs"] > 1.05 * costs["oracle"]
@@ -161,7 +161,7 @@ def _budget(name: WorldName) -> dict[str, float]:
 
 def test_one_who_knows_paces_nearly_perfectly() -> None:
     world = LinearWorld(LinearSetting(viewers=8_000, ads=8, days=4, requests=40_000, late_day=2), 1)
-    figures = measure(Auction(world, POLICIES["oracle_obs"]).play())
+    figures = measure(Auction(world, "oracle_obs").play())
     assert figures.budget_use > 0.99
     assert figures.pacing_error < 0.01
     assert figures.starved == ()
@@ -169,7 +169,7 @@ def test_one_who_knows_paces_nearly_perfectly() -> None:
 
 def test_a_player_who_knows_gives_the_same_run_again() -> None:
     world = make_world(WorldName.SEGMENTS, 1, Size.TINY)
-    first, second = (Auction(world, POLICIES["random"]).play().shown for _ in range(2))
+    first, second = (Auction(world, "random").play().shown for _ in range(2))
     for name in first.__slots__:
         assert np.array_equal(getattr(first, name), getattr(second, name), equal_nan=True)
 
@@ -257,7 +257,7 @@ def test_settings_that_a_world_does_not_have_are_refused() -> None:
 
 def test_the_full_oracle_never_pays_for_a_farm() -> None:
     world = make_world(WorldName.THRESHOLDS, 1, Size.TINY)
-    assert measure(Auction(world, POLICIES["oracle"]).play()).farm_share < 0.005
+    assert measure(Auction(world, "oracle").play()).farm_share < 0.005
 
 
 def test_prices_are_defined_where_a_chance_rounds_to_zero() -> None:

@@ -1,10 +1,10 @@
 """`contatto simulate`: the delivery engine in a simulated world, beside reference policies."""
 
-import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Final
 
+import msgspec
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -14,7 +14,7 @@ from contatto.cli.deliver import read_settings
 from contatto.cli.installation import print_table
 from contatto.simulator.worlds.game import Program
 from contatto.simulator.worlds.model import World
-from contatto.simulator.worlds.report import as_values, draw_page, make_table, player_label
+from contatto.simulator.worlds.report import draw_page, make_table, player_label
 from contatto.simulator.worlds.simulation import (
     NoSuchSetting,
     Player,
@@ -106,14 +106,23 @@ def simulate_command(
         )
         _out.print(f"Plots: {plots}")
     if to_json:
-        run_settings = {
+        values = {
             "world": world.value,
             "size": size.value,
             "seed": seed,
             "days": simulated.days,
             "goal": goal,
+            "players": {
+                player: {**asdict(figures), "faults": compared.faults[player]}
+                for player, figures in compared.figures.items()
+            },
+            "lookalikes": compared.lifts,
+            "requests_per_s": compared.requests_per_s,
+            "longest_wait_s": compared.longest_wait_s,
+            "failures": compared.failures,
         }
-        to_json.write_text(json.dumps(as_values(compared, run_settings), indent=2) + "\n", "utf-8")
+        text = msgspec.json.format(msgspec.json.encode(values), indent=2)  # unknown numbers become null
+        to_json.write_bytes(text + b"\n")
         _out.print(f"Figures: {to_json}")
     if any(compared.faults.values()):
         _err.print(f"Rules were broken: {compared.faults}")

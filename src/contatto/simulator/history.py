@@ -10,7 +10,7 @@ import asyncio
 import heapq
 import random
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -85,7 +85,6 @@ from contatto.simulator.traffic import (
 from contatto.simulator.world import (
     TIMEZONE,
     AdMoment,
-    ChatLine,
     DemoWorld,
     PlannedVisitor,
     build_world,
@@ -289,9 +288,28 @@ class History:
         else:
             person = public_id(new_visitor(), account.id, tx.vault.derivation_key(VISITOR_KEY))
             conversation_id = conversation_id_of(account, person)
-            events = deque(self._web_events(visitor, account, person, lines, at))
+            events, form_entry = deque[_Event](), plan_form_entry(visitor, lines)
+            tapped_at = at
+            for place, line in enumerate(lines):
+                at += timedelta(seconds=line.after_s)
+                if line.from_business:
+                    events.append((at, partial(self._reply, conversation_id, line.text)))
+                    continue
+                name = f"{visitor.viewer_id}-{place}"
+                delivery = WebchatDelivery(account.id, person, name, line.text, micros(at))
+                events.append((at, msgspec.json.encode(delivery)))
+                if form_entry and line.contact:
+                    sent = Submission(
+                        f"form-{visitor.viewer_id}", visitor.language, form_entry.answers, form_entry.consents
+                    )
+                    form = HandedIn(
+                        self._business_id, int(self._world.page_id), conversation_id, sent,
+                        ChatVisitor(account, person, ""),
+                    )  # fmt: skip
+                    events.append((at, partial(take_form, handed=form)))
+                    form_entry = None
             click = replace(ticket, kind=TicketKind.CLICK, cost_micros=0)
-            touch = stamp_ticket(ad, click, tx.vault.named_id(account.id, person), micros(at))
+            touch = stamp_ticket(ad, click, tx.vault.named_id(account.id, person), micros(tapped_at))
             taps.append(Tap(rules.impression_of(touch, click), viewer))
         if lines:
             read = partial(
@@ -300,34 +318,6 @@ class History:
             events.append((events[-1][0] + _READ_AFTER, read))
         self._chats.append(_Chat(account, events))
         return impression, taps
-
-    def _web_events(
-        self,
-        visitor: PlannedVisitor,
-        account: ChannelAccount,
-        person: str,
-        lines: tuple[ChatLine, ...],
-        at: datetime,
-    ) -> Iterator[_Event]:
-        conversation_id = conversation_id_of(account, person)
-        form_entry = plan_form_entry(visitor, lines)
-        for number, line in enumerate(lines):
-            at += timedelta(seconds=line.after_s)
-            if line.from_business:
-                yield at, partial(self._reply, conversation_id, line.text)
-                continue
-            name = f"{visitor.viewer_id}-{number}"
-            yield at, msgspec.json.encode(WebchatDelivery(account.id, person, name, line.text, micros(at)))
-            if form_entry and line.contact:
-                sent = Submission(
-                    f"form-{visitor.viewer_id}", visitor.language, form_entry.answers, form_entry.consents
-                )
-                form = HandedIn(
-                    self._business_id, int(self._world.page_id), conversation_id, sent,
-                    ChatVisitor(account, person, ""),
-                )  # fmt: skip
-                yield at, partial(take_form, handed=form)
-                form_entry = None
 
     def _reply(self, conversation_id: str, text: str, tx: Tx) -> None:
         author = self._world.login(Role.OWNER).role.capitalize()

@@ -312,32 +312,29 @@ class _Visit:
         """
         player, visitor, world, moment = self.player, self.visitor, self.player.world, self.moment
         platform, thread = player.open_browser(), thread_of(world, visitor)
-        late: list[bytes] = []
 
-        async def send(body: bytes) -> None:
-            for _ in range(2 if visitor.twice else 1):
+        async def send(bodies: list[bytes]) -> None:
+            for body in bodies * 2 if visitor.twice else bodies:
                 signature = sign_body(body, world.app_secret, player.at_ms() // 1000)
                 headers = {"content-type": "application/json", SIGNATURE_HEADER: signature}
                 path = f"/webhooks/tiktok/{quote(world.app_id)}"
                 expect(await platform.post(path, content=body, headers=headers), 200, "a webhook")
                 player.webhooks += 1
 
-        async def keep(body: bytes) -> None:
-            late.append(body)
-
-        tell = keep if visitor.disorderly else send
         ad_id, ad_name = self.served["ad_id"], self.served["ad_name"]
-        await tell(opened_from_ad(thread, world.advertiser_id, ad_id, ad_name, player.at_ms()))
+        late = [opened_from_ad(thread, world.advertiser_id, ad_id, ad_name, player.at_ms())]
         for number, line in enumerate(self.lines):
+            if not visitor.disorderly:
+                await send(late)
+                late = []
             moment += line.after_s
             await self.until(moment)
             message_id, from_person = f"{visitor.viewer_id}.{number}", not line.from_business
-            await tell(text_message(thread, message_id, line.text, player.at_ms(), from_person=from_person))
+            late.append(text_message(thread, message_id, line.text, player.at_ms(), from_person=from_person))
         random.Random(visitor.viewer_id).shuffle(late)
-        for body in late:
-            await send(body)
+        await send(late)
         if any(line.from_business for line in self.lines):
-            await send(read_by_person(thread, player.at_ms()))
+            await send([read_by_person(thread, player.at_ms())])
         return visitor.viewer_id
 
 

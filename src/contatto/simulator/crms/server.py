@@ -278,6 +278,13 @@ class CrmServer:
         self.over = threading.Event()
         """Set when the server stops, which ends slow answers."""
         server = self
+        fixed_responses: dict[VendorFault | None, VendorResponse] = {
+            VendorFault.EXPIRED: vendor.expired,
+            VendorFault.THROTTLED: replace(vendor.throttled, headers={"retry-after": "1"}),
+            VendorFault.DOWN: VendorResponse(503),
+            VendorFault.HTML: VendorResponse(200, "<!doctype html><title>Sign in</title>"),
+            VendorFault.RESET: VendorResponse(0),
+        }
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -289,7 +296,10 @@ class CrmServer:
                 query = {name: values[0] for name, values in parse_qs(parts.query).items()}
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 request = VendorRequest(self.command, parts.path, query, headers, self.rfile.read(size))
-                fault, response = server.take(request)
+                with server._lock:
+                    server.requests += 1
+                    fault = server.faults.popleft() if server.faults else None
+                    response = fixed_responses.get(fault) or vendor.answer(request)
                 if fault is VendorFault.SLOW:
                     server.over.wait(SLOW_S)
                 if fault in (VendorFault.RESET, VendorFault.LOST, VendorFault.SLOW):
@@ -329,20 +339,6 @@ class CrmServer:
             self.over.set()
             self._server.shutdown()
             self._server.server_close()
-
-    def take(self, request: VendorRequest) -> tuple[VendorFault | None, VendorResponse]:
-        """Return the fault of a request, and its response."""
-        with self._lock:
-            self.requests += 1
-            fault = self.faults.popleft() if self.faults else None
-            fixed_responses: dict[VendorFault | None, VendorResponse] = {
-                VendorFault.EXPIRED: self.vendor.expired,
-                VendorFault.THROTTLED: replace(self.vendor.throttled, headers={"retry-after": "1"}),
-                VendorFault.DOWN: VendorResponse(503),
-                VendorFault.HTML: VendorResponse(200, "<!doctype html><title>Sign in</title>"),
-                VendorFault.RESET: VendorResponse(0),
-            }
-            return fault, fixed_responses.get(fault) or self.vendor.answer(request)
 
     def patience_s(self) -> float:
         """Return the client's timeout for its next request."""

@@ -12,7 +12,6 @@ from contatto.simulator.worlds.model import (
     STARTS_TS,
     Edit,
     Features,
-    Flags,
     Floats,
     Ints,
     Nature,
@@ -359,7 +358,23 @@ class ThresholdsWorld(World):
         self._noise = _VIEWER_NOISE * rng.normal(0, 1, (3, count, 1)).astype(np.float32)
         self._activity = rng.lognormal(0, 0.8, count)
         self._busy_farm = (0, 8.0, range(*_FARM_DAYS))
-        self.viewer_features = tuple(_shown(numbers[:, n], topics[n], hidden[:, n]) for n in range(count))
+        # Numbers on many scales, a list of topics, and gaps.
+        shown: list[Features] = []
+        for number, values in enumerate(numbers.T):
+            scales = {
+                "visits": round(float(np.exp(2 + values[0])), 0),
+                "basket": round(float(np.exp(4 + 0.7 * values[1])), 2),
+                "distance": round(float(np.exp(1 + values[2])), 3),
+                "age_days": int(400 + 120 * values[3]),
+                "hour_pref": round(float(12 + 3 * values[4]), 1),
+                "score_x": round(float(np.clip(50 + 12 * values[5], 0, 100)), 3),
+            }
+            gaps = zip(scales.items(), hidden[:, number], strict=True)
+            features: Features = {name: value for (name, value), is_hidden in gaps if not is_hidden}
+            if topics[number].any():
+                features["topics"] = [f"topic {topic}" for topic in np.flatnonzero(topics[number])]
+            shown.append(features)
+        self.viewer_features = shown
 
     def _draw_ads(self, rng: np.random.Generator) -> None:
         self.advertisers = tuple(f"client {number}" for number in range(6))
@@ -403,8 +418,8 @@ class ThresholdsWorld(World):
         self.edits = (
             Edit(midday, 0, {"budget_micros": 2 * groups[0].budget_micros}),
             Edit(midday + HOUR, 3, {"budget_micros": groups[3].budget_micros // 2}),
-            Edit(midday + 2 * HOUR, 4, {"status": "off"}),
-            Edit(midday + 30 * HOUR, 4, {"status": "on"}),
+            Edit(midday + 2 * HOUR, 4, {"is_on": False}),
+            Edit(midday + 30 * HOUR, 4, {"is_on": True}),
         )
 
     def _logits(self) -> tuple[Floats, Floats, Floats, Floats]:
@@ -437,21 +452,3 @@ class ThresholdsWorld(World):
         mean = 6 * 3_600 if self.groups[group].kind == "office" else 1.5 * 86_400
         late = draws[:, 0] < 0.1
         return np.asarray(self.setting.delay * np.where(late, 10 * 86_400, -np.log1p(-draws[:, 1]) * mean))
-
-
-def _shown(numbers: Floats, topics: Flags, hidden: Flags) -> Features:
-    """Return the features of a viewer: numbers on many scales, a list of topics, and gaps."""
-    scales = {
-        "visits": round(float(np.exp(2 + numbers[0])), 0),
-        "basket": round(float(np.exp(4 + 0.7 * numbers[1])), 2),
-        "distance": round(float(np.exp(1 + numbers[2])), 3),
-        "age_days": int(400 + 120 * numbers[3]),
-        "hour_pref": round(float(12 + 3 * numbers[4]), 1),
-        "score_x": round(float(np.clip(50 + 12 * numbers[5], 0, 100)), 3),
-    }
-    features_shown: Features = {
-        name: value for (name, value), gap in zip(scales.items(), hidden, strict=True) if not gap
-    }
-    if topics.any():
-        features_shown["topics"] = [f"topic {number}" for number in np.flatnonzero(topics)]
-    return features_shown

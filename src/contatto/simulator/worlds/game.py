@@ -408,7 +408,7 @@ class Ledger:
     def charge(self, group: int, ts: int, price: int) -> None:
         """Charge a view, and check the budget; ``price`` is that of a thousand views in micros."""
         self.charged[group] += price
-        budget = self.standings.groups[group].group
+        budget = self.standings.groups[group]
         if budget.budget_mode == "infinite":
             return
         if not self._span[group][0] <= ts < self._span[group][1]:
@@ -428,7 +428,7 @@ class Ledger:
         self._limit[group] = max(self._allowed(group), committed if committed <= self._limit[group] else 0.0)
 
     def _allowed(self, group: int) -> float:
-        budget = self.standings.groups[group].group
+        budget = self.standings.groups[group]
         return budget.budget_micros * _PER_VIEW * (_DAY_LIMIT if budget.budget_mode == "day" else 1.0)
 
 
@@ -447,7 +447,7 @@ _GROUP_FIELDS: Final = (
 )
 
 
-def group_line(world: World, group: WorldGroup, goal: str, ts: int, *, is_on: bool = True) -> Line:
+def group_line(world: World, group: WorldGroup, goal: str, ts: int) -> Line:
     """Return the line of an ad group; without an own end it ends a year after the world."""
     line: Line = {
         "type": "adgroup",
@@ -455,7 +455,7 @@ def group_line(world: World, group: WorldGroup, goal: str, ts: int, *, is_on: bo
         "advertiser_id": world.advertisers[group.advertiser],
         "ts": ts,
         "goal": group.goal or goal,
-        "status": "on" if is_on else "off",
+        "status": "on" if group.is_on else "off",
         "bid_type": "custom" if group.bid_micros else "no_bid",
         "pacing": "smooth",
         "billing_event": "OCPM",
@@ -573,21 +573,21 @@ class Game:
         unannounced, groups = self._unannounced, self.standings.groups
         while True:
             group_ts = unannounced[0][0] if unannounced else NEVER
-            ts = self._next_ts = min(self.standings.next_edit_ts, group_ts)
+            edits = self.standings.edits
+            ts = self._next_ts = min(edits[0].ts if edits else NEVER, group_ts)
             if ts > until:
                 break
             self._flush(ts - 1)
             while unannounced and unannounced[0][0] <= ts:
                 _, number = unannounced.popleft()
-                group = groups[number].group
+                group = groups[number]
                 self.answer(group_line(self.world, group, self.goal, ts))
                 for ad in self.world.ads:
                     if ad.group == number:
                         line = {"type": "ad", "ad_id": ad.id, "adgroup_id": group.id, "ts": ts}
                         self.answer({**line, "features": ad.features})
             for number in self.standings.move_to(ts):
-                state = groups[number]
-                self.answer(group_line(self.world, state.group, self.goal, ts, is_on=state.is_on))
+                self.answer(group_line(self.world, groups[number], self.goal, ts))
                 views = [view for view in self._pending.values() if self._group[view.ad] == number]
                 self.ledger.change(number, sum(view.price for view in views))
         self._flush(until)
@@ -636,7 +636,7 @@ class Game:
         ad, viewer = pending.ad, pending.viewer
         self.ledger.charge(self._group[ad], ts, pending.price)
         self.views[self._group[ad]] += 1
-        tables, past, nature = self._tables, self.past, self.world.nature
+        world, tables, past, nature = self.world, self._tables, self.past, self.world.nature
         logit = float(tables.click[viewer, ad]) + pending.shift
         if nature.tires:
             of_advertiser = past.views[viewer] @ self._same_owner[ad]
@@ -660,31 +660,28 @@ class Game:
         owner = self._owner[ad]
         at += _between(_TALK_S, draws[WAIT])
         self._push_outcome("conversation", at, viewer, owner)
-        self.past.chats[viewer] += 1
+        past.chats[viewer] += 1
         is_spam = draws[SPAM] < spam
         if draws[MARK] < (self._spam_recall[viewer] if is_spam else nature.spam_false_alarm):
             self._push_outcome("spam", at + _between(nature.spam_after_s, second_luck), viewer, owner)
-        if is_spam:
-            self.past.spams[viewer] += 1
-            if draws[FAKE] < self._fake_contact[viewer]:
-                self._lead(at + int(draws[DELAY] * HOUR), pending, genuine=False)
-        elif draws[LEAD] < lead:
-            after = self.world.delays_s(self._group[pending.ad], pending.draws[None, [MIX, DELAY]])[0]
-            self._lead(at + int(after * SECOND), pending, genuine=True)
-
-    def _lead(self, ts: int, pending: PendingView, *, genuine: bool) -> None:
-        nature, viewer, owner = self.world.nature, pending.viewer, self._owner[pending.ad]
-        form = self.world.ads[pending.ad].features.get("form") == "yes"
-        self._push_outcome("lead", ts, viewer, owner, source="form" if form else "chat")
-        self.leads_of.setdefault(self._group[pending.ad], []).append(viewer)
-        if genuine:
-            self.past.is_lead[viewer, owner] |= nature.once
+        past.spams[viewer] += is_spam
+        if is_spam and draws[FAKE] < self._fake_contact[viewer]:
+            at += int(draws[DELAY] * HOUR)
+        elif not is_spam and draws[LEAD] < lead:
+            after = world.delays_s(self._group[ad], pending.draws[None, [MIX, DELAY]])[0]
+            at += int(after * SECOND)
+            past.is_lead[viewer, owner] |= nature.once
+        else:
+            return
+        form = world.ads[ad].features.get("form") == "yes"
+        self._push_outcome("lead", at, viewer, owner, source="form" if form else "chat")
+        self.leads_of.setdefault(self._group[ad], []).append(viewer)
         if nature.qualities:
-            luck = float(pending.draws[WAIT]) * 311 % 1
-            status = "unqualified" if not genuine or luck < _UNQUALIFIED else "qualified"
-            at = ts + int((0.3 + 2 * luck) * DAY)
+            luck = draws[WAIT] * 311 % 1
+            status = "unqualified" if is_spam or luck < _UNQUALIFIED else "qualified"
+            at += int((0.3 + 2 * luck) * DAY)
             self._push_outcome("quality", at, viewer, owner, status=status)
-            if genuine and luck > _CONVERTED:
+            if not is_spam and luck > _CONVERTED:
                 self._push_outcome("quality", at + DAY, viewer, owner, status="converted")
 
     def _push_outcome(self, kind: str, ts: int, viewer: int, owner: int, **more: str) -> None:

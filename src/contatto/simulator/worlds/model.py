@@ -2,8 +2,9 @@
 
 from abc import ABC, abstractmethod
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Final
 from zoneinfo import ZoneInfo
@@ -58,6 +59,11 @@ class WorldGroup:
     view_window_s: int = 86_400
     kind: str = ""
     """Kind for reports, such as the delay of its leads."""
+    is_on: bool = True
+
+    def runs(self, ts: int) -> bool:
+        """Report whether it may show ads at a moment, budgets aside."""
+        return self.is_on and self.starts_ts <= ts and (not self.ends_ts or ts < self.ends_ts)
 
     def bid_for(self, goal: str) -> int:
         """Return the cost limit of one conversion for a goal; a conversation is worth less."""
@@ -419,47 +425,24 @@ def weary(nature: Nature, of_ad: Floats, of_advertiser: Floats) -> Floats:
     )
 
 
-@dataclass(slots=True)
-class WorldGroupState:
-    """An ad group after the edits so far."""
-
-    group: WorldGroup
-    is_on: bool = True
-
-    def runs(self, ts: int) -> bool:
-        group = self.group
-        return self.is_on and group.starts_ts <= ts and (not group.ends_ts or ts < group.ends_ts)
-
-
-@dataclass(slots=True)
 class GroupStates:
-    """All ad groups of a world at a moment; moments may only go on."""
+    """All ad groups of a world after the edits up to a moment; moments may only go on."""
 
-    world: World
-    groups: list[WorldGroupState] = field(init=False)
-    _next: int = 0
-
-    def __post_init__(self) -> None:
-        self.groups = [WorldGroupState(group) for group in self.world.groups]
-
-    @property
-    def next_edit_ts(self) -> int:
-        return self.world.edits[self._next].ts if self._next < len(self.world.edits) else NEVER
+    def __init__(self, world: World) -> None:
+        self.groups = list(world.groups)
+        self.edits = deque(world.edits)
+        """Edits to come."""
 
     def move_to(self, ts: int) -> list[int]:
         """Apply the edits up to a moment, and return the ad groups that changed."""
         changed = []
-        while self.next_edit_ts <= ts:
-            edit = self.world.edits[self._next]
-            state, fields = self.groups[edit.group], dict(edit.changes)
-            state.is_on = fields.pop("status", "on" if state.is_on else "off") == "on"
-            state.group = replace(state.group, **fields)
+        while self.edits and self.edits[0].ts <= ts:
+            edit = self.edits.popleft()
+            self.groups[edit.group] = replace(self.groups[edit.group], **edit.changes)
             changed.append(edit.group)
-            self._next += 1
         return changed
 
     def running(self, ts: int) -> Flags:
-        """Return which ad groups may show ads at a moment, budgets aside."""
         return np.array([group.runs(ts) for group in self.groups])
 
 

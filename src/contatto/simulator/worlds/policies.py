@@ -1,7 +1,6 @@
 """Reference players that know the world: policies, auction and pacing."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -21,7 +20,6 @@ from contatto.simulator.worlds.model import (
     Past,
     Requests,
     Spans,
-    Tables,
     World,
     chance,
     expected_flow,
@@ -33,18 +31,40 @@ type Score = Callable[[Ints, Floats, Flags, Past], Floats]
 """Function from viewers, shifts of clicks, allowed ads and the past to scores of requests and ads."""
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """A player that knows the world; ``scoring`` makes its score function for a day."""
+POLICIES: Final = {
+    "random": "lead",
+    "oracle_conv": "conversation",
+    "oracle_obs": "lead",
+    "oracle": "lead",
+}
+"""Players that know the world, and their goals."""
 
-    name: str
-    goal: str
-    scoring: Callable[[World, int, Past, str], Score]
 
+def make_score(policy: str, world: World, day: int, past: Past) -> Score:
+    """Return the score function of a policy for a day.
 
-def score_conversions(world: World, goal: str, click: Floats, after: Floats) -> Score:
-    """Score by the chance of a conversion: of a click, by its logit, times the chances ``after`` it."""
-    nature = world.nature
+    ``oracle`` scores by the true chances of a conversion, hidden ones too, and the others by the best
+    predictions from requests and earlier events. ``random`` picks one ad of each request, so that it bids
+    the same for every view.
+    """
+    if policy == "random":
+        rng = chance(world.seed, 7, day)
+
+        def pick(viewer: Ints, shift: Floats, may: Flags, past: Past) -> Floats:
+            keys = rng.random(may.shape) * may
+            return np.asarray((keys == keys.max(1, keepdims=True)) * may, float)
+
+        return pick
+    is_lead, nature = POLICIES[policy] == "lead", world.nature
+    if policy == "oracle":
+        tables = world.tables(day)
+        click, genuine = tables.click, tables.talk * (1 - tables.spam)
+        after = genuine * tables.lead if is_lead else genuine
+    else:
+        observable = world.observable(day, past)
+        click = np.log(observable.click / (1 - observable.click))
+        reached = observable.leads if is_lead else observable.talks - observable.spams
+        after = reached / observable.click
     owners = np.array([world.groups[ad.group].advertiser for ad in world.ads])
     same_owner = (owners[:, None] == owners).astype(np.float32)
 
@@ -54,46 +74,13 @@ def score_conversions(world: World, goal: str, click: Floats, after: Floats) -> 
             views = past.views[viewer]
             logit = logit - weary(nature, views, views @ same_owner)
         worth = sigmoid(logit) * after[viewer]
-        if nature.once and goal == "lead":
+        if nature.once and is_lead:
             worth = worth * ~past.is_lead[viewer][:, owners]
         return np.asarray(worth)
 
     return score
 
 
-def know_all(world: World, day: int, past: Past, goal: str) -> Score:
-    """Score by the true chances, hidden ones too."""
-    tables = world.tables(day)
-    genuine = tables.talk * (1 - tables.spam)
-    after = genuine * tables.lead if goal == "lead" else genuine
-    return score_conversions(world, goal, tables.click, after)
-
-
-def know_features(world: World, day: int, past: Past, goal: str) -> Score:
-    """Score by the best predictions from requests and earlier events."""
-    observable = world.observable(day, past)
-    logit = np.log(observable.click / (1 - observable.click))
-    reached = observable.leads if goal == "lead" else observable.talks - observable.spams
-    return score_conversions(world, goal, logit, reached / observable.click)
-
-
-def know_nothing(world: World, day: int, past: Past, goal: str) -> Score:
-    """Score one random ad of each request, so that it bids the same for every view."""
-    rng = chance(world.seed, 7, day)
-
-    def score(viewer: Ints, shift: Floats, may: Flags, past: Past) -> Floats:
-        keys = rng.random(may.shape) * may
-        return np.asarray((keys == keys.max(1, keepdims=True)) * may, float)
-
-    return score
-
-
-POLICIES: Final = {
-    "random": Policy("random", "lead", know_nothing),
-    "oracle_conv": Policy("oracle_conv", "conversation", know_features),
-    "oracle_obs": Policy("oracle_obs", "lead", know_features),
-    "oracle": Policy("oracle", "lead", know_all),
-}
 _EPSILON: Final = 1e-12
 _SAMPLE: Final = 5_000
 _FITTINGS: Final = 60
@@ -125,8 +112,7 @@ class Pacer:
     def budgets_left(self, standings: GroupStates, ts: int) -> Floats:
         """Return the remaining budget of each ad group in its span; infinite without a budget."""
         amounts = np.full(len(self._spent), np.inf)
-        for number, standing in enumerate(standings.groups):
-            group = standing.group
+        for number, group in enumerate(standings.groups):
             span = self._spans.at(group, ts)
             if span[0] != self._begins[number]:
                 if self._begins[number] >= 0:
@@ -155,8 +141,8 @@ class Pacer:
     def due(self, standings: GroupStates, ts: int) -> Floats:
         """Return the planned spend of the tick that begins now; infinite without a budget."""
         amounts = self.budgets_left(standings, ts)
-        for number, standing in enumerate(standings.groups):
-            ends = self._spans.at(standing.group, ts)[1]
+        for number, group in enumerate(standings.groups):
+            ends = self._spans.at(group, ts)[1]
             ahead = self._between(number, ts, ends)
             amounts[number] *= self._between(number, ts, ts + TICK) / ahead if ahead else 1.0
         return amounts
@@ -165,11 +151,11 @@ class Pacer:
         """Return the planned spend of a whole day like this; infinite without a budget."""
         amounts = self.budgets_left(standings, ts)
         whole = (len(self._flow) - 1) * TICK
-        for number, standing in enumerate(standings.groups):
-            if standing.group.budget_mode == "day":
-                amounts[number] = standing.group.budget_micros / 1e6
-            elif standing.group.budget_mode == "total":
-                ends = self._spans.at(standing.group, ts)[1]
+        for number, group in enumerate(standings.groups):
+            if group.budget_mode == "day":
+                amounts[number] = group.budget_micros / 1e6
+            elif group.budget_mode == "total":
+                ends = self._spans.at(group, ts)[1]
                 a_day = self._between(number, STARTS_TS, STARTS_TS + whole) * DAY / whole
                 amounts[number] *= min(1.0, a_day / max(self._between(number, ts, ends), _EPSILON))
         return amounts
@@ -188,8 +174,8 @@ class Pacer:
 class Auction:
     """The auction of one world, with one policy for all ad groups."""
 
-    def __init__(self, world: World, policy: Policy) -> None:
-        self.world, self.policy = world, policy
+    def __init__(self, world: World, policy: str) -> None:
+        self.world, self.policy, self.goal = world, policy, POLICIES[policy]
         self.outcomes = ViewOutcomes(world)
         self.past = Past.empty(world)
         self.standings = GroupStates(world)
@@ -203,63 +189,53 @@ class Auction:
 
     def play(self, on_day: OnDay = lambda _: None) -> Run:
         """Play all days of UTC, and call ``on_day`` after each."""
-        world, views = self.world, list[Columns]()
+        world, pacer, standings, past = self.world, self.pacer, self.standings, self.past
+        parts = list[Columns]()
         for day in range(world.days):
             requests, tables = world.requests(day), world.tables(day)
-            score = self.policy.scoring(world, day, self.past, self.policy.goal)
+            score = make_score(self.policy, world, day, past)
             for tick in range(TICKS):
                 ts = STARTS_TS + (day * TICKS + tick) * TICK
-                self.standings.move_to(ts)
-                running = self.standings.running(ts)
+                standings.move_to(ts)
+                running = standings.running(ts)
                 if tick == 0 or (running & ~self.was_running).any():
                     self._fit(requests, score, ts)
                 self.was_running = running
                 low, high = np.searchsorted(requests.ts, [ts, ts + TICK])
-                views.append(self._play_tick(_cut(requests, slice(low, high)), tables, score, ts))
-            self.past.views *= world.nature.night
+                shown = _cut(requests, slice(low, high))
+                # The auction: of the winners, some are never viewed, and some no budget pays for.
+                budgets, due, usual = (
+                    amounts(standings, ts) for amounts in (pacer.budgets_left, pacer.due, pacer.usual)
+                )
+                open_groups = running & (budgets > 0)
+                row, ad, price = self._award(self._score(shown, score, open_groups), shown.floor)
+                is_viewed = shown.draws[row, VIEW] >= world.nature.view_lost
+                row, ad, price = row[is_viewed], ad[is_viewed], price[is_viewed]
+                group = self._ad_group[ad]
+                cost, is_payable = price / 1e9, np.ones(len(price), np.bool_)
+                for number in np.flatnonzero(np.bincount(group, cost, len(budgets)) > budgets):
+                    views = np.flatnonzero(group == number)
+                    is_payable[views[np.cumsum(cost[views]) > budgets[number]]] = False
+                row, ad, price, group = row[is_payable], ad[is_payable], price[is_payable], group[is_payable]
+                pacer.learn(due, usual, np.bincount(group, price / 1e9, len(budgets)), open_groups)
+                # What comes of the views.
+                viewer, draws = shown.viewer[row], shown.draws[row]
+                truth = self.outcomes.truth(tables, viewer, ad, shown.shift[row], past)
+                np.add.at(past.views, (viewer, ad), 1)
+                chats = (draws[:, CLICK] < truth["click"]) & (draws[:, TALK] < truth["talk"])
+                spams = chats & (draws[:, SPAM] < truth["spam"])
+                leads = chats & ~spams & (draws[:, LEAD] < truth["lead"])
+                for counted, happened in ((past.chats, chats), (past.spams, spams)):
+                    np.add.at(counted, viewer[happened], 1)
+                if world.nature.once:
+                    past.is_lead[viewer[leads], self.outcomes.owner[ad[leads]]] = True
+                view = {"ts": shown.ts[row], "viewer": viewer, "ad": ad, "price": price, **truth}
+                unknown = np.full(len(row), np.nan)
+                parts.append({**view, "predicted": unknown, "predicted_talk": unknown})
+            past.views *= world.nature.night
             on_day(day)
-        columns = {name: np.concatenate([part[name] for part in views]) for name in ShownViews.__slots__}
-        return Run(world, self.policy.goal, ShownViews(**columns), {})
-
-    def _play_tick(self, requests: Requests, tables: Tables, score: Score, ts: int) -> Columns:
-        pacer, standings = self.pacer, self.standings
-        budgets, due, usual = (
-            amounts(standings, ts) for amounts in (pacer.budgets_left, pacer.due, pacer.usual)
-        )
-        open_groups = standings.running(ts) & (budgets > 0)
-        row, ad, price = self._award(self._score(requests, score, open_groups), requests.floor)
-        is_viewed = requests.draws[row, VIEW] >= self.world.nature.view_lost
-        row, ad, price = row[is_viewed], ad[is_viewed], price[is_viewed]
-        group = self._ad_group[ad]
-        cost, is_payable = price / 1e9, np.ones(len(price), np.bool_)
-        for number in np.flatnonzero(np.bincount(group, cost, len(budgets)) > budgets):
-            views = np.flatnonzero(group == number)
-            is_payable[views[np.cumsum(cost[views]) > budgets[number]]] = False
-        row, ad, price, group = row[is_payable], ad[is_payable], price[is_payable], group[is_payable]
-        spent = np.bincount(group, price / 1e9, len(budgets))
-        pacer.learn(due, usual, spent, open_groups)
-        viewer = requests.viewer[row]
-        truth = self.outcomes.truth(tables, viewer, ad, requests.shift[row], self.past)
-        draws = requests.draws[row]
-        past = self.past
-        np.add.at(past.views, (viewer, ad), 1)
-        chats = (draws[:, CLICK] < truth["click"]) & (draws[:, TALK] < truth["talk"])
-        spams = chats & (draws[:, SPAM] < truth["spam"])
-        leads = chats & ~spams & (draws[:, LEAD] < truth["lead"])
-        for counted, happened in ((past.chats, chats), (past.spams, spams)):
-            np.add.at(counted, viewer[happened], 1)
-        if self.world.nature.once:
-            past.is_lead[viewer[leads], self.outcomes.owner[ad[leads]]] = True
-        unknown = np.full(len(row), np.nan)
-        return {
-            "ts": requests.ts[row],
-            "viewer": viewer,
-            "ad": ad,
-            "price": price,
-            "predicted": unknown,
-            "predicted_talk": unknown,
-            **truth,
-        }
+        columns = {name: np.concatenate([part[name] for part in parts]) for name in ShownViews.__slots__}
+        return Run(world, self.goal, ShownViews(**columns), {})
 
     def _score(self, requests: Requests, score: Score, open_groups: Flags) -> Floats:
         """Return scores of requests (rows) and ads (columns); 0 where an ad may not be shown."""
@@ -271,11 +247,11 @@ class Auction:
     def _award(self, scores: Floats, floors: Ints) -> tuple[Ints, Ints, Ints]:
         """Return the won requests (their rows), their ads and prices."""
         bids = self.pacer.multiplier.copy()  # of each ad group, for one whole unit of its score
-        for number, standing in enumerate(self.standings.groups):
-            target = standing.group.bid_for(self.policy.goal) / 1e6
-            if standing.group.budget_mode == "infinite":
+        for number, group in enumerate(self.standings.groups):
+            target = group.bid_for(self.goal) / 1e6
+            if group.budget_mode == "infinite":
                 bids[number] = target
-            elif target and self.policy.name != "random":
+            elif target and self.policy != "random":
                 bids[number] = min(bids[number], target)
         offers = scores * bids[self._ad_group].astype(np.float32)
         best = offers.argmax(1)

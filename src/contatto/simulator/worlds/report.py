@@ -1,7 +1,7 @@
 """Report of a simulation: table, JSON values, and an HTML page."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from itertools import accumulate, zip_longest
 from math import isfinite, isnan, nan
@@ -18,8 +18,9 @@ def make_table(compared: RunResults) -> list[list[str]]:
     """Return the name of each figure, and below it the texts of every player."""
     columns: list[list[str]] = []
     for player, figures in compared.figures.items():
-        limit = compared.limit(player)
         is_lead = figures.goal == Player.LEAD
+        # The oracle with the same goal that sees no hidden chances, if it played.
+        limit = compared.figures.get(Player.ORACLE_OBS if is_lead else Player.ORACLE_CONV)
         results = "leads_last" if is_lead else "genuine_last"
         cells = {
             "": player_label(player),
@@ -60,29 +61,6 @@ def _share(figures: RunFigures, limit: RunFigures | None, name: str) -> str:
 
 def _text(value: float, places: int) -> str:
     return f"{value:,.{places}f}" if isfinite(value) else ""
-
-
-def as_values(comparison: RunResults, run_settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all values for a JSON file; unknown ones are null."""
-    return {
-        **run_settings,
-        "players": {
-            str(arm): {**_finite_values(asdict(row)), "faults": comparison.faults[arm]}
-            for arm, row in comparison.figures.items()
-        },
-        "lookalikes": {str(arm): _finite_values(asdict(lifts)) for arm, lifts in comparison.lifts.items()},
-        "requests_per_s": {str(player): speed for player, speed in comparison.requests_per_s.items()},
-        "longest_wait_s": {str(player): wait for player, wait in comparison.longest_wait_s.items()},
-        "failures": comparison.failures,
-    }
-
-
-def _finite_values(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if isfinite(value) else None
-    if isinstance(value, dict):
-        return {name: _finite_values(item) for name, item in value.items()}
-    return [_finite_values(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 NAMES: Final = {

@@ -249,8 +249,8 @@ class SegmentsWorld(World):
             Edit(STARTS_TS + int(day * money.days / WHOLE_DAYS * DAY) + HOUR // 3, number, changes)
             for day, number, changes in (
                 (5.6, 1, {"budget_micros": round(1.6 * budgets[1])}),
-                (6.4, 2, {"status": "off"}),
-                (7.7, 2, {"status": "on"}),
+                (6.4, 2, {"is_on": False}),
+                (7.7, 2, {"is_on": True}),
                 (8.5, 4, {"budget_micros": round(0.4 * budgets[4])}),
                 (8.3, 9, {"bid_micros": round(1.3 * groups[9].bid_micros)}),
                 (9.1, 6, {"budget_micros": round(0.8 * budgets[6])}),

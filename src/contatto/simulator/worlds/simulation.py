@@ -22,7 +22,7 @@ from contatto.simulator.worlds.metrics import (
     true_worth,
 )
 from contatto.simulator.worlds.model import OnDay, World, WorldSetting
-from contatto.simulator.worlds.policies import POLICIES, Auction
+from contatto.simulator.worlds.policies import Auction
 from contatto.simulator.worlds.segments import SegmentsSetting, SegmentsWorld
 from contatto.simulator.worlds.tastes import (
     InterestsSetting,
@@ -172,11 +172,6 @@ class RunResults:
         self.requests_per_s[name] = player.requests / cpu_s
         self.longest_wait_s[name] = player.longest_wait_s
 
-    def limit(self, player: str) -> RunFigures | None:
-        """Return the figures of the oracle with the same goal that sees no hidden chances, if it played."""
-        is_lead = self.figures[player].goal == Player.LEAD
-        return self.figures.get(Player.ORACLE_OBS if is_lead else Player.ORACLE_CONV)
-
 
 def compare(
     world: World,
@@ -198,7 +193,7 @@ def compare(
     for arm in arms:
         report_day = partial(on_day, arm)
         if arm not in ENGINES:
-            run = Auction(world, POLICIES[arm]).play(report_day)
+            run = Auction(world, arm).play(report_day)
             compared.figures[arm], compared.faults[arm] = measure(run), run.faults
             continue
         engine = EnginePlayer(world.seed, settings=settings)

@@ -355,8 +355,8 @@ class StrangersWorld(World):
         midday = STARTS_TS + int(self.days * 0.55) * DAY + 13 * HOUR
         self.edits = (
             Edit(midday, 2, {"budget_micros": round(1.8 * self.groups[2].budget_micros)}),
-            Edit(midday + 5 * HOUR, 5, {"status": "off"}),
-            Edit(midday + 20 * HOUR, 5, {"status": "on"}),
+            Edit(midday + 5 * HOUR, 5, {"is_on": False}),
+            Edit(midday + 20 * HOUR, 5, {"is_on": True}),
         )
         self._by_app = np.exp(rng.normal(0, 0.5, (3, _APPS)))
         self._fit = np.exp(rng.standard_t(4, (2, _APPS, _GOODS)) * 0.4)
