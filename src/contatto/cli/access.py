@@ -398,13 +398,10 @@ def count_sealed_with(tx: Tx, key_id: str) -> int:
 
 
 def reseal_all(db: Database, progress: Callable[[int], None], batch: int = 500) -> int:
-    """Seal all values of older keys with the newest one, in short transactions.
+    """Seal all values of older keys with the newest one, and return their number.
 
-    Processes that know the newest key may go on working. A second run skips finished rows. ``progress`` gets
-    the number of rows per step.
-
-    Returns:
-        The number of values that were sealed again.
+    It works in short transactions, so that processes that know the newest key go on working. A second run
+    skips finished rows. ``progress`` gets the number of rows per step.
     """
     changed = 0
     for table, columns in _sealed_columns():

@@ -12,21 +12,9 @@ import typer
 from rich.table import Table
 
 from contatto.cli.installation import BusinessOption, business_transaction, out, print_table, record_command
+from contatto.crm.actions import targets
 from contatto.crm.actions.checks import CompareWork, incoming_path, open_incoming
 from contatto.crm.actions.deliveries import queue_work
-from contatto.crm.actions.targets import (
-    NewTarget,
-    link_crm,
-    load_ledger,
-    load_target,
-    pause_target,
-    reconnect_target,
-    remove_target,
-    resend_dead,
-    resume_target,
-    resync_target,
-    start_path,
-)
 from contatto.crm.model import ConnectorTraits, Target, TargetState
 from contatto.crm.registry import CONNECTORS
 from contatto.integrations.model import Alarm
@@ -115,15 +103,15 @@ def link_command(
     if linked_connector is None:
         raise typer.BadParameter(f"connector: one of {', '.join(sorted(CONNECTORS))}.")
     settings = _read_target_settings(linked_connector.traits, pairs)
-    new = NewTarget(connector, name, address, settings)
+    new = targets.NewTarget(connector, name, address, settings)
     allowed = Settings().allowed_hosts
     with business_transaction(business) as (tx, one_business):
-        target = link_crm(tx, one_business.id, new, allowed)
+        target = targets.link_crm(tx, one_business.id, new, allowed)
         record_command(tx, one_business, "crm link", f"target={target.number}")
     out.print(f"Linked as {target.number}.")
     if linked_connector.traits.oauth is not None and target.state is TargetState.DISCONNECTED:
         out.print("Sign in as an administrator, and allow it there:")
-        out.print(f"{Settings().link_address}{start_path(target)}", soft_wrap=True)
+        out.print(f"{Settings().link_address}{targets.start_path(target)}", soft_wrap=True)
 
 
 def _read_target_settings(traits: ConnectorTraits, pairs: list[str] | None) -> dict[str, str]:
@@ -150,7 +138,7 @@ def _read_target_settings(traits: ConnectorTraits, pairs: list[str] | None) -> d
 def list_command(business: BusinessOption = "") -> None:
     """Show the linked CRMs with their ledger: each lead is to come, due, sent, verified or dead."""
     with business_transaction(business) as (tx, one_business):
-        ledger = load_ledger(tx, one_business.id)
+        ledger = targets.load_ledger(tx, one_business.id)
     columns = ("leads", "to come", "due", "sent", "verified", "dead", "oldest due")
     table = Table("number", "name", "state", *columns, "why")
     for target_row in ledger.targets:
@@ -175,7 +163,7 @@ def list_command(business: BusinessOption = "") -> None:
 
 def _change(number: int, business: str, command: str, change: Callable[[Tx, Target], object]) -> None:
     with business_transaction(business) as (tx, one_business):
-        change(tx, load_target(tx, one_business.id, number))
+        change(tx, targets.load_target(tx, one_business.id, number))
         record_command(tx, one_business, f"crm {command}", f"target={number}")
     out.print("Done.")
 
@@ -188,15 +176,15 @@ def _add_change(name: str, change: Callable[[Tx, Target], object], text: str) ->
         _change(number, business, name, change)
 
 
-_add_change("pause", pause_target, "Let leads queue until `resume`.")
-_add_change("resume", resume_target, "Let leads go there again; those that waited go by themselves.")
+_add_change("pause", targets.pause_target, "Let leads queue until `resume`.")
+_add_change("resume", targets.resume_target, "Let leads go there again; those that waited go by themselves.")
 _add_change(
     "compare",
     partial(queue_work, work=CompareWork),
     "Compare its records with our ledger now; `list` and the API show the result.",
 )
-_add_change("resync", resync_target, "Send every lead once more.")
-_add_change("resend", resend_dead, "Send dead letters again, 500 at a time.")
+_add_change("resync", targets.resync_target, "Send every lead once more.")
+_add_change("resend", targets.resend_dead, "Send dead letters again, 500 at a time.")
 
 
 @commands.command("reconnect")
@@ -206,14 +194,16 @@ def reconnect_command(
     """Connect a CRM again, with new secrets; waiting leads go there then."""
     allowed = Settings().allowed_hosts
     with business_transaction(business) as (tx, one_business):
-        target = load_target(tx, one_business.id, number)
+        target = targets.load_target(tx, one_business.id, number)
     traits = CONNECTORS[target.connector].traits
     settings = _read_target_settings(traits, pairs)
     _change(
         number,
         business,
         "reconnect",
-        lambda tx, target: reconnect_target(tx, target, address, {**target.settings, **settings}, allowed),
+        lambda tx, target: targets.reconnect_target(
+            tx, target, address, {**target.settings, **settings}, allowed
+        ),
     )
 
 
@@ -221,7 +211,7 @@ def reconnect_command(
 def webhook_command(number: Number, business: BusinessOption = "") -> None:
     """Let a CRM post what people change there: shows the address, and a new secret, this once."""
     with business_transaction(business) as (tx, one_business):
-        secret = open_incoming(tx, load_target(tx, one_business.id, number))
+        secret = open_incoming(tx, targets.load_target(tx, one_business.id, number))
         record_command(tx, one_business, "crm webhook", f"target={number}")
     out.print(f"{Settings().link_address}{incoming_path(number)}", soft_wrap=True)
     out.print(secret, soft_wrap=True)
@@ -236,4 +226,4 @@ def remove_command(
     """Unlink a CRM: nothing more goes there, and its secrets are forgotten. Its records stay there."""
     if not yes:
         typer.confirm("Nothing more goes there. Remove it?", abort=True)
-    _change(number, business, "remove", remove_target)
+    _change(number, business, "remove", targets.remove_target)

@@ -73,7 +73,7 @@ def deliver_command(
     if journal is not None:
         journal.close()
     if faults.count:
-        faults.finish()
+        faults.say(f"{faults.count} {'fault' if faults.count == 1 else 'faults'}")
         raise typer.Exit(1)
 
 
@@ -115,16 +115,9 @@ class LineFaults:
         """Print a message that is not about a line."""
         print(text, file=self._out, flush=True)
 
-    def finish(self) -> None:
-        print(f"{self.count} {'fault' if self.count == 1 else 'faults'}", file=self._out, flush=True)
-
 
 def read_settings(texts: list[str]) -> dict[str, float]:
-    """Read settings from NAME=VALUE.
-
-    Raises:
-        typer.BadParameter: an unknown name, or a value out of its bounds.
-    """
+    """Read settings from NAME=VALUE. Raises typer.BadParameter: an unknown name, or out of its bounds."""
     settings: dict[str, float] = {}
     for text in texts:
         name, _, value_text = text.partition("=")

@@ -33,9 +33,7 @@ from contatto.measurement.model import AttributionPolicy
 STDIN = "-"
 
 
-def open_error_output() -> Console:
-    """Return a console on standard error that prints lines as they are."""
-    return Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+_err: Final = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
 def open_source(file: str, stack: ExitStack) -> BufferedReader:
@@ -57,12 +55,12 @@ def open_out(output: Path | None, stack: ExitStack) -> TextIO:
     return sys.stdout
 
 
-def watch_bytes(file: str, console: Console, stack: ExitStack) -> Callable[[int], None]:
+def watch_bytes(file: str, stack: ExitStack) -> Callable[[int], None]:
     """Return a callback for the number of bytes read; on a terminal it moves a bar."""
-    if not console.is_terminal:
+    if not _err.is_terminal:
         return lambda _: None
     total = None if file == STDIN else Path(file).stat().st_size
-    progress = stack.enter_context(Progress(console=console, transient=True))
+    progress = stack.enter_context(Progress(console=_err, transient=True))
     task = progress.add_task("Reading", total=total)
     return lambda size: progress.advance(task, size)
 
@@ -76,6 +74,7 @@ class OutputForm(StrEnum):
 
 
 _MESSAGES_AT_ONCE = 2_000
+_NO_COUNTRY = "{!r} is no ISO 3166 country code with phone numbers, such as IT"
 _ENDINGS = {
     ".jsonl": OutputForm.JSONL,
     ".ndjson": OutputForm.JSONL,
@@ -128,15 +127,14 @@ def detect_command(
     if to is OutputForm.TEXT:
         raise typer.BadParameter("the output is jsonl or csv", param_hint="--to")
     if country and not has_number_plan(country.upper()):
-        raise typer.BadParameter(_no_country(country), param_hint="--country")
-    complaints = open_error_output()
+        raise typer.BadParameter(_NO_COUNTRY.format(country), param_hint="--country")
     with ExitStack() as stack:
         source = open_source(file, stack)
         out = open_out(output, stack)
         rows = csv.writer(out, lineterminator="\n")
         if to is OutputForm.CSV:
             rows.writerow(_COLUMNS)
-        lines = _watched(source, watch_bytes(file, complaints, stack))
+        lines = _watched(source, watch_bytes(file, stack))
         guess = _ENDINGS.get(Path(file).suffix.lower(), OutputForm.TEXT)
         if file == STDIN:
             first = source.readline()
@@ -148,7 +146,7 @@ def detect_command(
             for number, message in several:
                 if isinstance(message, BadLine):
                     bad += 1
-                    complaints.print(f"line {number}: {message}")
+                    _err.print(f"line {number}: {message}")
                 else:
                     good.append(message)
             matches_of_all = detect_contacts_batch([(message.text, message.country) for message in good])
@@ -159,7 +157,7 @@ def detect_command(
                 else:
                     out.write(json.dumps({"id": message.id, "contacts": contacts}, ensure_ascii=False) + "\n")
     if bad:
-        complaints.print(f"{bad} {'line' if bad == 1 else 'lines'} skipped")
+        _err.print(f"{bad} {'line' if bad == 1 else 'lines'} skipped")
         raise typer.Exit(1)
 
 
@@ -215,12 +213,8 @@ def _checked(
 ) -> InputMessage:
     country = (market or default).upper()
     if country and not has_number_plan(country):
-        raise BadLine(f"country {_no_country(country)}")
+        raise BadLine(f"country {_NO_COUNTRY.format(country)}")
     return InputMessage(number if message_id is None else message_id, text, country)
-
-
-def _no_country(code: str) -> str:
-    return f"{code!r} is no ISO 3166 country code with phone numbers, such as IT"
 
 
 _MOST_COMPLAINTS: Final = 100
@@ -287,49 +281,38 @@ def report_command(
 class _Faults:
     """Tells of the first faults, and counts all of them."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self.count = 0
+    count = 0
 
     def add(self, line: int, fault: str) -> None:
         self.count += 1
         if self.count <= _MOST_COMPLAINTS:
-            self._console.print(f"line {line}: {fault}")
-
-    def finish(self) -> None:
-        """Say how many lines were left out.
-
-        Raises:
-            typer.Exit: with 1 if there were any.
-        """
-        if self.count:
-            more = f" ({_MOST_COMPLAINTS} are shown)" if self.count > _MOST_COMPLAINTS else ""
-            self._console.print(f"{self.count} {'line' if self.count == 1 else 'lines'} skipped{more}")
-            raise typer.Exit(1)
+            _err.print(f"line {line}: {fault}")
 
 
 @contextmanager
 def _answered(file: str, options: EngineOptions, output: Path | None) -> Iterator[tuple[Staged, TextIO]]:
-    console = open_error_output()
-    faults = _Faults(console)
+    faults = _Faults()
     try:
         with ExitStack() as stack:
             is_table = file != STDIN and holds_tables(Path(file))
             source = file if is_table else open_source(file, stack)
             out = open_out(output, stack)
             with ExitStack() as bar:
-                advance = watch_bytes(file, console, bar)
+                advance = watch_bytes(file, bar)
                 staged = stack.enter_context(answered(source, options, faults.add, advance))
             yield staged, out
     except MissingTable as error:
         raise typer.BadParameter(str(error), param_hint="FILE") from error
     except EngineFailed as error:
-        console.print(str(error))
+        _err.print(str(error))
         raise typer.Exit(2) from error
     except import_module("duckdb").Error as error:
-        console.print(f"The engine gave up: {error}")
+        _err.print(f"The engine gave up: {error}")
         raise typer.Exit(2) from error
-    faults.finish()
+    if faults.count:
+        more = f" ({_MOST_COMPLAINTS} are shown)" if faults.count > _MOST_COMPLAINTS else ""
+        _err.print(f"{faults.count} {'line' if faults.count == 1 else 'lines'} skipped{more}")
+        raise typer.Exit(1)
 
 
 def _write(out: TextIO, rows: Iterable[msgspec.Struct]) -> None:

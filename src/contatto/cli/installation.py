@@ -41,14 +41,7 @@ class _LatePorts(Parts):
 
 
 def read_settings(**chosen: Any) -> Settings:
-    """Read the settings, and print those that are wrong.
-
-    Args:
-        chosen: settings from the command line; they win over the rest.
-
-    Raises:
-        typer.Exit: with code 2, when a setting is wrong.
-    """
+    """Read the settings; those ``chosen`` win. Print wrong ones, and end the command with code 2."""
     try:
         settings = Settings(**chosen)
     except ValidationError as error:
@@ -65,9 +58,6 @@ def open_whole() -> Storage:
     """Open storage with every table and port loaded, and bring the schema up to date.
 
     A command that goes through all tables needs this: a table that is not loaded would be left out.
-
-    Raises:
-        typer.Exit: with code 2, when a setting is wrong, or another version wrote the database.
     """
     settings = read_settings()
     import_module("contatto.migrations.steps")  # every table
@@ -77,11 +67,7 @@ def open_whole() -> Storage:
 
 
 def check_workers(db: Database) -> None:
-    """Check that a worker may be a process of its own: on SQLite one process does all writing.
-
-    Raises:
-        typer.Exit: with code 2, on SQLite.
-    """
+    """End the command with code 2 on SQLite, where one process does all writing, so no worker may run."""
     if db.engine.dialect.name == "sqlite":
         db.close()
         err.print(
@@ -104,10 +90,9 @@ def is_current(engine: sa.Engine) -> bool:
 
 
 def bring_up_to_date(db: Database) -> None:
-    """Give the database the schema of this release; SQLite at the last step needs no Alembic for that.
+    """Give the database the schema of this release, or end the command with 2: another version wrote it.
 
-    Raises:
-        typer.Exit: with code 2, when another version wrote it.
+    SQLite at the last step needs no Alembic for that.
     """
     if db.engine.dialect.name == "sqlite" and is_current(db.engine):
         return
@@ -145,9 +130,6 @@ def transaction() -> Iterator[Tx]:
     """Open one transaction for a command's work on a few rows; print a refusal, and end the command with 1.
 
     Alembic and the packages that the command does not use stay unloaded while the schema is current.
-
-    Raises:
-        typer.Exit: with code 2, when a setting is wrong, or another version wrote the database.
     """
     db = open_storage(read_settings(), SystemClock(), _LatePorts())
     if not is_current(db.engine):

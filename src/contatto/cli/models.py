@@ -16,28 +16,11 @@ from contatto.cli.installation import (
     print_table,
     record_command,
 )
+from contatto.delivery import store as delivery_store
+from contatto.delivery.actions import training
 from contatto.delivery.actions.ledger import decision_sealing_job
 from contatto.delivery.actions.results import evaluate_log
-from contatto.delivery.actions.training import (
-    SHOWN_DAYS,
-    Trainer,
-    judge_files,
-    list_curves,
-    prepare_relearning,
-    publish_relearned,
-    relearn_files,
-    roll_back_model,
-)
 from contatto.delivery.engines.files import Engine, check_decisions, computing_on
-from contatto.delivery.store import (
-    find_newest_version,
-    find_relearning,
-    list_decision_files,
-    list_influences,
-    list_models,
-    list_states,
-    load_model,
-)
 from contatto.kit.background import MaintenanceJob, run_maintenance_job
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
@@ -54,13 +37,16 @@ from contatto.measurement.engines.staging import EngineFailed
 
 def make_model_tables(tx: Tx, business_id: str) -> list[Table]:
     """Return the tables of a business's newest model and of its lead scorer, without empty ones."""
-    curves, influences = list_curves(tx, business_id, None), list_influences(tx, business_id)
-    relearning, scorer = find_relearning(tx, business_id), find_lead_model(tx, business_id)
+    curves, influences = (
+        training.list_curves(tx, business_id, None),
+        delivery_store.list_influences(tx, business_id),
+    )
+    relearning, scorer = delivery_store.find_relearning(tx, business_id), find_lead_model(tx, business_id)
     tables: list[Table] = []
     if curves:
         table = Table(
             "step", "cases", "actual", "predicted", "log loss", "of the base rate's", "calibration error",
-            title=f"Predictions of the last {SHOWN_DAYS} days",
+            title=f"Predictions of the last {training.SHOWN_DAYS} days",
         )  # fmt: skip
         for curve in curves:
             share = curve.loss / curve.of_rate if curve.of_rate else float("nan")
@@ -123,7 +109,7 @@ def list_models_command(business: BusinessOption = "") -> None:
     """Show the models that were published, newest first."""
     table = Table("model", "made", "from", "through entry", "entries", "bytes", "kept")
     with business_transaction(business) as (tx, one_business):
-        models = list_models(tx, one_business.id)
+        models = delivery_store.list_models(tx, one_business.id)
     for model in models:
         published_at = from_micros(model.made_at).strftime("%Y-%m-%d %H:%M:%S")
         counts = f"{model.through:,}", f"{model.entries:,}", f"{model.size:,}"
@@ -140,11 +126,11 @@ def show_model_command(
     """Show a model: progress of ad groups, predictions beside actual outcomes, and its factors."""
     table = Table("ad group", "phase", "conversions", "views", "leads", "predicted")
     with business_transaction(business) as (tx, one_business):
-        number = version or find_newest_version(tx, one_business.id)
-        models = list_models(tx, one_business.id)
+        number = version or delivery_store.find_newest_version(tx, one_business.id)
+        models = delivery_store.list_models(tx, one_business.id)
         version_row = next((model for model in models if model.version == number), None)
-        is_intact = load_model(tx, one_business.id, number) is not None
-        for state in list_states(tx, one_business.id):
+        is_intact = delivery_store.load_model(tx, one_business.id, number) is not None
+        for state in delivery_store.list_states(tx, one_business.id):
             table.add_row(
                 str(state.number), state.phase.value, f"{state.earned} of {state.needed}",
                 f"{state.views:,}", f"{state.leads:,}", f"{state.predicted_leads:.1f}",
@@ -172,7 +158,7 @@ def rollback_command(
 ) -> None:
     """Go back to an earlier model. Later outcomes are not learned again."""
     with business_transaction(business) as (tx, one_business):
-        new_version = roll_back_model(tx, one_business.id, version)
+        new_version = training.roll_back_model(tx, one_business.id, version)
         record_command(tx, one_business, "model rollback", f"model {version}")
     out.print(f"Model {new_version.version} is model {version} again. Servers take it within seconds.")
 
@@ -192,7 +178,7 @@ def evaluate_command(
     """Judge predictions by actual outcomes, and estimate what a model would have earned (IPS, SNIPS, DR)."""
     with business_transaction(business) as (tx, one_business):
         until = micros(tx.now) - wait_days * DAY_US
-        number = version or find_newest_version(tx, one_business.id)
+        number = version or delivery_store.find_newest_version(tx, one_business.id)
         evaluation = evaluate_log(tx, one_business.id, until - days * DAY_US, until, number)
     if evaluation is None:
         out.print("There is no such model, or it is not kept any more.")
@@ -225,7 +211,7 @@ def train_command() -> None:
     """Learn all that is waiting, of every business, and publish it. The worker does so too."""
     storage = open_whole()
     try:
-        trainer, rounds = Trainer(storage.settings.decision_log_days, is_hasty=True), 0
+        trainer, rounds = training.Trainer(storage.settings.decision_log_days, is_hasty=True), 0
         trainer.start_over()
         while (save := storage.db.read_now(trainer.read_next)) is not None:
             storage.db.write_now(save)
@@ -259,7 +245,7 @@ def relearn_command(
     storage = open_whole()
     try:
         one_business = storage.db.read_now(lambda tx: find_one_business(tx, business))
-        prepared = storage.db.read_now(lambda tx: prepare_relearning(tx, one_business.id, days))
+        prepared = storage.db.read_now(lambda tx: training.prepare_relearning(tx, one_business.id, days))
         if prepared is None:
             out.print("Nothing to learn again: there is no model yet, or no sealed file of decisions.")
             raise typer.Exit(1)
@@ -269,10 +255,10 @@ def relearn_command(
         market, sources = prepared[0].market, prepared[1]
         with computing_on(engine, connection) as computing:
             as_of = since if hold_out_days else as_of_ts
-            examples, passes = relearn_files(computing, sources, market, as_of)
+            examples, passes = training.relearn_files(computing, sources, market, as_of)
             out.print(f"{examples:,} views of ads, learned in {passes} passes.")
             if hold_out_days:
-                judged = judge_files(computing, sources, market, since, until, as_of_ts)
+                judged = training.judge_files(computing, sources, market, since, until, as_of_ts)
                 out.print(
                     "Decisions that were not learned, by these weights and by the predictions of that time:"
                 )
@@ -285,7 +271,7 @@ def relearn_command(
                 return
         weights = weights_of(market)
         with storage.db.writing() as tx:
-            model = publish_relearned(tx, one_business.id, weights)
+            model = training.publish_relearned(tx, one_business.id, weights)
             record_command(tx, one_business, "model relearn", f"model {model.version}")
         out.print(f"Model {model.version} is published. Servers take it within seconds.")
     except (EngineFailed, OSError, Refused, ValueError) as error:
@@ -333,7 +319,9 @@ def seal_files(db: Database, job: MaintenanceJob) -> None:
 
     def list_files(tx: Tx) -> dict[str, str]:
         touches = {file.name: f"{file.touches} touches" for file in sealing.list_sealed_files(tx)}
-        return touches | {file.name: f"{file.entries} entries" for file in list_decision_files(tx)}
+        return touches | {
+            file.name: f"{file.entries} entries" for file in delivery_store.list_decision_files(tx)
+        }
 
     before = db.read_now(list_files)
     if run_maintenance_job(db, job) is None:
@@ -349,7 +337,7 @@ def check_sealed(db: Database) -> None:
     files = db.read_now(sealing.list_sealed_files)
     for file in files:
         check_file(file)
-    decision_files = db.read_now(list_decision_files)
+    decision_files = db.read_now(delivery_store.list_decision_files)
     for decision_file in decision_files:
         check_decisions(decision_file)
     _out.print(f"{len(files) + len(decision_files)} files are as they were written.")

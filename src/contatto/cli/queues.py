@@ -208,11 +208,7 @@ def dismiss_jobs_command(
 
 
 def _chosen_jobs(failed_ids: list[str] | None, all_dead: bool) -> list[str]:
-    """Return the ids of the arguments, each once.
-
-    Raises:
-        typer.BadParameter: both ids and ``--all``, or neither.
-    """
+    """Return the ids of the arguments, each once. Raises typer.BadParameter: with ``--all``, or neither."""
     chosen = list(dict.fromkeys(failed_ids or ()))
     if bool(chosen) is all_dead:
         raise typer.BadParameter("give ids, or --all.")

@@ -40,10 +40,7 @@ class _Server(uvicorn.Server):
 class Serving:
     """A server and a companion coroutine, until a signal comes or one of both ends.
 
-    Args:
-        context: its live streams end first; the caller closes it afterwards.
-        app: the application.
-        options: of uvicorn, in place of those that follow from the settings.
+    The live streams of the context end first; the caller closes it. ``options`` of uvicorn win over settings.
     """
 
     def __init__(self, context: Context, app: ASGIApp, **options: Any) -> None:

@@ -13,16 +13,8 @@ from contatto.ad_platforms.model import AdPlatform
 from contatto.channels.model import Platform as Channel
 from contatto.integrations.model import DeliveryState, Denied
 from contatto.kit.outbound.model import Done, HttpAnswer, HttpOutcome, HttpRequest, NotNow, SendFailure
+from contatto.signals import rules as signal_rules
 from contatto.signals.model import AdSignal, MatchKeys, SignalConnector, SignalEvent, SignalStep, SignalTarget
-from contatto.signals.rules import (
-    DATASET_GONE,
-    EVENT_REFUSED,
-    MAYBE_COUNTED,
-    NOBODY_TO_MATCH,
-    TOKEN_REFUSED,
-    TOO_OLD,
-    cannot_be_sent,
-)
 from contatto.simulator.crms.failure_kit import CheckFailed, FaultResult
 
 HEX = re.compile(r"[0-9a-f]{64}")
@@ -64,6 +56,8 @@ class AdPlatformFake:
     fates: list[HttpAnswer | str | None] = field(default_factory=list)
     requests: list[HttpRequest] = field(default_factory=list)
     counted: list[dict[str, Any]] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    """Names of the counted events."""
     tested: list[dict[str, Any]] = field(default_factory=list)
     _counted_at: dict[tuple[str, str], datetime] = field(default_factory=dict)
 
@@ -93,6 +87,7 @@ class AdPlatformFake:
             return
         self._counted_at[key] = self.clock_at
         self.counted.append(event)
+        self.names.append(name)
 
     def is_timely(self, occurred_s: int) -> bool:
         return (
@@ -100,10 +95,6 @@ class AdPlatformFake:
             <= datetime.fromtimestamp(occurred_s, UTC)
             <= self.clock_at + timedelta(minutes=10)
         )
-
-    @property
-    def names(self) -> list[str]:
-        return [event.get("event") or event["event_name"] for event in self.counted]
 
 
 class TikTokFake(AdPlatformFake):
@@ -265,7 +256,7 @@ class SignalBench:
                 asked_at=unsure_at,
                 unsure_at=unsure_at,
             )
-            if reason := cannot_be_sent(signal, self.platform.clock_at):
+            if reason := signal_rules.cannot_be_sent(signal, self.platform.clock_at):
                 return DeliveryState.DEAD, reason
             answer = self.platform.send(self.connector.ask(self.target, event))
             outcome = NotNow("") if isinstance(answer, SendFailure) else self.connector.read(answer)
@@ -295,11 +286,7 @@ class SignalBench:
             raise CheckFailed(f"it is {actual} instead of {state.value} ({reason})")
 
     def check(self, *events: SignalEvent) -> None:
-        """Check that each event counts once, and that no contact detail left in clear.
-
-        Raises:
-            CheckFailed: an event is missing, doubled, or in clear.
-        """
+        """Check that each event counts once, and that no contact detail left in clear. Raises CheckFailed."""
         counted = sorted(counted_event["event_id"] for counted_event in self.platform.counted)
         if counted != sorted(event.event_id for event in events):
             raise CheckFailed(f"{len(counted)} events count of {len(events)}")
@@ -372,7 +359,7 @@ def play_off_for_a_week(bench: SignalBench) -> None:
     """Drop events older than a week after eight days of silence; send younger ones."""
     bench.platform.clock_at = START + timedelta(days=8)
     young = replace(bench.event(1), occurred_at=START + timedelta(days=6))
-    bench.expect_state(bench.event(), DeliveryState.DEAD, TOO_OLD)
+    bench.expect_state(bench.event(), DeliveryState.DEAD, signal_rules.TOO_OLD)
     bench.expect_sent(young)
     bench.check(young)
 
@@ -382,7 +369,7 @@ def play_lost_for_two_days(bench: SignalBench) -> None:
     bench.platform.send(bench.connector.ask(bench.target, bench.event()))
     bench.unsure.add(bench.event().event_id)
     bench.platform.clock_at = START + timedelta(hours=49)
-    bench.expect_state(bench.event(), DeliveryState.DEAD, MAYBE_COUNTED)
+    bench.expect_state(bench.event(), DeliveryState.DEAD, signal_rules.MAYBE_COUNTED)
     bench.check(bench.event())
 
 
@@ -416,7 +403,7 @@ def play_worth(bench: SignalBench) -> None:
 def play_nobody(bench: SignalBench) -> None:
     """Send nothing for a person without any match key."""
     blank = replace(ADA, emails=(), phones=(), click_id="", channel=None, business_id="", scoped_id="")
-    bench.expect_state(bench.event(keys=blank), DeliveryState.WITHHELD, NOBODY_TO_MATCH)
+    bench.expect_state(bench.event(keys=blank), DeliveryState.WITHHELD, signal_rules.NOBODY_TO_MATCH)
     if bench.platform.requests:
         raise CheckFailed("something was sent all the same")
 
@@ -445,23 +432,25 @@ def play_many(bench: SignalBench) -> None:
 FAULTS: Final[Mapping[str, Play]] = {
     "expired token": partial(
         _refuse,
-        ending=(DeliveryState.WITHHELD, TOKEN_REFUSED),
+        ending=(DeliveryState.WITHHELD, signal_rules.TOKEN_REFUSED),
         token="another",  # noqa: S106 - in memory
     ),
     "data set deleted": partial(
-        _refuse, ending=(DeliveryState.WITHHELD, DATASET_GONE), dataset="1800000000000000002"
+        _refuse, ending=(DeliveryState.WITHHELD, signal_rules.DATASET_GONE), dataset="1800000000000000002"
     ),
     "not allowed": partial(
-        _refuse, ending=(DeliveryState.WITHHELD, TOKEN_REFUSED), fate=HttpAnswer(403, {}, b"")
+        _refuse, ending=(DeliveryState.WITHHELD, signal_rules.TOKEN_REFUSED), fate=HttpAnswer(403, {}, b"")
     ),
     "told already": play_repeated_step,
     "told to wait": play_keeps_to_retry_after,
-    "refused in a good answer": partial(_refuse, ending=(DeliveryState.DEAD, EVENT_REFUSED), fate=REFUSED),
+    "refused in a good answer": partial(
+        _refuse, ending=(DeliveryState.DEAD, signal_rules.EVENT_REFUSED), fate=REFUSED
+    ),
     "killed between request and note": play_killed,
     "off for more than a week": play_off_for_a_week,
     "no answer for two days": play_lost_for_two_days,
     "clock a day off": partial(
-        _refuse, ending=(DeliveryState.DEAD, EVENT_REFUSED), clock_at=START - timedelta(days=1)
+        _refuse, ending=(DeliveryState.DEAD, signal_rules.EVENT_REFUSED), clock_at=START - timedelta(days=1)
     ),
     "answers in the wrong order": play_wrong_order,
     "one phone of two people": play_one_phone,

@@ -52,11 +52,7 @@ class DemoFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other demos out; the lock goes with the process, however it ends.
-
-        Raises:
-            FolderInUse: another demo runs here.
-        """
+        """Keep other demos out; the lock goes with the process. Raises FolderInUse: another demo runs."""
         self.folder.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(self.folder / _LOCK, timeout=0, isolation_level=None)
         try:
@@ -70,10 +66,9 @@ class DemoFolder:
             connection.close()
 
     def load_world(self) -> DemoWorld | None:
-        """Return the world in the folder, or None; notes without one are of a world that is not finished.
+        """Return the world in the folder. Raises FolderInUse: no demo made the database there.
 
-        Raises:
-            FolderInUse: a database that no demo made.
+        None is no world; notes without one are of a world that is not finished.
         """
         if self.notes.exists():
             with suppress(msgspec.MsgspecError):  # of another release, or cut off: it is made anew

@@ -8,6 +8,7 @@ result depends on the seed and the start alone, however fast the machine is.
 
 import asyncio
 import heapq
+import itertools
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -26,6 +27,7 @@ from contatto.ads.model import Spent
 from contatto.channels.connectors.webchat import WebchatDelivery
 from contatto.channels.model import ChannelAccount, Platform
 from contatto.channels.store import CONNECTORS
+from contatto.delivery import rules as delivery_rules
 from contatto.delivery import store as delivery_store
 from contatto.delivery.actions.ledger import (
     LoggedDecision,
@@ -36,18 +38,6 @@ from contatto.delivery.actions.ledger import (
 )
 from contatto.delivery.actions.serving import load_replica, load_snapshot, seed_of
 from contatto.delivery.actions.training import AT_ONCE, Trainer, learn_entries, learn_entry
-from contatto.delivery.rules import (
-    RESERVE_MICROS,
-    AdRequest,
-    Candidate,
-    NewEntry,
-    budget_left,
-    compare_terms,
-    features_of,
-    find_hurdle,
-    gather_bidders,
-    trial_of,
-)
 from contatto.delivery.store import find_stream, list_states
 from contatto.forms.model import Submission
 from contatto.inbox.actions.forms import ChatVisitor, HandedIn, take_form
@@ -151,7 +141,7 @@ class History:
         self.tapped: set[int] = set()
         self._replica = Replica(seed_of(self._business_id))
         self._chats: list[_Chat] = []
-        self._decisions = 0
+        self._decisions = itertools.count(1)
         self._rng = random.Random(0)  # the desk's choice of leads
 
     async def play(self, until: datetime, show: ShowProgress = lambda _: None) -> None:
@@ -214,33 +204,50 @@ class History:
         if snapshot.version != self._replica.version:
             self._replica = load_replica(tx, self._business_id) or self._replica
         self._replica.set_live(snapshot.lines)
-        log = _Log(tx, self._business_id, self._trainer)
-        auction = _Auction(tx, self._business_id, snapshot.candidates)
-        ads = list_measured_ads(tx, self._business_id)
+        log, ads = _Log(tx, self._business_id, self._trainer), list_measured_ads(tx, self._business_id)
+        bidders = delivery_rules.gather_bidders(snapshot.candidates)
+        by_number = {candidate.live.ad.number: candidate for candidate in snapshot.candidates}
+        groups = {candidate.ad_group.id: candidate.ad_group for candidate in snapshot.candidates}
+        spent = delivery_store.list_spent(
+            tx, self._business_id, list(groups), rules.local_day(micros(tx.now), TIMEZONE)
+        )
+        left = {
+            group_id: delivery_rules.budget_left(group, spent.get(group_id, Spent()))
+            for group_id, group in groups.items()
+        }
         views, taps = list[Impression](), list[Tap]()
         while self._looks and self._looks[0][0] < end_s:
             at_s, number, look = self._looks.popleft()
             if number in self.tapped:
                 continue
             request = build_ad_request(self._world, self._people[number], look)
-            at = self._at(at_s)
-            ts = micros(at)
+            at, ts = self._at(at_s), micros(self._at(at_s))
             self._replica.set_multipliers(log.multipliers_at(ts))
             viewer, trial = NOBODY, 0  # the trial group of a person follows from the seed
             if request.has_consent:
                 viewer = tx.vault.named_id(self._business_id, f"delivery:{request.viewer_id}")
-                trial = trial_of(request.viewer_id, self._trial_share)
-            able, available, left_out = auction.compare(request, at)
-            self._decisions += 1
+                trial = delivery_rules.trial_of(request.viewer_id, self._trial_share)
+            able, available, left_out = list[int](), dict[int, float](), dict[int, str]()
+            for bidder in bidders:
+                fits = delivery_rules.compare_terms(bidder.candidate, request)
+                hurdle = delivery_rules.find_hurdle(bidder.candidate, fits, at, lambda _: frozenset(), {})
+                if hurdle is None:
+                    able += bidder.ads
+                    available[bidder.ad_group_number] = float(left[bidder.ad_group_id] or 0)
+                else:
+                    left_out[bidder.ad_group_number] = hurdle.value
+            features, reserve = delivery_rules.features_of(request), delivery_rules.RESERVE_MICROS
             question = AuctionRequest(
-                number_at(ts // 1_000, self._decisions), ts, viewer, request.country, features_of(request),
-                max(request.floor_micros, RESERVE_MICROS), able, available, left_out, trial,
+                number_at(ts // 1_000, next(self._decisions)), ts, viewer, request.country, features,
+                max(request.floor_micros, reserve), able, available, left_out, trial,
             )  # fmt: skip
             record = self._replica.decide(question)
             log.put_decision(record)
             if not record.ad:
                 continue
-            view, tap = self._follow(tx, record, ads[auction.take(record).live.ad.id], number, look)
+            ad, group_id = by_number[record.ad].live.ad, by_number[record.ad].ad_group.id
+            left[group_id] = max(0, (left[group_id] or 0) - record.price_micros // 1_000)
+            view, tap = self._follow(tx, record, ads[ad.id], number, look)
             views.append(view)
             taps += tap
             for impression in (view, *(one.impression for one in tap)):
@@ -365,12 +372,8 @@ def make_history(
 ) -> MadeHistory:  # fmt: skip
     """Make a world in an empty installation, and play its history; the same seed gives the same one.
 
-    Args:
-        stage: the installation; its clock stands at the beginning, from which people count their time.
-        seed: makes ids; secrets are random.
-        people: everybody who comes.
-        until: the end.
-        show: takes the share that is played.
+    The clock of the stage stands at the beginning, from which people count their time. The seed makes ids;
+    secrets are random.
     """
     db, clock = stage.db, stage.clock
     logins, signer = invent_logins(), db.vault.signer(rules.TRACKING_KEY)
@@ -409,11 +412,7 @@ def load_results(tx: Tx, world: DemoWorld) -> list[GoalResult]:
 
 
 class _Log:
-    """Entries of the log of a step, in order of time.
-
-    The learner takes each of them before it is written, as the worker would some seconds later: so pacing
-    is never behind.
-    """
+    """Entries of the log of a step, in order of time; the learner takes each, so that pacing is current."""
 
     def __init__(self, tx: Tx, business_id: str, trainer: Trainer) -> None:
         stream = find_stream(tx, business_id)
@@ -421,12 +420,12 @@ class _Log:
         self._learning = trainer.load(tx, business_id, stream.trained_seq if stream else 0)
         while learn_entries(tx, self._learning, AT_ONCE):
             pass
-        self._rows: list[NewEntry] = []
-        self._later: list[tuple[int, int, NewEntry]] = []
+        self._rows: list[delivery_rules.NewEntry] = []
+        self._later: list[tuple[int, int, delivery_rules.NewEntry]] = []
         self._count = 0
         self._lines: set[int] = set()
 
-    def put(self, row: NewEntry) -> None:
+    def put(self, row: delivery_rules.NewEntry) -> None:
         """Put an entry that comes later than those so far."""
         self._count += 1
         heapq.heappush(self._later, (row.ts, self._count, row))
@@ -453,42 +452,7 @@ class _Log:
         if self._rows:
             write_log(self._tx, self._business_id, self._rows)
 
-    def _take(self, row: NewEntry) -> None:
+    def _take(self, row: delivery_rules.NewEntry) -> None:
         self._rows.append(row)
         learning = self._learning
         learn_entry(learning, Entry(self._business_id, learning.through + 1, **row_of(row)))
-
-
-class _Auction:
-    """Live ads, and budgets left in a step."""
-
-    def __init__(self, tx: Tx, business_id: str, candidates: Sequence[Candidate]) -> None:
-        self._bidders = gather_bidders(candidates)
-        self._by_number = {candidate.live.ad.number: candidate for candidate in candidates}
-        groups = {candidate.ad_group.id: candidate.ad_group for candidate in candidates}
-        spent = delivery_store.list_spent(
-            tx, business_id, list(groups), rules.local_day(micros(tx.now), TIMEZONE)
-        )
-        self._left = {
-            group_id: budget_left(group, spent.get(group_id, Spent())) for group_id, group in groups.items()
-        }
-
-    def compare(self, request: AdRequest, at: datetime) -> tuple[list[int], dict[int, float], dict[int, str]]:
-        """Return ads that may compete, budgets left by ad group, and what keeps the other ad groups out."""
-        able, available, left_out = list[int](), dict[int, float](), dict[int, str]()
-        for bidder in self._bidders:
-            fits = compare_terms(bidder.candidate, request)
-            hurdle = find_hurdle(bidder.candidate, fits, at, lambda _: frozenset(), {})
-            if hurdle is None:
-                able += bidder.ads
-                available[bidder.ad_group_number] = float(self._left[bidder.ad_group_id] or 0)
-            else:
-                left_out[bidder.ad_group_number] = hurdle.value
-        return able, available, left_out
-
-    def take(self, record: Record) -> Candidate:
-        """Take the price of a view off the budget of its ad group."""
-        candidate = self._by_number[record.ad]
-        budget = self._left[candidate.ad_group.id] or 0
-        self._left[candidate.ad_group.id] = max(0, budget - record.price_micros // 1_000)
-        return candidate

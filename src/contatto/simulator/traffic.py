@@ -68,11 +68,7 @@ class UnexpectedReply(Exception):
 
 
 def expect(answer: httpx2.Response, status: int, what: str) -> httpx2.Response:
-    """Return the answer if it has the expected status.
-
-    Raises:
-        UnexpectedReply: another one, with the beginning of what the server said.
-    """
+    """Return the answer if it has the expected status. Raises UnexpectedReply."""
     if answer.status_code != status:
         raise UnexpectedReply(f"{what}: {answer.status_code} instead of {status}: {answer.content[:200]!r}")
     return answer
@@ -306,10 +302,7 @@ class _Visit:
         return person
 
     async def chat_on_tiktok(self) -> str:
-        """Chat in the platform's app, and return the person's id there.
-
-        Its webhooks may come twice, late or in disorder.
-        """
+        """Chat in the platform's app, whose webhooks may come twice or in disorder; return the id there."""
         player, visitor, world, moment = self.player, self.visitor, self.player.world, self.moment
         platform, thread = player.open_browser(), thread_of(world, visitor)
 
@@ -369,11 +362,7 @@ async def play_live(
 ) -> None:
     """Play visits until cancelled: first the looks that remain of a plan, then new people without end.
 
-    Args:
-        player: where they come.
-        people: visitors of the plan from ``starts_at`` on.
-        starts_at: the moment from which they count their time.
-        days: how many days are planned at once.
+    ``people`` count their time from ``starts_at``; so many ``days`` are planned at once.
     """
     since_s = (player.clock.now() - starts_at).total_seconds()
     loop = asyncio.get_running_loop()

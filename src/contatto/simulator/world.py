@@ -113,10 +113,7 @@ class Contact:
 
 
 def phone(rng: random.Random, country: str, account_country: str) -> Contact:
-    """Draw a mobile number of a country.
-
-    People write it as at home when the business is at home there too, else with the country code.
-    """
+    """Draw a mobile number; without its country code, mostly, where the business is at home."""
     market = MARKETS[country]
     start = rng.choice(market.first)
     digits = start + "".join(str(rng.randint(0, 9)) for _ in range(sum(market.groups) - len(start)))
@@ -194,17 +191,13 @@ class ChatLine:
 
 @dataclass(frozen=True, slots=True)
 class AdMoment:
-    """A moment at which an ad may be shown.
-
-    Attributes:
-        at_s: seconds from the beginning.
-        floor_micros: price of a thousand views that the other bidders for this place would pay.
-        laziness: from 0 to 1; the lazier, the likelier the person taps no ad this time.
-    """
+    """A moment at which an ad may be shown, in seconds from the beginning."""
 
     at_s: float
     floor_micros: int
+    """Price of a thousand views that the other bidders for this place would pay."""
     laziness: float
+    """From 0 to 1; the lazier, the likelier the person taps no ad this time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,12 +235,9 @@ class PlannedVisitor:
 
 
 def plan_people(seed: int, count: int, span_s: float) -> list[PlannedVisitor]:
-    """Plan everybody who is offered an ad within a span, by the first moment.
+    """Plan the people who are offered an ad within a span of seconds from a midnight in Singapore.
 
-    Args:
-        seed: the same seed gives the same people.
-        count: number of people.
-        span_s: seconds from the beginning, a midnight in Singapore, to the end.
+    The same seed gives the same people, by their first moment.
     """
     rng = random.Random(seed)
     people: list[PlannedVisitor] = []

@@ -11,25 +11,7 @@ from typing import Final
 
 import httpx2
 
-from contatto.crm.model import (
-    ChangesListed,
-    CrmConnector,
-    CrmLink,
-    Cursor,
-    EraseRecord,
-    Expired,
-    FindBy,
-    FollowUp,
-    FoundRecords,
-    ListChanges,
-    Operation,
-    Payload,
-    ReadRecord,
-    RenewSecrets,
-    Reply,
-    SecretsRenewed,
-    Unsupported,
-)
+from contatto.crm import model as crm
 from contatto.crm.rules.deliveries import Arrived, DeliveryTurn, begin_course, next_turn, operation_of
 from contatto.kit.outbound.model import Failed, HttpAnswer, HttpRequest, NotNow
 from contatto.simulator.crms import hosted, self_hosted
@@ -178,13 +160,16 @@ class ConnectorDriver:
     """Runs the operations of one connector; ``patience_s`` returns the next timeout in seconds."""
 
     def __init__(
-        self, connector: CrmConnector, link: CrmLink, patience_s: Callable[[], float] = lambda: PATIENCE_S
+        self,
+        connector: crm.CrmConnector,
+        link: crm.CrmLink,
+        patience_s: Callable[[], float] = lambda: PATIENCE_S,
     ) -> None:
         self.connector, self.link, self._patience_s = connector, link, patience_s
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self._client = httpx2.Client(trust_env=False, verify=tls)
 
-    def do(self, operation: Operation) -> Reply:
+    def do(self, operation: crm.Operation) -> crm.Reply:
         """Return the reply to an operation. Raises NoReply: there is none."""
         request_or_reply = self.connector.ask(replace(self.link, now=datetime.now(UTC)), operation)
         memory = ""
@@ -204,16 +189,13 @@ class ConnectorDriver:
             headers = {name.lower(): value for name, value in done.headers.items()}
             answer = HttpAnswer(done.status_code, headers, done.content)
             reply = self.connector.read(self.link, operation, answer, memory)
-            if not isinstance(reply, FollowUp):
+            if not isinstance(reply, crm.FollowUp):
                 return reply
             request_or_reply, memory = reply.request, reply.memory
         raise NoReply
 
-    def deliver(self, payload: Payload, stored_id: str = "") -> Arrived | NotNow | Failed:
-        """Deliver a lead by the rules of the engine, without its waits between tries.
-
-        It tries at once until the lead arrives or the rules give up.
-        """
+    def deliver(self, payload: crm.Payload, stored_id: str = "") -> Arrived | NotNow | Failed:
+        """Deliver a lead by the rules of the engine, without its waits, until it arrives or they give up."""
         outcome: Arrived | NotNow | Failed = Failed("never_tried")
         for _ in range(MOST_TRIES):
             turn: DeliveryTurn = begin_course(
@@ -222,10 +204,10 @@ class ConnectorDriver:
             try:
                 while not isinstance(turn, Arrived | NotNow | Failed):
                     reply = self.do(operation_of(turn))
-                    if isinstance(reply, Expired):
+                    if isinstance(reply, crm.Expired):
                         # Renew the session of a CRM that has one; a token in memory stays valid.
-                        renewed = self.do(RenewSecrets()) if self.connector.traits.oauth is None else None
-                        if isinstance(renewed, SecretsRenewed):
+                        renewed = self.do(crm.RenewSecrets()) if self.connector.traits.oauth is None else None
+                        if isinstance(renewed, crm.SecretsRenewed):
                             self.link = replace(self.link, secrets={**self.link.secrets, **renewed.secrets})
                         reply = self.do(operation_of(turn))
                     turn = next_turn(self.connector, turn, reply)
@@ -260,7 +242,7 @@ class CrmBench:
         self.crm = server.vendor.crm
         self.traits = speaker.connector.traits
 
-    def payload(self, number: int = 0, revision: int = 1, **more: str) -> Payload:
+    def payload(self, number: int = 0, revision: int = 1, **more: str) -> crm.Payload:
         """Return a lead: the first is Ada, the others have contact details of their own."""
         values = dict(self.case.ada)
         if number:
@@ -271,21 +253,17 @@ class CrmBench:
         values |= more
         email, phone = values[self.case.email], values[self.case.phone]
         at = datetime(2026, 1, 1, tzinfo=UTC).isoformat()
-        return Payload(LEADS[number], revision, values, "Budget: 100", email, phone, at)
+        return crm.Payload(LEADS[number], revision, values, "Budget: 100", email, phone, at)
 
-    def deliver(self, payload: Payload, stored_id: str = "") -> str:
+    def deliver(self, payload: crm.Payload, stored_id: str = "") -> str:
         """Deliver a lead, and return the id of its record. Raises CheckFailed: it does not arrive."""
         outcome = self.speaker.deliver(payload, stored_id)
         if isinstance(outcome, NotNow | Failed):
             raise CheckFailed(f"the lead does not arrive: {outcome.reason}")
         return outcome.record_id
 
-    def check(self, *payloads: Payload) -> None:
-        """Check that each lead is there once with its latest values, and nothing else.
-
-        Raises:
-            CheckFailed: one is missing, doubled or different.
-        """
+    def check(self, *payloads: crm.Payload) -> None:
+        """Check that each lead is there once with its latest values, and nothing else. Raises CheckFailed."""
         self.server.faults.clear()
         self.crm.lag = 0
         records = self.vendor.list_values()
@@ -314,7 +292,7 @@ STORM: Final = 10
 
 def play_exists(bench: CrmBench) -> None:
     """Type the person in by hand before."""
-    bench.needs(FindBy.EMAIL in bench.traits.finds_by, "it is not searched by contact details")
+    bench.needs(crm.FindBy.EMAIL in bench.traits.finds_by, "it is not searched by contact details")
     values = {name: value for name, value in bench.case.ada.items() if name != bench.crm.our_id}
     bench.crm.make(values)
     bench.deliver(bench.payload())
@@ -456,10 +434,10 @@ def play_told_once(bench: CrmBench, skew: timedelta = timedelta()) -> None:
     for number in range(6):
         bench.deliver(bench.payload(number))
     changed_ids: list[str] = []
-    cursor = Cursor()
+    cursor = crm.Cursor()
     for _ in range(12):
-        reply = bench.speaker.do(ListChanges(cursor))
-        if not isinstance(reply, ChangesListed):
+        reply = bench.speaker.do(crm.ListChanges(cursor))
+        if not isinstance(reply, crm.ChangesListed):
             raise CheckFailed("changes are not told")
         changed_ids += [change.external_id for change in reply.changes]
         if not reply.changes:
@@ -475,9 +453,9 @@ def play_repeated(bench: CrmBench) -> None:
     """Ask for the same page again: the cursor does not go back."""
     _needs_changes(bench)
     bench.deliver(bench.payload())
-    first = bench.speaker.do(ListChanges(Cursor()))
-    second = bench.speaker.do(ListChanges(Cursor()))
-    if not isinstance(first, ChangesListed) or not isinstance(second, ChangesListed):
+    first = bench.speaker.do(crm.ListChanges(crm.Cursor()))
+    second = bench.speaker.do(crm.ListChanges(crm.Cursor()))
+    if not isinstance(first, crm.ChangesListed) or not isinstance(second, crm.ChangesListed):
         raise CheckFailed("changes are not told")
     if first.cursor != second.cursor or second.is_more:
         raise CheckFailed("the same page gives another cursor")
@@ -506,9 +484,9 @@ def play_erased(bench: CrmBench) -> None:
     bench.server.faults.extend([VendorFault.DOWN, VendorFault.LOST])
     for _ in range(4):
         with suppress(NoReply):
-            bench.speaker.do(EraseRecord(record_id, LEADS[0]))
-    reply = bench.speaker.do(ReadRecord(record_id)) if bench.traits.reads_back else Unsupported()
-    if isinstance(reply, FoundRecords) or bench.vendor.list_values():
+            bench.speaker.do(crm.EraseRecord(record_id, LEADS[0]))
+    reply = bench.speaker.do(crm.ReadRecord(record_id)) if bench.traits.reads_back else crm.Unsupported()
+    if isinstance(reply, crm.FoundRecords) or bench.vendor.list_values():
         raise CheckFailed("something of the person is left")
 
 
@@ -556,11 +534,11 @@ class FaultResult:
     detail: str
 
 
-def verify_connector(connector: CrmConnector, case: CrmCase) -> Iterator[FaultResult]:
+def verify_connector(connector: crm.CrmConnector, case: CrmCase) -> Iterator[FaultResult]:
     """Play every fault with a connector, each in a CRM of its own."""
     for name, play in FAULTS.items():
         with CrmServer(case.vendor()).running() as server:
-            link = CrmLink(server.address, case.settings, case.secrets, datetime.now(UTC))
+            link = crm.CrmLink(server.address, case.settings, case.secrets, datetime.now(UTC))
             speaker = ConnectorDriver(connector, link, server.patience_s)
             try:
                 play(CrmBench(case, server, speaker))

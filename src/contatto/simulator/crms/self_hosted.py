@@ -176,7 +176,8 @@ class TrytonFake(Vendor):
         if call["method"] == "common.db.login":
             user, parameters = call["params"][:2]
             is_right = user == TRYTON_USER and parameters.get("password") == TRYTON_PASSWORD
-            return _tryton_result([_TRYTON_UID, _TRYTON_TOKEN, 3_600] if is_right else None)
+            session = [_TRYTON_UID, _TRYTON_TOKEN, 3_600] if is_right else None
+            return VendorResponse(200, {"id": 1, "result": session})
         return super().answer(request)
 
     def refuse(self, request: VendorRequest, wrong: WrongValue) -> VendorResponse:
@@ -209,7 +210,7 @@ class TrytonFake(Vendor):
             result = [1, "start", "end"]
         elif method == "wizard.party.replace.execute":
             result = self._replace(more[0])
-        return _tryton_result(result)
+        return VendorResponse(200, {"id": 1, "result": result})
 
     def _do_parties(self, act: str, first: Any, more: list[Any]) -> Any:
         """Create, change, delete or search parties; the first parameter says which."""
@@ -293,10 +294,6 @@ class TrytonFake(Vendor):
         if not source.became:
             self.crm.merge(source.id, target.id)
         return {}
-
-
-def _tryton_result(value: Any) -> VendorResponse:
-    return VendorResponse(200, {"id": 1, "result": value})
 
 
 BOTTLECRM_TOKEN = "bottlecrm-token"  # noqa: S105 - of a CRM in memory

@@ -81,11 +81,7 @@ class MemoryCrm:
         record.changed_at = self.next_time()
 
     def upsert(self, name: str, value: str, values: dict[str, Any]) -> tuple[StoredRecord, bool]:
-        """Change the record with this value of a unique field, or create one; the flag says that it is new.
-
-        Raises:
-            WrongValue: as ``make``.
-        """
+        """Change the record with this value, or create one; return it, and True for a new one."""
         existing = self.find(name, value, at_once=True)
         if not existing:
             return self.make(values), True
@@ -256,11 +252,7 @@ class Vendor(ABC):
 
     @abstractmethod
     def route(self, request: VendorRequest) -> VendorResponse:
-        """Return the response to a request with the credential.
-
-        Raises:
-            WrongValue, LookupError: a write is refused; a record is not there.
-        """
+        """Return the response. Raises WrongValue, LookupError: a write is refused; a record is not there."""
 
     def refuse(self, request: VendorRequest, wrong: WrongValue) -> VendorResponse:
         """Return the response to a refused write."""

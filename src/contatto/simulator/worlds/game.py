@@ -133,11 +133,7 @@ class Program:
 
     @classmethod
     def parse(cls, text: str) -> "Program":
-        """Split a command as a shell does; Python runs a command that starts with a ``.py`` file.
-
-        Raises:
-            ValueError: the text is empty, or a quote is not closed.
-        """
+        """Split a command as a shell does; Python runs a ``.py`` file. Raises ValueError."""
         words = shlex.split(text)
         if not words:
             raise ValueError("the command is empty")
@@ -176,11 +172,7 @@ class Piped:
         threading.Thread(target=self._watch, daemon=True).start()
 
     def answer(self, line: Line) -> Line | None:
-        """Write a line, and read the answer of a line that has one.
-
-        Raises:
-            ProgramError: the program has ended, took too long, or its answer cannot be used.
-        """
+        """Write a line, and read its answer. Raises ProgramError: it ended, was slow, or made no sense."""
         into, out = self._program.stdin, self._program.stdout
         if into is None or out is None:  # for the type checker: both are pipes
             raise ProgramError(f"{self._name} has no pipes")
@@ -239,11 +231,7 @@ class Piped:
 
 
 class TimedPlayer:
-    """Player with timers.
-
-    The wait for a decision includes the lines before it that need no answer, because a program works through
-    them first. The wait for the first decision does not count, since it may compile.
-    """
+    """Player with timers. The wait for a decision includes the lines before it; the first is left out."""
 
     def __init__(self, answer: Callable[[Line], Line | None]) -> None:
         self.longest_wait_s = 0.0
@@ -269,11 +257,7 @@ class TimedPlayer:
 
 
 def _read_answer(name: str, line: Line, text: bytes) -> Line:
-    """Read an answer and check the fields that the world computes with.
-
-    Raises:
-        ProgramError: the answer is not JSON, belongs to another line, or lacks a field.
-    """
+    """Read an answer, and check the fields that the world computes with. Raises ProgramError."""
     kind = line["type"]
     key = "request_id" if kind == "request" else "ask_id"
     try:
@@ -420,10 +404,7 @@ class Ledger:
             self.faults["day over 125 %" if is_daily else "total over budget"] += 1
 
     def change(self, group: int, pending: int) -> None:
-        """Set the limit after a change of the budget.
-
-        Earlier spend, and the price ``pending`` of chosen ads before their view, may exceed it.
-        """
+        """Set the limit after a change of the budget, which earlier and ``pending`` views may exceed."""
         committed = self._spent[group] + pending
         self._limit[group] = max(self._allowed(group), committed if committed <= self._limit[group] else 0.0)
 

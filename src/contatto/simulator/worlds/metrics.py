@@ -186,10 +186,9 @@ def measure(run: Run) -> RunFigures:
 def _group_figures(
     run: Run, group: Ints, judged: Flags
 ) -> tuple[tuple[str, ...], float, tuple[float, float]]:
-    """Return figures by the first days of each ad group.
+    """Return starved ad groups, the rate of leads of late ones, and cost over target with its results.
 
-    They are the starved ad groups, the rate of leads of those that start late, and the cost over target with
-    the number of results. A result is a noticed lead, or a genuine conversation where that is the goal.
+    A result is a noticed lead, or a genuine conversation where that is the goal.
     """
     world, shown = run.world, run.shown
     starved = []

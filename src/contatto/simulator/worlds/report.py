@@ -98,14 +98,7 @@ class PlotLine:
 
 
 def draw_page(comparison: RunResults, world: str, description: str, table: Sequence[Sequence[str]]) -> str:
-    """Return the whole file: a table of all players, and charts by day.
-
-    Args:
-        comparison: results of each player.
-        world: name of the world.
-        description: in one line.
-        table: the table of figures, its head first.
-    """
+    """Return the whole file: the table of all players, its head first, and charts by day."""
     figures = comparison.figures
     leads, costs, calibrations = list[PlotLine](), list[PlotLine](), list[PlotLine]()
     for player, row in figures.items():

@@ -83,37 +83,26 @@ MISSING: Final = {
 _MOST_TAGS: Final = 14
 
 
-@dataclass(frozen=True, slots=True)
 class Emissions:
-    """Distributions of features by segment (rows): values, means of numbers, shares of gaps.
+    """Distributions of features by segment (rows), of segments that share much and differ in part.
 
-    ``share`` are the segments' shares of viewers.
+    No single field tells segments apart. ``share`` are the segments' shares of viewers, ``missing`` the
+    shares of gaps, and ``numbers`` means of numbers.
     """
 
-    share: Floats
-    country: Floats
-    tags: Floats
-    categories: dict[str, Floats]
-    numbers: dict[str, Floats]
-    missing: dict[str, Floats]
+    def __init__(self, rng: np.random.Generator, segments: int, countries: int) -> None:
+        def values(count: int, common: float, even: float = 1.0) -> Floats:
+            base = rng.dirichlet(np.full(count, even))
+            own = rng.dirichlet(np.full(count, 0.25), segments)
+            return np.asarray(common * base + (1 - common) * own)
 
-
-def draw_emissions(rng: np.random.Generator, segments: int, countries: int) -> Emissions:
-    """Draw segments that share much and differ in part: no single field tells them apart."""
-
-    def values(count: int, common: float, even: float = 1.0) -> Floats:
-        base = rng.dirichlet(np.full(count, even))
-        own = rng.dirichlet(np.full(count, 0.25), segments)
-        return np.asarray(common * base + (1 - common) * own)
-
-    return Emissions(
-        rng.dirichlet(np.full(segments, 4.0)),
-        values(countries, 0.8, 8.0),
-        values(TAGS, 0.35),
-        {name: values(count, 0.7) for name, count in CATEGORIES.items()},
-        {name: rng.normal(0, 0.0 if name == "battery" else 0.8, segments) for name in NUMBERS},
-        {name: np.clip(share * rng.lognormal(0, 0.5, segments), 0, 0.9) for name, share in MISSING.items()},
-    )
+        self.share = rng.dirichlet(np.full(segments, 4.0))
+        self.country, self.tags = values(countries, 0.8, 8.0), values(TAGS, 0.35)
+        self.categories = {name: values(count, 0.7) for name, count in CATEGORIES.items()}
+        self.numbers = {name: rng.normal(0, 0.0 if name == "battery" else 0.8, segments) for name in NUMBERS}
+        self.missing = {
+            name: np.clip(share * rng.lognormal(0, 0.5, segments), 0, 0.9) for name, share in MISSING.items()
+        }
 
 
 def _pick(rng: np.random.Generator, chances: Floats, segment: Ints) -> Ints:
@@ -185,7 +174,7 @@ class SegmentsWorld(World):
             spam_after_s=(1_200.0, 6 * 3_600.0),
         )
         rng = chance(seed, 11)
-        self._emissions: Emissions = draw_emissions(rng, setting.segments, len(SEGMENT_ZONES))
+        self._emissions = Emissions(rng, setting.segments, len(SEGMENT_ZONES))
         self._draw_ads(rng)
         self._places = PlacementMix(np.array([0.5, 0.3, 0.1, 0.1]), rng.normal(0, 0.3, len(_PLACES)))
         self._market = OutsideBids(0.0035 * setting.competition, 0.6, 0.15)

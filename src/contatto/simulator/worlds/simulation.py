@@ -107,11 +107,7 @@ MOST: Final = {"days": 60, "requests": 1_000_000, "viewers": 1_000_000, "ads": 5
 
 
 def make_world(name: WorldName, seed: int, size: Size = Size.FULL, **changes: float) -> World:
-    """Make a world with some of its settings changed.
-
-    Raises:
-        NoSuchSetting: an unknown setting, or a value out of its bounds.
-    """
+    """Make a world with some of its settings changed. Raises NoSuchSetting."""
     defaults: Any = _SETTINGS[name, size]
     types = {field.name: type(getattr(defaults, field.name)) for field in fields(defaults)}
     for setting, value in changes.items():
@@ -149,11 +145,10 @@ type OnDayOf = Callable[[str, int], None]
 
 @dataclass(slots=True)
 class RunResults:
-    """Figures of all players of one world, by the name of the player.
+    """Figures of all players of one world, by the name of the player: an arm, or a program with its goal.
 
-    A player is an arm, or a program with its goal, such as ``plain lead``. ``faults`` counts the rules that a
-    player broke, ``lifts`` measure its ranking of lookalikes. ``failures`` has the reason of each program
-    that could not play to the end; such a program has no figures.
+    ``faults`` counts the rules that a player broke, ``lifts`` measure its ranking of lookalikes. A program
+    that could not play to the end has no figures, but a reason in ``failures``.
     """
 
     world: str
@@ -182,12 +177,7 @@ def compare(
 ) -> RunResults:
     """Play the same world, with the same random numbers, by each player in turn.
 
-    Args:
-        world: the world.
-        arms: the players of this process.
-        settings: settings of the engine.
-        on_day: callback after each day, with the player and the day.
-        programs: players behind a pipe; each plays every goal that the engine plays.
+    Each of the ``programs`` plays every goal that the engine plays; ``settings`` are those of the engine.
     """
     compared = RunResults(world.name, world.seed)
     for arm in arms:
@@ -236,12 +226,9 @@ def play_program(
     compared: RunResults,
     row: tuple[str, OnDay],
 ) -> None:
-    """Play a world by a program, and add its figures to the results.
+    """Play a world by a program, and add its figures to the results. Raises ProgramError: it broke off.
 
     ``row`` is the player's name in the results, with the callback after each day.
-
-    Raises:
-        ProgramError: the program could not play to the end.
     """
     name, on_day = row
     with closing(Piped((*program.command, "--seed", str(world.seed)))) as piped:
