@@ -67,11 +67,9 @@ class AdPlatformFake:
         fate = self.fates.pop(0) if self.fates else None
         if isinstance(fate, HttpAnswer):
             return fate
-        if fate in self.refusals:
-            return self.refusals[fate]
         if fate == RESET:
             return SendFailure.LOST
-        answer = self.answer(request)
+        answer = self.refusals.get(fate or "") or self.answer(request)
         return SendFailure.LOST if fate == LOST else answer
 
     def answer(self, request: HttpRequest) -> HttpAnswer:

@@ -392,7 +392,8 @@ class ZohoFake(Vendor):
         return self._leads(request)
 
     def _leads(self, request: VendorRequest) -> VendorResponse:
-        values, status = {}, 200
+        values: dict[str, Any] = {}
+        status = 200
         if request.method in ("POST", "PUT"):
             values = self.crm.known_values(request.json()["data"][0])
         record_id = request.query.get("ids") or request.path.removeprefix(f"{_ZOHO_LEADS}/")

@@ -229,7 +229,7 @@ class Auction:
                     np.add.at(counted, viewer[happened], 1)
                 if world.nature.once:
                     past.is_lead[viewer[leads], self.outcomes.owner[ad[leads]]] = True
-                view = {"ts": shown.ts[row], "viewer": viewer, "ad": ad, "price": price, **truth}
+                view: Columns = {"ts": shown.ts[row], "viewer": viewer, "ad": ad, "price": price, **truth}
                 unknown = np.full(len(row), np.nan)
                 parts.append({**view, "predicted": unknown, "predicted_talk": unknown})
             past.views *= world.nature.night
