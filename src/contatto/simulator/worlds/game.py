@@ -230,32 +230,6 @@ class Piped:
             os.killpg(self._program.pid, signal.SIGKILL)
 
 
-class TimedPlayer:
-    """Player with timers. The wait for a decision includes the lines before it; the first is left out."""
-
-    def __init__(self, answer: Callable[[Line], Line | None]) -> None:
-        self.longest_wait_s = 0.0
-        self.requests = 0
-        self.cpu_s = 0.0
-        """CPU time of this thread within answers."""
-        self._answer = answer
-        self._wait_s = 0.0
-
-    def answer(self, line: Line) -> Line | None:
-        wall, cpu = time.perf_counter(), time.thread_time()
-        answer = self._answer(line)
-        self.cpu_s += time.thread_time() - cpu
-        self._wait_s += time.perf_counter() - wall
-        kind = line["type"]
-        if kind in _ANSWERED:
-            if kind == "request":
-                self.requests += 1
-                if self.requests > 1 and self._wait_s > self.longest_wait_s:
-                    self.longest_wait_s = self._wait_s
-            self._wait_s = 0.0
-        return answer
-
-
 def _read_answer(name: str, line: Line, text: bytes) -> Line:
     """Read an answer, and check the fields that the world computes with. Raises ProgramError."""
     kind = line["type"]
@@ -461,10 +435,17 @@ class PendingView(NamedTuple):
 
 
 class Game:
-    """A world that one player plays over lines."""
+    """A world that one player plays over lines, with timers of the player.
+
+    The wait for a decision includes the lines before it, which a program works through first. The wait for
+    the first decision does not count, since it may compile.
+    """
 
     def __init__(self, world: World, answer: Callable[[Line], Line | None], goal: str) -> None:
-        self.world, self.answer, self.goal = world, answer, goal
+        self.world, self.goal, self._player = world, goal, answer
+        self.requests, self.longest_wait_s, self._wait_s = 0, 0.0, 0.0
+        self.cpu_s = 0.0
+        """CPU time of this thread within answers."""
         self.outcomes = ViewOutcomes(world)
         self.past = Past.empty(world)
         self.standings = GroupStates(world)
@@ -489,6 +470,21 @@ class Game:
         self._unannounced = deque(sorted((ts, number) for number, ts in enumerate(announced)))
         self._pending: dict[str, PendingView] = {}
         self._in_time = self.outcomes.in_time[self.outcomes.group].tolist()
+
+    def answer(self, line: Line) -> Line | None:
+        """Return the player's answer to a line."""
+        wall, cpu = time.perf_counter(), time.thread_time()
+        answer = self._player(line)
+        self.cpu_s += time.thread_time() - cpu
+        self._wait_s += time.perf_counter() - wall
+        kind = line["type"]
+        if kind in _ANSWERED:
+            if kind == "request":
+                self.requests += 1
+                if self.requests > 1 and self._wait_s > self.longest_wait_s:
+                    self.longest_wait_s = self._wait_s
+            self._wait_s = 0.0
+        return answer
 
     def play(self, on_day: OnDay = lambda _: None) -> Run:
         """Play all days, and call ``on_day`` after each."""

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Final
 
 from contatto.simulator.worlds.features import LinearSetting, LinearWorld, ThresholdsSetting, ThresholdsWorld
-from contatto.simulator.worlds.game import EnginePlayer, Game, Piped, Program, ProgramError, Run, TimedPlayer
+from contatto.simulator.worlds.game import EnginePlayer, Game, Piped, Program, ProgramError, Run
 from contatto.simulator.worlds.metrics import (
     Lifts,
     RunFigures,
@@ -161,11 +161,11 @@ class RunResults:
     longest_wait_s: dict[str, float] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
 
-    def add(self, name: str, run: Run, player: TimedPlayer, cpu_s: float, faults: dict[str, int]) -> None:
+    def add(self, name: str, run: Run, game: Game, cpu_s: float, faults: dict[str, int]) -> None:
         """Add the run of a player that answered lines; ``faults`` counts problems outside the game."""
         self.figures[name], self.faults[name] = measure(run), {**run.faults, **faults}
-        self.requests_per_s[name] = player.requests / cpu_s
-        self.longest_wait_s[name] = player.longest_wait_s
+        self.requests_per_s[name] = game.requests / cpu_s
+        self.longest_wait_s[name] = game.longest_wait_s
 
 
 def compare(
@@ -187,15 +187,14 @@ def compare(
             compared.figures[arm], compared.faults[arm] = measure(run), run.faults
             continue
         engine = EnginePlayer(world.seed, settings=settings)
-        player = TimedPlayer(engine.answer)
-        game = Game(world, player.answer, arm.value)
+        game = Game(world, engine.answer, arm.value)
         process_s, thread_s = time.process_time(), time.thread_time()
         run = game.play(report_day)
         # Learning may use threads of its own: all CPU time counts but that of the world in this thread.
-        world_s = time.thread_time() - thread_s - player.cpu_s
+        world_s = time.thread_time() - thread_s - game.cpu_s
         cpu_s = time.process_time() - process_s - world_s
         refused = {"lines refused": len(engine.complaints)} if engine.complaints else {}
-        compared.add(arm, run, player, cpu_s, refused)
+        compared.add(arm, run, game, cpu_s, refused)
         if arm is Player.LEAD:
             last, seeds = world.days - 1, first_leads(game)
             predicted = world.observable(last, game.past).leads
@@ -232,10 +231,9 @@ def play_program(
     """
     name, on_day = row
     with closing(Piped((*program.command, "--seed", str(world.seed)))) as piped:
-        player = TimedPlayer(piped.answer)
-        game = Game(world, player.answer, goal.value)
+        game = Game(world, piped.answer, goal.value)
         run = game.play(on_day)
         if goal is Player.LEAD:
             compared.lifts[name] = measure_lifts(world, first_leads(game), rank_by_lines(game))
         code = piped.close()
-    compared.add(name, run, player, max(piped.cpu_s, 1e-9), {f"exit code {code}": 1} if code else {})
+    compared.add(name, run, game, max(piped.cpu_s, 1e-9), {f"exit code {code}": 1} if code else {})
