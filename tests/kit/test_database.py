@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -48,6 +49,16 @@ def test_a_write_whose_work_raises_keeps_nothing(database: Database) -> None:
     with pytest.raises(LookupError):
         asyncio.run(_written(database, fail))
     assert all_ids(database) == set()
+
+
+def test_a_command_keeps_its_open_transaction_or_nothing_of_it(database: Database) -> None:
+    with database.writing() as tx:
+        add("b1")(tx)
+    with suppress(LookupError), database.writing() as tx:
+        add("b2")(tx)
+        raise LookupError("no")
+    database.write_now(add("b3"))
+    assert all_ids(database) == {"b1", "b3"}
 
 
 async def _written(db: Database, work: Any) -> Any:
