@@ -211,7 +211,7 @@ class History:
         spent = delivery_store.list_spent(
             tx, self._business_id, list(groups), rules.local_day(micros(tx.now), TIMEZONE)
         )
-        left = {
+        budgets = {
             group_id: delivery_rules.budget_left(group, spent.get(group_id, Spent()))
             for group_id, group in groups.items()
         }
@@ -233,7 +233,7 @@ class History:
                 hurdle = delivery_rules.find_hurdle(bidder.candidate, fits, at, lambda _: frozenset(), {})
                 if hurdle is None:
                     able += bidder.ads
-                    available[bidder.ad_group_number] = float(left[bidder.ad_group_id] or 0)
+                    available[bidder.ad_group_number] = float(budgets[bidder.ad_group_id] or 0)
                 else:
                     left_out[bidder.ad_group_number] = hurdle.value
             features, reserve = delivery_rules.features_of(request), delivery_rules.RESERVE_MICROS
@@ -246,7 +246,7 @@ class History:
             if not record.ad:
                 continue
             ad, group_id = by_number[record.ad].live.ad, by_number[record.ad].ad_group.id
-            left[group_id] = max(0, (left[group_id] or 0) - record.price_micros // 1_000)
+            budgets[group_id] = max(0, (budgets[group_id] or 0) - record.price_micros // 1_000)
             view, tap = self._follow(tx, record, ads[ad.id], number, look)
             views.append(view)
             taps += tap

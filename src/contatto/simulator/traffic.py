@@ -302,7 +302,7 @@ class _Visit:
         return person
 
     async def chat_on_tiktok(self) -> str:
-        """Chat in the platform's app, whose webhooks may come twice or in disorder; return the id there."""
+        """Chat in the platform's app, with webhooks twice or in disorder; return the person's id there."""
         player, visitor, world, moment = self.player, self.visitor, self.player.world, self.moment
         platform, thread = player.open_browser(), thread_of(world, visitor)
 
@@ -363,7 +363,7 @@ async def play_live(
 ) -> None:
     """Play visits until cancelled: first the looks that remain of a plan, then new people without end.
 
-    ``people`` count their time from ``starts_at``; so many ``days`` are planned at once.
+    Moments of the plan are seconds after ``starts_at``; later plans span ``days`` each.
     """
     since_s = (player.clock.now() - starts_at).total_seconds()
     loop = asyncio.get_running_loop()

@@ -218,7 +218,7 @@ class Auction:
                     is_payable[views[np.cumsum(cost[views]) > budgets[number]]] = False
                 row, ad, price, group = row[is_payable], ad[is_payable], price[is_payable], group[is_payable]
                 pacer.learn(due, usual, np.bincount(group, price / 1e9, len(budgets)), open_groups)
-                # What comes of the views.
+                # Outcomes of the views.
                 viewer, draws = shown.viewer[row], shown.draws[row]
                 truth = self.outcomes.truth(tables, viewer, ad, shown.shift[row], past)
                 np.add.at(past.views, (viewer, ad), 1)
