@@ -167,6 +167,11 @@ class RunResults:
         self.requests_per_s[name] = game.requests / cpu_s
         self.longest_wait_s[name] = game.longest_wait_s
 
+    def limit(self, player: str) -> RunFigures | None:
+        """Return the figures of the oracle with the same goal that sees no hidden chances, if it played."""
+        is_lead = self.figures[player].goal == Player.LEAD
+        return self.figures.get(Player.ORACLE_OBS if is_lead else Player.ORACLE_CONV)
+
 
 def compare(
     world: World,
