@@ -378,7 +378,7 @@ def _write_gone(bench: CrmBench, *, is_field: bool) -> None:
     if bench.case.bad_value and not is_field:
         name, value = bench.case.bad_value
     bench.deliver(bench.payload())
-    bench.deliver(bench.payload(1, **{name: value}))
+    bench.deliver(bench.payload(1, 1, **{name: value}))
     bench.check(bench.payload(), bench.payload(1))
     texts = [str(note) for note in bench.vendor.notes.values()]
     texts += [text for values in bench.vendor.list_values() for text in values.values()]
