@@ -95,7 +95,7 @@ def in_date_order(rows: list[Hashed], came: Floats, late: int, *, calibrates: bo
             calibration.expected[0, LEAD] += learner.estimate(rows[known])
             calibration.tried[0, LEAD] += 1.0
             learner.learn(rows[known], came[known])
-            calibration.count(0, LEAD, float(came[known]))
+            calibration.came[0, LEAD] += float(came[known])
         if place % ROWS_A_DAY == 0:
             learner.forget(FORGET)
     return judge_in_periods(estimates, came)

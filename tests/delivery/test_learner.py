@@ -130,7 +130,7 @@ def test_the_share_that_has_come_is_told_by_those_who_are_old_enough() -> None:
         started = number * 100 * second
         age_s = 1_800 if chance.random() < 0.5 else 36 * 3_600
         arrives[str(number)] = age_s if chance.random() < 0.4 else 0
-        waiting.add(started, str(number))
+        waiting.at_edge[0].append((started, str(number)))
         for edge, _, name in waiting.next_due(started):
             came_after = arrives[name]
             if came_after and came_after <= EDGES_S[edge]:

@@ -68,11 +68,8 @@ _NO: Final = 1.0
 
 def is_time_to_relearn(market: MarketState) -> bool:
     is_old = market.now - market.relearned_at >= EVERY_S * col.SECOND
-    return is_old or _count_clicks(market) >= max(MORE * market.clicks_then, FEW)
-
-
-def _count_clicks(market: MarketState) -> int:
-    return sum(group.clicks for group in market.groups.groups)
+    clicks = sum(group.clicks for group in market.groups.groups)
+    return is_old or clicks >= max(MORE * market.clicks_then, FEW)
 
 
 def relearn_in_slices(market: MarketState) -> Generator[None]:
@@ -80,7 +77,8 @@ def relearn_in_slices(market: MarketState) -> Generator[None]:
 
     It runs in slices of milliseconds, so that no decision waits.
     """
-    market.relearned_at, market.clicks_then = market.now, _count_clicks(market)
+    market.relearned_at = market.now
+    market.clicks_then = sum(group.clicks for group in market.groups.groups)
     labelled = list_labelled(market, MOST)
     yield
     order, decided = np.arange(len(labelled)), list[Numbers]()
@@ -255,7 +253,7 @@ def batch_of(market: MarketState, columns: dict[str, Any], as_of_ts: int) -> Bat
         if len(lists):
             rows[is_filled] = np.concatenate(lists).astype(rows.dtype)
         setattr(features, name, rows)
-    features.between = _stack(columns["between"], col.BETWEEN, np.uint64)
+    features.between = np.array(list(columns["between"])).astype(np.uint64).reshape(-1, col.BETWEEN)
     features.held = np.zeros((len(is_filled), col.HEADS_AGAIN), np.float32)
     features.stands_for = np.ones(len(is_filled), np.float32)
     views = VIEWS_A_DAY / np.maximum(np.asarray(columns["views_day"], np.float64), VIEWS_A_DAY)
@@ -263,12 +261,8 @@ def batch_of(market: MarketState, columns: dict[str, Any], as_of_ts: int) -> Bat
     features.shares = np.minimum(views, clicks).astype(np.float32)
     return Batch(
         Observations(samples, outcomes), features, np.asarray(columns["ts"], np.int64),
-        _stack(columns["p"], col.HEADS, np.float64), is_asked,
+        np.array(list(columns["p"])).astype(np.float64).reshape(-1, col.HEADS), is_asked,
     )  # fmt: skip
-
-
-def _stack(lists: Any, width: int, kind: type[np.generic]) -> NDArray[Any]:
-    return np.array(list(lists)).astype(kind).reshape(len(lists), width)
 
 
 def _outcomes_of(

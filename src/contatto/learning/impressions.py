@@ -267,9 +267,6 @@ class LabelDelays:
             more = ((0, groups - len(self.waited)), (0, 0))
             self.waited, self.came = np.pad(self.waited, more), np.pad(self.came, more)
 
-    def add(self, started_at: int, name: str) -> None:
-        self.at_edge[0].append((started_at, name))
-
     def next_due(self, ts: int) -> list[tuple[int, int, str]]:
         """Remove the samples that passed an edge; return edge, start and name of each."""
         due: list[tuple[int, int, str]] = []

@@ -196,13 +196,11 @@ def usual_day(offset_s: float) -> Curve:
 
 
 def amount_between(cumulated: Curve, from_s: float, to_s: float) -> float:
-    """Return the area under a repeating daily curve between two times (seconds since 1970)."""
+    """Return the area under a repeating daily curve between two times (seconds since 1970).
+
+    ``cumulated`` has its sums up to each slot, from 0 on.
+    """
     return _amount_until(cumulated, to_s) - _amount_until(cumulated, from_s)
-
-
-def cumulate(curve: Curve) -> Curve:
-    """Return the cumulative curve, with 0 before its first slot."""
-    return np.concatenate((np.zeros(1), np.cumsum(curve)))
 
 
 def _amount_until(cumulated: Curve, at_s: float) -> float:
@@ -602,9 +600,6 @@ class CalibrationCounts:
         self.came, self.expected, self.tried = (
             np.pad(counts, more) for counts in (self.came, self.expected, self.tried)
         )
-
-    def count(self, group: int, head: int, times: float = 1.0) -> None:
-        self.came[group, head] += times
 
     def factors(self) -> NDArray[np.float64]:
         """Return the calibration factors of the odds, by ad group and head."""

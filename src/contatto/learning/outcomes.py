@@ -26,7 +26,6 @@ from contatto.learning.market import (
     MarketState,
     Traffic,
     amount_between,
-    cumulate,
     find_limit,
     find_multiplier,
     find_quantile,
@@ -128,7 +127,8 @@ def _pace_campaign(
     """Pace a campaign budget over its serving ad groups; the first of them stores the plan."""
     now_s, head = ts / col.SECOND, serving[0]
     targeted = np.asarray(groups.allowed[[member.number for member in serving]].max(axis=0), np.bool_)
-    curve = cumulate(traffic.curve_of(targeted, float(groups.table[head.number, col.G_OFFSET])))
+    daily = traffic.curve_of(targeted, float(groups.table[head.number, col.G_OFFSET]))
+    curve = np.concatenate((np.zeros(1), np.cumsum(daily)))
     is_by_day = head.line.campaign_mode is LineBudgetMode.DAY
     counted = sum(member.spent_day if is_by_day else member.spent_ever for member in members)
     ends = (member.line.ends_ts for member in serving)
@@ -297,7 +297,8 @@ def _curve(groups: Groups, group: AuctionGroup, traffic: Traffic) -> NDArray[np.
     cached = groups.curves.get(group.number)
     if cached is None or cached[0] != traffic.day:
         offset_s = float(groups.table[group.number, col.G_OFFSET])
-        curve = cumulate(traffic.curve_of(groups.allowed[group.number].astype(bool), offset_s))
+        daily = traffic.curve_of(groups.allowed[group.number].astype(bool), offset_s)
+        curve = np.concatenate((np.zeros(1), np.cumsum(daily)))
         cached = groups.curves[group.number] = (traffic.day, curve)
     return cached[1]
 
@@ -458,8 +459,8 @@ def take_click(market: MarketState, impression: Impression, ts: int) -> None:
             market.snapshots.stands_for[impression.place] = 1.0
         teach(market, impression, col.CLICK, WRONG_NO)
         _add_farm_evidence(market, impression, col.CLICK, is_positive=True)
-        market.calibration.count(impression.group, col.CLICK)
-    market.talks.add(market.now, impression.request_id)
+        market.calibration.came[impression.group, col.CLICK] += 1.0
+    market.talks.at_edge[0].append((market.now, impression.request_id))
 
 
 def find_attributed_touch(market: MarketState, viewer: int, advertiser: int, ts: int) -> Impression | None:
@@ -510,10 +511,10 @@ def begin_talk(market: MarketState, impression: Impression) -> None:
     impression.talked_at = max(market.now, 1)
     market.note(col.CONVERSATION, impression)
     estimated = teach(market, impression, col.CONVERSATION, CAME_LATE, impression.waited_talk)
-    market.calibration.count(impression.group, col.CONVERSATION)
+    market.calibration.came[impression.group, col.CONVERSATION] += 1.0
     _count_expected(market, impression, col.CONVERSATION, estimated, impression.waited_talk, 1.0)
-    market.leads.add(market.now, impression.request_id)
-    market.spam.add(market.now, impression.request_id)
+    market.leads.at_edge[0].append((market.now, impression.request_id))
+    market.spam.at_edge[0].append((market.now, impression.request_id))
 
 
 def _chat_without_lead(market: MarketState, viewer: int, advertiser: int, ts: int) -> Impression | None:
@@ -569,7 +570,7 @@ def take_lead(market: MarketState, line: LeadLine, viewer: int, advertiser: int)
         _add_farm_evidence(market, impression, col.LEAD, is_positive=True)
         estimated = teach(market, impression, col.LEAD, CAME_LATE, impression.waited_lead)
     market.note(col.LEAD, impression)
-    market.calibration.count(impression.group, col.LEAD)
+    market.calibration.came[impression.group, col.LEAD] += 1.0
     _count_expected(market, impression, col.LEAD, estimated, impression.waited_lead, 1.0)
 
 
@@ -587,7 +588,7 @@ def take_spam(market: MarketState, viewer: int, advertiser: int) -> None:
     market.note(col.SPAM, impression)
     _add_farm_evidence(market, impression, col.SPAM, is_positive=True)
     estimated = teach(market, impression, col.SPAM, CAME_LATE, impression.waited_spam)
-    market.calibration.count(impression.group, col.SPAM)
+    market.calibration.came[impression.group, col.SPAM] += 1.0
     _count_expected(market, impression, col.SPAM, estimated, impression.waited_spam, 1.0)
     if impression.lead_at:
         teach(market, impression, col.BAD, YES)
@@ -619,7 +620,7 @@ def learn_due(market: MarketState) -> None:
             impression.is_settled = True
             _add_farm_evidence(market, impression, col.CLICK, is_positive=bool(impression.clicked_at))
             if impression.clicked_at:
-                calibration.count(impression.group, col.CLICK)
+                calibration.came[impression.group, col.CLICK] += 1.0
             else:  # a random sample of the views without a click is stored for batch training
                 clicks, views = (
                     counts[:, col.CLICK].sum() for counts in (calibration.came, calibration.tried)
