@@ -103,7 +103,7 @@ from contatto.measurement import actions as measurement
 from contatto.measurement.actions import ChargePort, GatheredTouches
 from contatto.operators import actions as operators_actions
 from contatto.operators.actions import purge_admission_codes, purge_sightings
-from contatto.people.actions import purge_failed_logins, purge_invitations, purge_known_logins
+from contatto.people.store import purge_failed_logins, purge_invitations, purge_known_logins
 from contatto.reports.actions import reports
 from contatto.signals import actions as ad_signals
 from contatto.signals.actions import (

@@ -11,7 +11,7 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.errors import Refused
 from contatto.people import actions
-from contatto.people.store import invitations
+from contatto.people.store import invitations, purge_invitations
 from tests import make
 from tests.journeys.running import EMAIL, PASSWORD, House
 from tests.mailbox import Mailbox, text_of
@@ -203,6 +203,6 @@ def member_elsewhere(house: House) -> BusinessId:
 
 def test_invitations_that_are_over_are_deleted(database: Database, clock: FixedClock) -> None:
     database.write_now(lambda tx: actions.invite_member(tx, make.business(tx).id, MEI, Role.AGENT))
-    assert database.write_now(actions.purge_invitations) == 0
+    assert database.write_now(purge_invitations) == 0
     clock.advance(seconds=timedelta(days=7).total_seconds())
-    assert database.write_now(actions.purge_invitations) == 1
+    assert database.write_now(purge_invitations) == 1

@@ -22,7 +22,8 @@ from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.errors import Refused
 from contatto.kit.rate_limits import purge_limits
 from contatto.people import actions as logins
-from contatto.people.actions import FAILED_TRIES_DAYS, TRIES, TRIES_OF_EMAIL, TRIES_OF_NETWORK, WINDOW
+from contatto.people.actions import TRIES, TRIES_OF_EMAIL, TRIES_OF_NETWORK, WINDOW
+from contatto.people.store import FAILED_TRIES_DAYS, purge_failed_logins, purge_known_logins
 from contatto.ui.render import DEVICE_COOKIE, SESSION_COOKIE
 from tests.journeys.running import EMAIL, PASSWORD, csrf_of, open_house, weak_hash
 from tests.unchanged import nothing_changes
@@ -227,8 +228,8 @@ def test_what_was_counted_is_swept_away(street: Street) -> None:
     street.clock.advance(days=1)
     assert db.write_now(purge_limits) == 3
     street.clock.advance(days=FAILED_TRIES_DAYS)
-    assert db.write_now(logins.purge_failed_logins) == 1
-    assert db.write_now(logins.purge_known_logins) == 0
+    assert db.write_now(purge_failed_logins) == 1
+    assert db.write_now(purge_known_logins) == 0
 
 
 def test_the_queue_is_short_and_keeps_places_for_those_who_were_here(street: Street) -> None:

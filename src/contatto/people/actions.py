@@ -14,7 +14,7 @@ from contatto.accounts.actions import NewMember, open_session
 from contatto.accounts.model import BusinessId, Caller, Ended, FailedTries, Member, Role, User
 from contatto.accounts.rules import may_appoint, normal_email
 from contatto.kit import errors
-from contatto.kit.db.tx import Tx, purging, row_of
+from contatto.kit.db.tx import Tx, row_of
 from contatto.kit.errors import Refused, check_found
 from contatto.kit.ids import new_id
 from contatto.kit.languages import Translator
@@ -33,10 +33,6 @@ WINDOW: Final = timedelta(minutes=15)
 TRIES_OF_EMAIL: Final = 100
 """Attempts in a day with one e-mail, from all networks without an earlier log-in."""
 DAY: Final = timedelta(days=1)
-FAILED_TRIES_DAYS: Final = 90
-"""Days for which failed attempts are saved, to report them to the member."""
-KNOWN_DAYS: Final = 365
-"""Days for which a browser or network is recognized after a log-in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +143,6 @@ def give_login_back(tx: Tx, attempt: LoginAttempt) -> None:
     for limit, key in attempt.limits:
         limit.give_back(tx, key)
 
-
-purge_failed_logins: Final = purging(failed_logins.c.last_at, timedelta(days=FAILED_TRIES_DAYS))
-purge_known_logins: Final = purging(known_logins.c.last_at, timedelta(days=KNOWN_DAYS))
 
 _INVITED: Final = SharedLimit("invitations", 100, DAY)
 _MAILS_OF_INVITATION: Final = SharedLimit("mails of an invitation", 10, DAY)
@@ -292,9 +285,6 @@ def accept_invitation(
     if user is None or user.password_hash != checked.password_hash:
         raise Refused(errors.WRONG_LOGIN)
     return accounts.join_business(tx, invitation.business_id, user, name, invitation.role)
-
-
-purge_invitations: Final = purging(store.invitations.c.expires_at)
 
 
 def ask_for_reset(tx: Tx, email: str, network: str, base_url: str, words: Translator) -> None:

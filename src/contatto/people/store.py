@@ -1,9 +1,12 @@
 """Tables of log-ins, recognized browsers and networks, and open invitations."""
 
+from datetime import timedelta
+from typing import Final
+
 import sqlalchemy as sa
 
 from contatto.accounts.model import BusinessId, Role
-from contatto.kit.db.tx import Choice, Tx, instant, key, metadata, tenant
+from contatto.kit.db.tx import Choice, Tx, instant, key, metadata, purging, tenant
 from contatto.people.rules import Invitation
 
 known_logins = sa.Table(
@@ -42,6 +45,16 @@ invitations = sa.Table(
     sa.Index("ix_invitations_business_id", "business_id"),
     sa.Index("ix_invitations_expires_at", "expires_at"),
 )
+
+
+FAILED_TRIES_DAYS: Final = 90
+"""Days for which failed attempts are saved, to report them to the member."""
+KNOWN_DAYS: Final = 365
+"""Days for which a browser or network is recognized after a log-in."""
+
+purge_failed_logins: Final = purging(failed_logins.c.last_at, timedelta(days=FAILED_TRIES_DAYS))
+purge_known_logins: Final = purging(known_logins.c.last_at, timedelta(days=KNOWN_DAYS))
+purge_invitations: Final = purging(invitations.c.expires_at)
 
 
 def list_invitations(tx: Tx, business_id: BusinessId) -> list[Invitation]:

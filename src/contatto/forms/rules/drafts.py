@@ -178,8 +178,8 @@ def _change_questions(questions: tuple[FormQuestion, ...], verb: str, rest: str)
     elif verb == "remove":
         del order[at]
     elif verb == "remove_option":
-        left = tuple(option for option in options if option.key != option_key)
-        order[at] = replace(question, options=left)
+        remaining = tuple(option for option in options if option.key != option_key)
+        order[at] = replace(question, options=remaining)
     elif question.kind in CHOOSERS and len(options) < MOST_OPTIONS:
         used = [option.key for option in options]
         fresh = next(letter for letter in ascii_lowercase if letter not in used)

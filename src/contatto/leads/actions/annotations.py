@@ -325,15 +325,16 @@ type PointChange = Literal["save", "main", "wrong", "right"]
 
 
 def change_contact_point(
-    tx: Tx, actor: Actor, lead_id: str, seen: tuple[str, str], do: PointChange, text: str = ""
+    tx: Tx, actor: Actor, lead_id: str, seen_point: tuple[str, str], do: PointChange, text: str = ""
 ) -> None:
-    """Correct a contact detail, make it the main one, or mark it wrong or right; seen: its id and value.
+    """Correct a contact detail, make it the main one, or mark it wrong or right.
 
-    Raises Refused: NOT_FOUND; INVALID for the text; CONFLICT if it no longer has that value.
+    ``seen_point`` is its id and value. Raises Refused: NOT_FOUND; INVALID for the text; CONFLICT if it no
+    longer has that value.
     """
     lead = load_listed_lead(tx, actor.business_id, lead_id)
     points = listing.list_contact_points(tx, actor.business_id, {lead.id})[lead.id]
-    point_id, seen_value = seen
+    point_id, seen_value = seen_point
     point = next((point for point in points if point.id == point_id), None)
     if point is None:
         raise Refused(errors.CONFLICT, "Somebody else removed this contact detail.")

@@ -420,9 +420,11 @@ async def post_point(
 
 @router.post("/leads/{lead_id}/points/{point_id}", Permission.WRITE_LEADS)
 async def post_point_change(posted: PostedLead, point_id: str, sent: Annotated[_Point, Form()]) -> Response:
-    seen = point_id, sent.seen_value
+    seen_point = point_id, sent.seen_value
     return await posted.change(
-        lambda tx: actions.change_contact_point(tx, posted.actor, posted.lead_id, seen, sent.do, sent.value)
+        lambda tx: actions.change_contact_point(
+            tx, posted.actor, posted.lead_id, seen_point, sent.do, sent.value
+        )
     )
 
 
@@ -489,11 +491,11 @@ async def post_note(posted: PostedLead, sent: Annotated[_Note, Form()]) -> Respo
 
 @router.post("/leads/{lead_id}/notes/{note_id}", Permission.WRITE_LEADS)
 async def post_note_change(posted: PostedLead, note_id: str, sent: Annotated[_Change, Form()]) -> Response:
-    seen = posted.lead_id, note_id, sent.seen_revision
+    seen_note = posted.lead_id, note_id, sent.seen_revision
     do: actions.WorkChange = "delete" if sent.do == "delete" else "save"
     return await posted.change(
         lambda tx: actions.change_work(
-            tx, posted.actor, actions.load_work(tx, posted.actor, *seen, Note), do, sent.text
+            tx, posted.actor, actions.load_work(tx, posted.actor, *seen_note, Note), do, sent.text
         )
     )
 
@@ -508,10 +510,10 @@ async def post_task(posted: PostedLead, sent: Annotated[_Task, Form()]) -> Respo
 
 @router.post("/leads/{lead_id}/tasks/{task_id}", Permission.WRITE_LEADS)
 async def post_task_change(posted: PostedLead, task_id: str, sent: Annotated[_Change, Form()]) -> Response:
-    seen, typed = (posted.lead_id, task_id, sent.seen_revision), (sent.text, sent.due_on)
+    seen_task, typed = (posted.lead_id, task_id, sent.seen_revision), (sent.text, sent.due_on)
     return await posted.change(
         lambda tx: actions.change_work(
-            tx, posted.actor, actions.load_work(tx, posted.actor, *seen, Task), sent.do, *typed
+            tx, posted.actor, actions.load_work(tx, posted.actor, *seen_task, Task), sent.do, *typed
         )
     )
 
