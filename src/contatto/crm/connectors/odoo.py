@@ -121,12 +121,8 @@ def _load(link: crm.CrmLink, write: crm.WriteRecord) -> HttpRequest:
     )
 
 
-def _result(body: Any) -> Any:
-    return as_dict(body).get("result")
-
-
 def _read_description(_link: crm.CrmLink, _: crm.DescribeFields, body: Any, _memory: Any) -> crm.Reply:
-    fields = as_dict(_result(body))
+    fields = as_dict(as_dict(body).get("result"))
     if not fields:
         return UNCLEAR
     described = []
@@ -170,7 +166,7 @@ def _record(one: dict[str, Any]) -> crm.CrmRecord:
 def _read_written(link: crm.CrmLink, write: crm.WriteRecord, body: Any, memory: Any) -> crm.Reply:
     """Point our external id to an existing record first; then read the outcome of ``load``."""
     if write.record_id is None or memory == "load":
-        result = as_dict(_result(body))
+        result = as_dict(as_dict(body).get("result"))
         ids, messages = result.get("ids"), as_dicts(result.get("messages"))
         if isinstance(ids, list) and ids:
             return crm.Written(as_text(ids[0]))
@@ -179,7 +175,7 @@ def _read_written(link: crm.CrmLink, write: crm.WriteRecord, body: Any, memory: 
             return crm.ValueGone(field)
         return Failed("not_taken") if messages else UNCLEAR
     if memory == "tie":
-        return crm.FollowUp(_load(link, write), "load") if _result(body) else UNCLEAR
+        return crm.FollowUp(_load(link, write), "load") if as_dict(body).get("result") else UNCLEAR
     rows, record_id = rows_of(body, "result"), api.record_number(write.record_id)
     if rows and rows[0].get("res_id") == record_id:
         return crm.FollowUp(_load(link, write), "load")
@@ -224,7 +220,7 @@ def _label(pair: Any) -> str:
 
 def _read_login(_link: crm.CrmLink, _: crm.RenewSecrets, body: Any, _memory: Any) -> crm.Reply:
     """Read the user's number; Odoo answers False for a wrong user, key or database."""
-    uid = _result(body)
+    uid = as_dict(body).get("result")
     if uid is False:
         return Denied("access_denied")
     is_number = isinstance(uid, int) and not isinstance(uid, bool)

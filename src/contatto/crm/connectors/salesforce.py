@@ -90,27 +90,23 @@ def _encode(link: crm.CrmLink, operation: crm.Operation) -> HttpRequest:
         case crm.EraseRecord(record_id):
             method, path = "DELETE", f"{_object(record_id)}/{api.path_id(record_id)}"
         case crm.ListChanges(after):
-            return _select_changes(link, after)
+            # Deleted leads too; without those that were read at the cursor's very time.
+            columns = (
+                f"Id, {OUR_ID}, Status, Owner.Email, Owner.Name, LastModifiedBy.Name, SystemModstamp, "
+                "IsDeleted, MasterRecordId, IsConverted, ConvertedContactId, ConvertedOpportunity.Amount"
+            )
+            where = [f"{OUR_ID} != null"]
+            if after.at:
+                where.append(f"SystemModstamp >= {after.at}")
+            if after.id:
+                read_ids = ", ".join(f"'{_quoted(lead_id)}'" for lead_id in after.id.split(",")[:_PAGE])
+                where.append(f"Id NOT IN ({read_ids})")
+            order = f"ORDER BY SystemModstamp, Id LIMIT {_PAGE}"
+            return _select(link, columns, "Lead", *where, end=order, deleted=True)
         case crm.ListRecords(after):  # converted leads too
             where = [f"{OUR_ID} != null", *([f"Id > '{_quoted(after)}'"] if after else [])]
             return _select(link, f"Id, {OUR_ID}", "Lead", *where, end=f"ORDER BY Id LIMIT {_PAGE}")
     return api.send(link, method, f"{_DATA}/sobjects/{path}", body)
-
-
-def _select_changes(link: crm.CrmLink, after: crm.Cursor) -> HttpRequest:
-    """Query our leads that changed since the cursor, deleted ones too, without those of its very time."""
-    columns = (
-        f"Id, {OUR_ID}, Status, Owner.Email, Owner.Name, LastModifiedBy.Name, SystemModstamp, IsDeleted, "
-        "MasterRecordId, IsConverted, ConvertedContactId, ConvertedOpportunity.Amount"
-    )
-    where = [f"{OUR_ID} != null"]
-    if after.at:
-        where.append(f"SystemModstamp >= {after.at}")
-    if after.id:
-        read_ids = ", ".join(f"'{_quoted(lead_id)}'" for lead_id in after.id.split(",")[:_PAGE])
-        where.append(f"Id NOT IN ({read_ids})")
-    order = f"ORDER BY SystemModstamp, Id LIMIT {_PAGE}"
-    return _select(link, columns, "Lead", *where, end=order, deleted=True)
 
 
 def _read_description(link: crm.CrmLink, _: crm.DescribeFields, body: Any, memory: Any) -> crm.Reply:

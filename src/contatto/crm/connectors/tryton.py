@@ -83,7 +83,15 @@ def _encode(link: crm.CrmLink, operation: crm.Operation) -> HttpRequest:
             mechanism = [same, ["type", "in", list(_KINDS[by])]]
             domain = [["contact_mechanisms", "where", mechanism], ["active", "=", True]]
         case crm.WriteRecord(None):
-            return _create(link, operation)
+            row: dict[str, Any] = {
+                "code": CODE + operation.external_id.replace("-", "")[-16:],
+                "identifiers": [["create", [{"code": MARK + operation.external_id}]]],
+            }
+            mechanisms = [{"type": kind, "value": text} for kind, text in _mechanisms(operation)]
+            if mechanisms:
+                row["contact_mechanisms"] = [["create", mechanisms]]
+            row |= {name: text for name, text in operation.values.items() if name == "name"}
+            return _call(link, f"{PARTY}.create", [[row], {}])
         case crm.ReadRecord(record_id) | crm.WriteRecord(record_id):  # an existing party is read first
             domain = [["id", "=", api.record_number(record_id or "")]]
         case crm.MergeRecords():
@@ -94,18 +102,6 @@ def _encode(link: crm.CrmLink, operation: crm.Operation) -> HttpRequest:
             has_our_id, limit = ["identifiers.code", "like", f"{MARK}%"], _PAGE
             domain = [has_our_id, ["active", "=", True], ["id", ">", api.record_number(after)]]
     return _search(link, domain, limit)
-
-
-def _create(link: crm.CrmLink, write: crm.WriteRecord) -> HttpRequest:
-    row: dict[str, Any] = {
-        "code": CODE + write.external_id.replace("-", "")[-16:],
-        "identifiers": [["create", [{"code": MARK + write.external_id}]]],
-    }
-    mechanisms = [{"type": kind, "value": text} for kind, text in _mechanisms(write)]
-    if mechanisms:
-        row["contact_mechanisms"] = [["create", mechanisms]]
-    row |= {name: text for name, text in write.values.items() if name == "name"}
-    return _call(link, f"{PARTY}.create", [[row], {}])
 
 
 def _rows(body: Any) -> list[dict[str, Any]]:

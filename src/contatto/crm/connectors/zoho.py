@@ -68,7 +68,16 @@ def _encode(link: crm.CrmLink, operation: crm.Operation) -> HttpRequest:
         case crm.EraseRecord(record_id):
             method, path = "DELETE", f"{_LEADS}?ids={api.path_id(record_id)}"
         case crm.ListChanges(after):
-            return _select_changes(link, after)
+            # Our leads that changed since the cursor, without those read at its very time.
+            columns = f"id, {OUR_ID}, Lead_Status, Owner.email, Modified_By.full_name, Modified_Time"
+            where = f"{OUR_ID} is not null"
+            if after.at:
+                where = f"({where} and Modified_Time >= '{after.at}')"
+            if after.id:
+                read_ids = [lead_id for lead_id in after.id.split(",")[:_PAGE] if lead_id.isdigit()]
+                texts = ", ".join(f"'{lead_id}'" for lead_id in read_ids)
+                where = f"({where} and id not in ({texts}))" if texts else where
+            return _select(link, columns, where, "Modified_Time asc, id asc", _PAGE)
     return _send(link, method, path, body)
 
 
@@ -76,29 +85,6 @@ def _select(link: crm.CrmLink, columns: str, where: str, order: str, most: int) 
     """Query in COQL; callers escape the quotes of values."""
     coql = f"select {columns} from Leads where {where} order by {order} limit {most}"  # noqa: S608 - values are quoted
     return _send(link, "POST", "/crm/v6/coql", {"select_query": coql})
-
-
-def _write(link: crm.CrmLink, write: crm.WriteRecord) -> HttpRequest:
-    values: dict[str, str | None] = {name: value or None for name, value in write.values.items()}
-    values[OUR_ID] = write.external_id
-    if write.note:
-        values[NOTE] = write.note
-    if write.record_id:
-        return _send(link, "PUT", f"{_LEADS}/{api.path_id(write.record_id)}", {"data": [values]})
-    return _send(link, "POST", f"{_LEADS}/upsert", {"data": [values], "duplicate_check_fields": [OUR_ID]})
-
-
-def _select_changes(link: crm.CrmLink, after: crm.Cursor) -> HttpRequest:
-    """Query our leads that changed since the cursor, without those read at its very time."""
-    columns = f"id, {OUR_ID}, Lead_Status, Owner.email, Modified_By.full_name, Modified_Time"
-    where = f"{OUR_ID} is not null"
-    if after.at:
-        where = f"({where} and Modified_Time >= '{after.at}')"
-    if after.id:
-        read_ids = [lead_id for lead_id in after.id.split(",")[:_PAGE] if lead_id.isdigit()]
-        texts = ", ".join(f"'{lead_id}'" for lead_id in read_ids)
-        where = f"({where} and id not in ({texts}))" if texts else where
-    return _select(link, columns, where, "Modified_Time asc, id asc", _PAGE)
 
 
 def _rows(body: Any) -> list[dict[str, Any]]:
