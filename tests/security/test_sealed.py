@@ -182,7 +182,7 @@ def fill_rarer_columns(tx: Tx, of: Tenant) -> None:
     (record,) = list_records(tx, business_id, target_id=target.id, lead_id=delivery.lead_id)
     record_link(tx, record, owner="Bea", told_by="Bea", told_at=tx.now)
     trial = Trial(business_id, target.id, delivery.lead_id, TrialState.PENDING, "", "", tx.now, None)
-    tx.insert(crm_trials, tx.sealed_row(trial))
+    tx.save(crm_trials, tx.sealed_row(trial))
     record_trial(tx, trial, TrialState.DONE, result="found")
     flat = np.zeros(1 << BITS, np.float32)
     save_weights(tx, business_id, SpamWeights(0.0, flat, flat), tx.now)
