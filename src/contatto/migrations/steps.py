@@ -2,12 +2,14 @@
 
 from importlib import import_module
 from importlib.resources import files
-from typing import Final
+from typing import Any, Final, Literal
 
 from alembic import command
+from alembic.autogenerate.api import AutogenContext
 from alembic.config import Config
 from alembic.util.exc import CommandError
 from sqlalchemy import Connection, Engine
+from sqlalchemy.types import TypeDecorator
 
 from contatto import audit as _audit
 from contatto import wiring
@@ -27,6 +29,13 @@ def _config(connection: Connection) -> Config:
     config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
     config.attributes["connection"] = connection
     return config
+
+
+def plain_type(kind: str, item: Any, _context: AutogenContext) -> str | Literal[False]:
+    """Render our column types in a new step as SQLAlchemy's own, so that steps outlive our code."""
+    if kind == "type" and isinstance(item, TypeDecorator):
+        return f"sa.{item.impl_instance!r}"
+    return False
 
 
 class UnknownSchema(Exception):
