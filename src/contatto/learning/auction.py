@@ -14,6 +14,7 @@ from contatto.learning.features import (
     crossed,
     doubling,
     since_step,
+    slot_of,
     views_step,
     weigh_between,
 )
@@ -141,8 +142,7 @@ def hold_auction(
         viewer, now_s, recent, shown, weekly, shown_at, contacts[viewer], ads, groups, viewed, met
     )  # fmt: skip
     met_hashes, unmet_hashes = between[0], between[1]
-    met_weights, unmet_weights = np.empty((col.BETWEEN, col.HEADS)), np.empty((col.BETWEEN, col.HEADS))
-    offset_s = math.nan
+    weights, offset_s = np.empty((col.BETWEEN, col.HEADS)), math.nan
     for i in range(n):
         ad = able[i]
         group = ads[ad, col.A_GROUP]
@@ -161,18 +161,20 @@ def hold_auction(
                 NOBODY, ad_hashes[ad], NOBODY, NOBODY, viewed, 0, contacts[viewer], flags[viewer], now_s,
                 offset_s, names, unmet_hashes,
             )  # fmt: skip
-            weigh_between(unmet_hashes, shift, table, unmet_weights)
-        weights = unmet_weights
+            weigh_between(unmet_hashes, shift, table, weights)
         if met[int(row[col.G_ADVERTISER])] != 0:
             fill_between(
                 ad, ad_hashes[ad], group, int(row[col.G_ADVERTISER]), viewed, viewed_ads, contacts[viewer],
                 flags[viewer], now_s, offset_s, names, met_hashes,
             )  # fmt: skip
-            weigh_between(met_hashes, shift, table, met_weights)
-            weights = met_weights
-        for b in range(col.BETWEEN):
-            for head in range(col.HEADS):
-                z[head] += weights[b, head]
+            for b in range(col.BETWEEN):
+                slot = slot_of(met_hashes[b], shift)
+                for head in range(col.HEADS):
+                    z[head] += table[slot, head]
+        else:
+            for b in range(col.BETWEEN):
+                for head in range(col.HEADS):
+                    z[head] += weights[b, head]
         for head in range(col.HEADS):
             z[col.HEADS + head] = calibrated(sloped(z[head], head, settings), row[col.G_CALIBRATION + head])
             z[head] = logistic(z[head])
