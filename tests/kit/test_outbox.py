@@ -13,7 +13,7 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.ids import new_id
 from contatto.kit.outbound.model import RequestState
-from contatto.kit.outbound.queue import jobs, list_dead_jobs, list_failed_jobs, purge_jobs, replay_request
+from contatto.kit.outbound.queue import jobs, list_failed_jobs, purge_jobs, replay_request
 from contatto.kit.outbox import (
     KEEP,
     LATER,
@@ -99,7 +99,7 @@ def states(db: Database) -> list[tuple[str, RequestState, int]]:
 
 
 def replay_dead(tx: Tx, business_id: str) -> int:
-    dead = list_dead_jobs(tx, business_id, 0, 9)
+    dead = [job for job in list_failed_jobs(tx, business_id, 9) if job.state is RequestState.DEAD]
     for job in dead:
         replay_request(tx, {}, job)
     return len(dead)

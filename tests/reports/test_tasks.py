@@ -25,7 +25,6 @@ from contatto.kit.exports import (
     find_export,
     find_export_content,
     purge_exports,
-    renew_export,
 )
 from contatto.kit.fair_queue import Turns
 from contatto.measurement.model import ConversionKind, TouchKind
@@ -265,7 +264,7 @@ def test_a_report_whose_maker_died_is_made_by_another_and_given_up_after_three(
     assert database.write_now(claim) is not None
     assert database.write_now(claim) is None
     clock.advance(seconds=LEASE.total_seconds() - 1)
-    database.write_now(lambda tx: renew_export(tx, task))
+    database.write_now(lambda tx: tx.change(export_jobs, world.id, task.id, due_at=tx.now + LEASE))
     clock.advance(seconds=LEASE.total_seconds() - 1)
     assert database.write_now(claim) is None
     for _ in range(2):

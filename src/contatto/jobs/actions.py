@@ -16,7 +16,6 @@ from contatto.kit.outbound.queue import (
     dismiss_request,
     find_failed_job,
     jobs,
-    list_dead_jobs,
     list_failed_jobs,
     replay_request,
 )
@@ -65,7 +64,9 @@ def replay_dead_work(tx: Tx, kinds: Kinds, business_id: str, after: int) -> Repl
     """
     replayed = refused = 0
     last = None
-    for job in in_time(list_dead_jobs(tx, business_id, after, REPLAY_BATCH)):
+    dead = FAILED, jobs.c.state == RequestState.DEAD, jobs.c.business_id == business_id, jobs.c.id > after
+    oldest = sa.select(jobs).where(*dead).order_by(jobs.c.id).limit(REPLAY_BATCH).with_for_update()
+    for job in in_time(tx.list(OutboundRequest, oldest)):
         last = job.id
         try:
             with tx.connection.begin_nested():

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from functools import partial
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -143,10 +142,6 @@ def claim_export(tx: Tx, business_id: str) -> ExportJob | None:
     return None
 
 
-def renew_export(tx: Tx, job: ExportJob) -> None:
-    tx.change(export_jobs, job.business_id, job.id, _IS_OPEN, due_at=tx.now + LEASE)
-
-
 def end_export(tx: Tx, job: ExportJob, state: ExportState, message: str = "") -> None:
     """Fail or cancel a job that is open."""
     ended = {"state": state, "message": message, "finished_at": tx.now}
@@ -218,7 +213,10 @@ async def export_next(db: Database, formats: ExportFormats, business_id: str) ->
         return False
     rendering = asyncio.ensure_future(db.read_long(lambda tx: _render(tx, formats, job), business_id))
     while not (await asyncio.wait([rendering], timeout=RENEW_S))[0]:
-        await db.write(partial(renew_export, job=job), in_background=True)
+        await db.write(
+            lambda tx: tx.change(export_jobs, business_id, job.id, _IS_OPEN, due_at=tx.now + LEASE),
+            in_background=True,
+        )
     changes = rendering.result()
     await db.write(
         lambda tx: tx.change(export_jobs, business_id, job.id, _IS_OPEN, finished_at=tx.now, **changes),

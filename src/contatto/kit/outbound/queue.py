@@ -322,13 +322,6 @@ def find_failed_job(tx: Tx, business_id: str, job_id: int) -> OutboundRequest | 
     return tx.find(OutboundRequest, one.with_for_update())
 
 
-def list_dead_jobs(tx: Tx, business_id: str, after: int, limit: int) -> list[OutboundRequest]:
-    """Return dead letters of a tenant after one of them, oldest first, locked."""
-    dead = FAILED, jobs.c.state == RequestState.DEAD
-    query = sa.select(jobs).where(*dead, jobs.c.business_id == business_id, jobs.c.id > after)
-    return tx.list(OutboundRequest, query.order_by(jobs.c.id).limit(limit).with_for_update())
-
-
 def dismiss_dead_jobs(tx: Tx, business_id: str) -> int:
     """Dismiss all dead letters of a tenant, and return how many."""
     own = FAILED, jobs.c.business_id == business_id
