@@ -5,6 +5,7 @@ import io
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from importlib import import_module
+from itertools import batched
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -32,24 +33,12 @@ def csv_lines(rows: Iterable[Sequence[str]], *, bom: bool = False) -> Iterator[b
     """Rows as CSV in UTF-8 (RFC 4180), a few hundred rows at a time; every cell is made safe."""
     if bom:
         yield BOM
-    buffer = io.StringIO()
-    writer = csv.writer(buffer)
-    waiting = 0
-    for row in rows:
-        writer.writerow([safe_cell(cell) for cell in row])
-        waiting += 1
-        if waiting == _CHUNK_ROWS:
-            yield _take_text(buffer)
-            waiting = 0
-    if waiting:
-        yield _take_text(buffer)
-
-
-def _take_text(buffer: io.StringIO) -> bytes:
-    text = buffer.getvalue().encode("utf-8", "replace")
-    buffer.seek(0)
-    buffer.truncate()
-    return text
+    for some in batched(rows, _CHUNK_ROWS):
+        buffer = io.StringIO()
+        writer = csv.writer(buffer)
+        for row in some:
+            writer.writerow([safe_cell(cell) for cell in row])
+        yield buffer.getvalue().encode("utf-8", "replace")
 
 
 if TYPE_CHECKING:
