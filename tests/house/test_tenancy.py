@@ -45,7 +45,6 @@ WITHOUT_BUSINESS = {
     "subscriptions/store.py:list_settled_pushes": "For the timer, who works for all of them.",
     "delivery/engines/files.py:list_batches": "A folder of examples is made of files of one business.",
     "inbox/store/messages.py:is_answer_of_person": "A condition of a query, which reads nothing itself.",
-    "delivery/store.py:list_decision_files": "For the worker, who keeps the files of all of them.",
     "measurement/store.py:list_candidates": "The conversion that it takes names the business.",
     "measurement/store.py:list_winnable": "The conversions that it takes name their businesses.",
     "measurement/store.py:find_measured_ads": "The pairs that it takes name their businesses.",
