@@ -58,7 +58,7 @@ from contatto.ui.render import (
     is_navigation,
     session_token,
 )
-from contatto.ui.requests import context_of, part_of, show_page
+from contatto.ui.requests import context_of, part_of
 
 API_HEADER: Final = "access-token"
 _LOOK: Final = "look"
@@ -86,20 +86,24 @@ class TemplatePage:
     """Page of a template, with the function that reads its values.
 
     ``load`` takes the transaction, the request and the caller, then parameters of path and query. Its
-    keyword-only parameters are those of a form that shows the page again.
+    keyword-only parameters are those of a form that shows the page again, and its ``refused``.
     """
 
     template: str
     load: Callable[..., Mapping[str, Any]]
+    is_long: bool = False
 
     async def show(
         self, request: Request, caller: Caller, refused: Refused | None = None, at: str = "", **sent: Any
     ) -> HTMLResponse:
         """Render the page, after a refusal with the error ``at`` its form; ignore other parameters."""
-        parameters = signature(self.load).parameters
+        parameters, context = signature(self.load).parameters, context_of(request)
+        sent |= {"refused": refused}
         accepted = {name: value for name, value in sent.items() if name in parameters}
         load = partial(self.load, request=request, caller=caller, **accepted)
-        return await show_page(request, caller, self.template, load, refused, at=at)
+        read = context.db.read_long if self.is_long else context.db.read
+        values = {**await read(load), "caller": caller, "at": at}
+        return context.pages.render(request, self.template, values, refused=refused)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +135,12 @@ class Routes:
         return endpoint
 
     def page(
-        self, path: str, rule: Rule, template: str, audit: ReadAudit | None = None
+        self, path: str, rule: Rule, template: str, audit: ReadAudit | None = None, *, is_long: bool = False
     ) -> Callable[[Callable[..., Mapping[str, Any]]], TemplatePage]:
-        """Declare a page by the function that reads its values; see `TemplatePage`."""
+        """Declare a page by the function that reads its values; a long read runs in a thread."""
 
         def declare(load: Callable[..., Mapping[str, Any]]) -> TemplatePage:
-            page = TemplatePage(template, load)
+            page = TemplatePage(template, load, is_long)
 
             async def show(request: Request, caller: PageCaller, **sent: Any) -> HTMLResponse:
                 return await page.show(request, caller, **sent)

@@ -1,14 +1,15 @@
 """Start redirect, settings, audit log, choice of a language, and feedback on typed numbers."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import Form, Query, Request
 from pydantic import BaseModel, Field
-from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse
+from starlette.responses import JSONResponse, RedirectResponse
 
 from contatto.accounts import actions, store
-from contatto.accounts.auth import FormCaller, PageCaller, Unsent, may, page_routes
-from contatto.accounts.model import Access, Credential, Permission
+from contatto.accounts.auth import PageCaller, may, page_routes
+from contatto.accounts.model import Access, Caller, Credential, Permission
 from contatto.accounts.rules import home_path, local_path
 from contatto.audit import act_text, chain_holds, list_audit_entries, read_seen
 from contatto.kit import errors
@@ -16,8 +17,8 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.form_fields import LONGEST, read_amount, read_decimal, read_whole, split_fault
 from contatto.kit.languages import LANGUAGES
-from contatto.ui.render import LANGUAGE_COOKIE, SHOWN_ONCE, translator_of
-from contatto.ui.requests import context_of, show_page
+from contatto.ui.render import LANGUAGE_COOKIE, translator_of
+from contatto.ui.requests import context_of
 
 router = page_routes()
 AUDIT_ROWS: Final = 50
@@ -78,91 +79,76 @@ class TokenForm(BaseModel):
     ad_accounts: Annotated[list[Annotated[str, Field(max_length=36)]], Field(max_length=500)] = []
 
 
-@router.post("/settings/tokens", Permission.ADMINISTER)
-async def post_token(
-    request: Request, caller: FormCaller, form: Annotated[TokenForm, Form()]
-) -> HTMLResponse:
-    """Make a token with the chosen permissions of the API and show it, this once."""
-    new = (caller.business_id, form.name, form.scopes, caller.subject_id, form.ad_accounts or None)
-    try:
-        api_token, value = await context_of(request).db.write(lambda tx: actions.issue_token(tx, *new))
-    except Refused as refused:
-        return await show_settings(request, caller, problem=refused, typed=form)
-    setattr(request.state, SHOWN_ONCE, True)
-    return await show_settings(request, caller, new_token={"name": api_token.name, "value": value})
-
-
-@router.post("/settings/auth-codes", Permission.ADMINISTER)
-async def post_auth_code(
-    request: Request, caller: FormCaller, form: Annotated[TokenForm, Form()]
-) -> HTMLResponse:
-    """Make an auth code for a program that asks for its own token, and show it, this once."""
-    new = (caller.business_id, form.name, form.scopes, caller.subject_id, form.ad_accounts or None)
-    try:
-        code = await context_of(request).db.write(lambda tx: actions.issue_auth_code(tx, *new))
-    except Refused as refused:
-        return await show_settings(request, caller, problem=refused, typed=form)
-    return await show_settings(request, caller, new_code={"name": form.name.strip(), "value": code})
-
-
-@router.post("/settings/tokens/{token_id}/revoke", Permission.ADMINISTER)
-async def post_revoke(request: Request, caller: FormCaller, token_id: str) -> RedirectResponse:
-    await context_of(request).db.write(lambda tx: actions.revoke_token(tx, caller.business_id, token_id))
-    return RedirectResponse("/settings#tokens", 303)
-
-
-@router.get("/settings/audit", Permission.ADMINISTER)
-async def show_audit(
-    request: Request, caller: PageCaller, page: Annotated[int, Query(ge=1, le=100_000)] = 1
-) -> HTMLResponse:
+@router.page("/settings/audit", Permission.ADMINISTER, "accounts/audit.html")
+def show_audit(
+    tx: Tx, request: Request, caller: Caller, page: Annotated[int, Query(ge=1, le=100_000)] = 1
+) -> dict[str, Any]:
     """Show the audit log, latest first, to owners and admins."""
-
-    def load(tx: Tx) -> dict[str, Any]:
-        first = (page - 1) * AUDIT_ROWS
-        entries = list_audit_entries(tx, caller.business_id, (first, AUDIT_ROWS + 1))
-        return {
-            "entries": entries[:AUDIT_ROWS],
-            "holds": chain_holds(entries[::-1]),
-            "page": page,
-            "has_older": len(entries) > AUDIT_ROWS,
-            "act_text": act_text,
-            "seen_of": lambda entry: read_seen(entry.seen),
-        }
-
-    return await show_page(request, caller, "accounts/audit.html", load)
+    first = (page - 1) * AUDIT_ROWS
+    entries = list_audit_entries(tx, caller.business_id, (first, AUDIT_ROWS + 1))
+    return {
+        "entries": entries[:AUDIT_ROWS],
+        "holds": chain_holds(entries[::-1]),
+        "page": page,
+        "has_older": len(entries) > AUDIT_ROWS,
+        "act_text": act_text,
+        "seen_of": lambda entry: read_seen(entry.seen),
+    }
 
 
-@router.get("/settings", Access(Credential.MEMBER))
-async def show_settings(
+@router.page("/settings", Access(Credential.MEMBER), "accounts/settings.html")
+def show_settings(
+    tx: Tx,
     request: Request,
-    caller: PageCaller,
-    new_token: Annotated[dict[str, str] | None, Unsent] = None,
-    new_code: Annotated[dict[str, str] | None, Unsent] = None,
-    problem: Annotated[Refused | None, Unsent] = None,
-    typed: Annotated[TokenForm | None, Unsent] = None,
-) -> HTMLResponse:
-    def load(tx: Tx) -> dict[str, Any]:
-        members = store.list_members(tx, caller.business_id)
-        tokens = store.list_tokens(tx, caller.business_id)
-        accounts = store.list_ad_accounts(tx, caller.business_id)
-        return {
-            "members": [member for member in members if member.deactivated_at is None],
-            "ad_accounts": accounts,
-            "ad_account_names": {account.id: account.name for account in accounts},
-            "tokens": [token for token in tokens if token.revoked_at is None],
-        }
-
-    errors: dict[str, str] = {}
-    if problem:
-        says = problem.detail_in(translator_of(request))
+    caller: Caller,
+    *,
+    issued: Mapping[str, Mapping[str, str]] = {},
+    refused: Refused | None = None,
+    form: TokenForm | None = None,
+) -> dict[str, Any]:
+    members = store.list_members(tx, caller.business_id)
+    tokens = store.list_tokens(tx, caller.business_id)
+    accounts = store.list_ad_accounts(tx, caller.business_id)
+    problems: dict[str, str] = {}
+    if refused:
+        says = refused.detail_in(translator_of(request))
         field = says.partition(":")[0]
-        errors[field if field in TokenForm.model_fields else "name"] = says
-    values = {
-        "new_token": new_token,
-        "new_code": new_code,
+        problems[field if field in TokenForm.model_fields else "name"] = says
+    return {
+        "members": [member for member in members if member.deactivated_at is None],
+        "ad_accounts": accounts,
+        "ad_account_names": {account.id: account.name for account in accounts},
+        "tokens": [token for token in tokens if token.revoked_at is None],
+        "new_token": issued.get("token"),
+        "new_code": issued.get("code"),
         "can_manage": may(caller, Permission.ADMINISTER),
-        "errors": errors,
-        "typed": typed or TokenForm(),
+        "errors": problems,
+        "typed": form or TokenForm(),
         "scopes": [permission.value for permission in Permission],
     }
-    return await show_page(request, caller, "accounts/settings.html", load, problem, **values)
+
+
+@router.form("/settings/tokens", Permission.ADMINISTER, show_settings, *errors.ALL)
+def post_token(
+    tx: Tx, request: Request, caller: Caller, form: Annotated[TokenForm, Form()]
+) -> dict[str, Any]:
+    """Make a token with the chosen permissions of the API and show it, this once."""
+    new = (caller.business_id, form.name, form.scopes, caller.subject_id, form.ad_accounts or None)
+    api_token, value = actions.issue_token(tx, *new)
+    return {"form": None, "issued": {"token": {"name": api_token.name, "value": value}}}
+
+
+@router.form("/settings/auth-codes", Permission.ADMINISTER, show_settings, *errors.ALL)
+def post_auth_code(
+    tx: Tx, request: Request, caller: Caller, form: Annotated[TokenForm, Form()]
+) -> dict[str, Any]:
+    """Make an auth code for a program that asks for its own token, and show it, this once."""
+    new = (caller.business_id, form.name, form.scopes, caller.subject_id, form.ad_accounts or None)
+    code = actions.issue_auth_code(tx, *new)
+    return {"form": None, "issued": {"code": {"name": form.name.strip(), "value": code}}}
+
+
+@router.form("/settings/tokens/{token_id}/revoke", Permission.ADMINISTER)
+def post_revoke(tx: Tx, request: Request, caller: Caller, token_id: str) -> str:
+    actions.revoke_token(tx, caller.business_id, token_id)
+    return "/settings#tokens"

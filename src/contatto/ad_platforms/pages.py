@@ -2,16 +2,14 @@
 
 import csv
 import io
-from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
 from types import NoneType
 from typing import Annotated, Any, Final
 
 from fastapi import Form, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from contatto.accounts.auth import FormCaller, PageCaller, Unsent, may, page_routes
+from contatto.accounts.auth import FormCaller, PageCaller, may, page_routes
 from contatto.accounts.model import Caller, Permission
 from contatto.ad_platforms import actions
 from contatto.ad_platforms.model import AdPlatform, NodeLevel, OutsideAccount, PullState
@@ -27,7 +25,7 @@ from contatto.kit.idempotency import IdempotencyKey, answer_once
 from contatto.kit.ids import hash_secret
 from contatto.kit.untrusted_files import TableText
 from contatto.ui.render import session_token
-from contatto.ui.requests import context_of, show_page
+from contatto.ui.requests import context_of
 
 PLATFORMS: Final = {AdPlatform.TIKTOK: N_("TikTok Ads"), AdPlatform.META: N_("Meta Ads")}
 STATES: Final = {
@@ -64,21 +62,6 @@ MOST_SHOWN: Final = 500
 """Ads that the page of an account lists; the report has all of them."""
 
 
-@router.post("", Permission.ADMINISTER)
-async def post_ad_account(
-    request: Request, caller: FormCaller, form: Annotated[actions.NewOutsideAccount, Form()]
-) -> Response:
-    context = context_of(request)
-    allowed = context.settings.allowed_hosts
-    try:
-        account = await context.db.write(
-            lambda tx: actions.connect_outside_account(tx, caller.business_id, form, allowed)
-        )
-    except Refused as refused:
-        return await show_ad_platforms(request, caller, refused.expect(errors.INVALID), form)
-    return RedirectResponse(f"{HOME}/{account.id}", 303)
-
-
 @router.get("/return", Permission.ADMINISTER)
 async def show_return(request: Request, caller: PageCaller) -> HTMLResponse:
     """Show the page that a platform returns a member to; nothing changes before they confirm.
@@ -99,97 +82,84 @@ async def show_return(request: Request, caller: PageCaller) -> HTMLResponse:
     return context.pages.render(request, "ad_platforms/return.html", values | {"account_id": account_id})
 
 
-@router.get("/{outside_id}", Permission.READ_ADS)
-async def show_ad_account(request: Request, caller: PageCaller, outside_id: str) -> HTMLResponse:
-    return await render_account(request, caller, outside_id)
+@router.page("/{outside_id}", Permission.READ_ADS, "ad_platforms/account.html")
+def show_ad_account(tx: Tx, request: Request, caller: Caller, outside_id: str) -> dict[str, Any]:
+    context, can_manage = context_of(request), may(caller, Permission.ADMINISTER)
+    account = actions.load_outside_account(tx, caller.business_id, outside_id)
+    status = {node.number: node.status.value for node in list_nodes(tx, account, NodeLevel.AD)}
+    ads = list_account_ads(tx, account)
+    # The apps by which the owner may grant access; only the platform itself has a page for it.
+    is_own = account.base_url == actions.CONNECTORS[account.platform].base_url
+    consents = []
+    for app in list_apps(tx, caller.business_id) if can_manage else []:
+        if app.platform not in actions.APPS[account.platform]:
+            continue
+        when = int(context.clock.now().timestamp()), context.settings.base_url
+        visitor = visitor_of(request, caller)
+        href = actions.authorize_url(context.vault, account, app.app_id, visitor, when) if is_own else ""
+        consents.append({"app_id": app.app_id, "href": href})
+    return {
+        "account": show_account(account, count_nodes(tx, caller.business_id)),
+        "ads": [asdict(ad) | {"status": status.get(ad.ad_number, "")} for ad in ads[:MOST_SHOWN]],
+        "more_ads": max(0, len(ads) - MOST_SHOWN),
+        "ways": consents,
+        "can_manage": can_manage,
+    }
 
 
-@router.post("/{outside_id}/token", Permission.ADMINISTER)
-async def post_outside_token(
+@router.form("/{outside_id}/token", Permission.ADMINISTER, show_ad_account, errors.INVALID)
+def post_outside_token(
+    tx: Tx,
     request: Request,
-    caller: FormCaller,
+    caller: Caller,
     outside_id: str,
     access_token: Annotated[str, Form(max_length=2_000)] = "",
-) -> Response:
-    replace_token = partial(actions.replace_outside_token, access_token=access_token)
-    return await _change_account(request, caller, outside_id, replace_token)
+) -> str:
+    actions.replace_outside_token(tx, caller.business_id, outside_id, access_token=access_token)
+    return f"{HOME}/{outside_id}"
 
 
-async def _change_account(
-    request: Request, caller: Caller, account_id: str, change: Callable[[Tx, str, str], None]
-) -> Response:
-    """Change an account and show its page, with the error after an invalid entry."""
-    try:
-        await context_of(request).db.write(lambda tx: change(tx, caller.business_id, account_id))
-    except Refused as refused:
-        return await render_account(request, caller, account_id, refused.expect(errors.INVALID))
-    return RedirectResponse(f"{HOME}/{account_id}", 303)
+@router.form("/{outside_id}/pull", Permission.ADMINISTER, show_ad_account, errors.INVALID)
+def post_pull(tx: Tx, request: Request, caller: Caller, outside_id: str) -> str:
+    actions.pull_account_now(tx, caller.business_id, outside_id)
+    return f"{HOME}/{outside_id}"
 
 
-@router.post("/{outside_id}/pull", Permission.ADMINISTER)
-async def post_pull(request: Request, caller: FormCaller, outside_id: str) -> Response:
-    return await _change_account(request, caller, outside_id, actions.pull_account_now)
+@router.form("/{outside_id}/disconnect", Permission.ADMINISTER, show_ad_account, errors.INVALID)
+def post_disconnect(tx: Tx, request: Request, caller: Caller, outside_id: str) -> str:
+    actions.disconnect_outside_account(tx, caller.business_id, outside_id)
+    return f"{HOME}/{outside_id}"
 
 
-@router.post("/{outside_id}/disconnect", Permission.ADMINISTER)
-async def post_disconnect(request: Request, caller: FormCaller, outside_id: str) -> Response:
-    return await _change_account(request, caller, outside_id, actions.disconnect_outside_account)
-
-
-@router.get("", Permission.READ_ADS)
-async def show_ad_platforms(
+@router.page("", Permission.READ_ADS, "ad_platforms/accounts.html")
+def show_ad_platforms(
+    tx: Tx,
     request: Request,
-    caller: PageCaller,
-    refused: Annotated[Refused | None, Unsent] = None,
-    typed: Annotated[actions.NewOutsideAccount | None, Unsent] = None,
-) -> HTMLResponse:
+    caller: Caller,
+    *,
+    form: actions.NewOutsideAccount | None = None,
+) -> dict[str, Any]:
     """Show the list; after a refusal with the error and the entries, but no token."""
-    context = context_of(request)
-
-    def load(tx: Tx) -> list[dict[str, Any]]:
-        counts = count_nodes(tx, caller.business_id)
-        return [show_account(account, counts) for account in list_outside_accounts(tx, caller.business_id)]
-
-    values = {
-        "caller": caller,
-        "accounts": await context.db.read(load),
+    counts = count_nodes(tx, caller.business_id)
+    return {
+        "accounts": [
+            show_account(account, counts) for account in list_outside_accounts(tx, caller.business_id)
+        ],
         "can_manage": may(caller, Permission.ADMINISTER),
         "can_upload": may(caller, Permission.WRITE_ADS),
         "platforms": [(platform.value, title) for platform, title in PLATFORMS.items()],
-        "typed": typed.model_dump(mode="json", exclude={"access_token"}) if typed else {"backfill_days": 90},
+        "typed": form.model_dump(mode="json", exclude={"access_token"}) if form else {"backfill_days": 90},
         "most_days": MOST_BACKFILL,
     }
-    return context.pages.render(request, "ad_platforms/accounts.html", values, refused=refused)
 
 
-async def render_account(
-    request: Request, caller: Caller, account_id: str, refused: Refused | None = None
-) -> HTMLResponse:
-    """Render the page of an account; after a refusal with the error."""
-    context, can_manage = context_of(request), may(caller, Permission.ADMINISTER)
-
-    def load(tx: Tx) -> dict[str, Any]:
-        account = actions.load_outside_account(tx, caller.business_id, account_id)
-        status = {node.number: node.status.value for node in list_nodes(tx, account, NodeLevel.AD)}
-        ads = list_account_ads(tx, account)
-        # The apps by which the owner may grant access; only the platform itself has a page for it.
-        is_own = account.base_url == actions.CONNECTORS[account.platform].base_url
-        consents = []
-        for app in list_apps(tx, caller.business_id) if can_manage else []:
-            if app.platform not in actions.APPS[account.platform]:
-                continue
-            when = int(context.clock.now().timestamp()), context.settings.base_url
-            visitor = visitor_of(request, caller)
-            href = actions.authorize_url(context.vault, account, app.app_id, visitor, when) if is_own else ""
-            consents.append({"app_id": app.app_id, "href": href})
-        return {
-            "account": show_account(account, count_nodes(tx, caller.business_id)),
-            "ads": [asdict(ad) | {"status": status.get(ad.ad_number, "")} for ad in ads[:MOST_SHOWN]],
-            "more_ads": max(0, len(ads) - MOST_SHOWN),
-            "ways": consents,
-        }
-
-    return await show_page(request, caller, "ad_platforms/account.html", load, refused, can_manage=can_manage)
+@router.form("", Permission.ADMINISTER, show_ad_platforms, errors.INVALID)
+def post_ad_account(
+    tx: Tx, request: Request, caller: Caller, form: Annotated[actions.NewOutsideAccount, Form()]
+) -> str:
+    allowed = context_of(request).settings.allowed_hosts
+    account = actions.connect_outside_account(tx, caller.business_id, form, allowed)
+    return f"{HOME}/{account.id}"
 
 
 def visitor_of(request: Request, caller: Caller) -> actions.OutsideVisitor:
@@ -221,17 +191,18 @@ async def post_return(
     return RedirectResponse(f"{HOME}/{account_id}", 303)
 
 
-@router.post("/{outside_id}/code", Permission.ADMINISTER)
-async def post_code(
+@router.form("/{outside_id}/code", Permission.ADMINISTER, show_ad_account, errors.INVALID)
+def post_code(
+    tx: Tx,
     request: Request,
-    caller: FormCaller,
+    caller: Caller,
     outside_id: str,
     app_id: Annotated[str, Form(max_length=64)] = "",
     code: Annotated[str, Form(max_length=2_000)] = "",
-) -> Response:
+) -> str:
     base_url = context_of(request).settings.base_url
-    connect = partial(actions.connect_by_code, app_id=app_id, code=code, base_url=base_url)
-    return await _change_account(request, caller, outside_id, connect)
+    actions.connect_by_code(tx, caller.business_id, outside_id, app_id, code, base_url)
+    return f"{HOME}/{outside_id}"
 
 
 upload_router: Final = page_routes(f"{HOME}/upload")

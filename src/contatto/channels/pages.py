@@ -7,9 +7,9 @@ from typing import Annotated, Any
 import phonenumbers
 from fastapi import Form, Request
 from pydantic import BaseModel, Field
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 
-from contatto.accounts.auth import FormCaller, PageCaller, Unsent, may, page_routes
+from contatto.accounts.auth import FormCaller, may, page_routes
 from contatto.accounts.model import Caller, Permission
 from contatto.channels import actions, store
 from contatto.channels.actions import NewAccount
@@ -20,7 +20,7 @@ from contatto.kit import errors
 from contatto.kit.db.tx import Tx, row_of
 from contatto.kit.errors import Refused
 from contatto.ui.render import translator_of
-from contatto.ui.requests import context_of, show_page
+from contatto.ui.requests import context_of
 
 router = page_routes("/settings/channels")
 
@@ -133,64 +133,63 @@ async def _save(
     try:
         await context_of(request).db.write(change)
     except Refused as refused:
-        return await show_channels(request, caller, failed, refused.expect(errors.INVALID), typed)
+        expected = refused.expect(errors.INVALID)
+        return await show_channels.show(request, caller, expected, failed=failed, typed=typed)
     return RedirectResponse(f"/settings/channels{anchor}", 303)
 
 
-@router.get("", Permission.READ_INBOX)
-async def show_channels(
+@router.page("", Permission.READ_INBOX, "channels/settings.html")
+def show_channels(
+    tx: Tx,
     request: Request,
-    caller: PageCaller,
-    failed: Annotated[str | None, Unsent] = None,
-    refused: Annotated[Refused | None, Unsent] = None,
-    typed: Annotated[dict[str, str] | None, Unsent] = None,
-) -> HTMLResponse:
+    caller: Caller,
+    *,
+    failed: str = "",
+    typed: dict[str, str] | None = None,
+) -> dict[str, Any]:
     """Show the page; after a refusal with the error and the entries, but no secret."""
     context = context_of(request)
     can_manage = may(caller, Permission.ADMINISTER)
     widget = f"{context.settings.base_url}/static/inbox/widget.js"
-
-    def load(tx: Tx) -> dict[str, Any]:
-        checks = store.list_token_checks(tx, caller.business_id)
-        sites = store.list_embed_origins(tx, caller.business_id)
-        shown_accounts: list[dict[str, Any]] = []
-        for account in store.list_accounts(tx, caller.business_id):
-            check = checks.get(account.id)
-            shown_accounts.append(
-                row_of(account)
-                | {
-                    "needs_token": actions.needs_token(account),
-                    "region_closed": not may_use_message_api(account),
-                    "check": check,
-                    "check_text": check_text(check.reason) if check and check.reason else "",
-                    "sites": "\n".join(sites.get(account.id, ())),
-                    "snippet": f'<script async src="{widget}" data-chat="{account.id}"></script>',
-                }
-            )
-        webhooks = f"{context.settings.base_url}/webhooks"
-        shown_apps: list[dict[str, Any]] = []
-        for app in store.list_apps(tx, caller.business_id):
-            shown_apps.append(
-                {
-                    "app_id": app.app_id,
-                    "platform": app.platform.value,
-                    "webhooks": [
-                        (platform.value, f"{webhooks}/{platform}/{app.app_id}")
-                        for platform in SERVED[app.platform]
-                    ],
-                    "asks": app.platform is not Platform.TIKTOK,
-                    "verify_token": actions.webhook_verify_token(context.vault, app),
-                }
-            )
-        return {"accounts": shown_accounts, "apps": shown_apps if can_manage else []}
-
+    checks = store.list_token_checks(tx, caller.business_id)
+    sites = store.list_embed_origins(tx, caller.business_id)
+    shown_accounts: list[dict[str, Any]] = []
+    for account in store.list_accounts(tx, caller.business_id):
+        check = checks.get(account.id)
+        shown_accounts.append(
+            row_of(account)
+            | {
+                "needs_token": actions.needs_token(account),
+                "region_closed": not may_use_message_api(account),
+                "check": check,
+                "check_text": check_text(check.reason) if check and check.reason else "",
+                "sites": "\n".join(sites.get(account.id, ())),
+                "snippet": f'<script async src="{widget}" data-chat="{account.id}"></script>',
+            }
+        )
+    webhooks = f"{context.settings.base_url}/webhooks"
+    shown_apps: list[dict[str, Any]] = []
+    for app in store.list_apps(tx, caller.business_id):
+        shown_apps.append(
+            {
+                "app_id": app.app_id,
+                "platform": app.platform.value,
+                "webhooks": [
+                    (platform.value, f"{webhooks}/{platform}/{app.app_id}")
+                    for platform in SERVED[app.platform]
+                ],
+                "asks": app.platform is not Platform.TIKTOK,
+                "verify_token": actions.webhook_verify_token(context.vault, app),
+            }
+        )
     words = translator_of(request)
     named = [(code, words.country(code)) for code in phonenumbers.SUPPORTED_REGIONS]
-    values = {
+    return {
+        "accounts": shown_accounts,
+        "apps": shown_apps if can_manage else [],
         "can_manage": can_manage,
         "platforms": [platform.value for platform in Platform],
-        "failed": failed or "",
+        "failed": failed,
         "countries": sorted(named, key=lambda pair: pair[1]),
         "typed": typed or {},
     }
-    return await show_page(request, caller, "channels/settings.html", load, refused, **values)

@@ -384,38 +384,32 @@ def _points(places: Sequence[tuple[float, float]]) -> str:
     return "".join(f"M{x} {y}h.01" for x, y in places)
 
 
-@router.get("/ads/delivery/model", Permission.READ_ADS)
-async def show_delivery_model(request: Request, caller: PageCaller) -> HTMLResponse:
+@router.page("/ads/delivery/model", Permission.READ_ADS, "delivery/model.html", is_long=True)
+def show_delivery_model(tx: Tx, request: Request, caller: Caller) -> dict[str, Any]:
     """Show predicted and actual outcomes of ads, influences on predictions, and the same for lead scores."""
-    context = context_of(request)
     sees_all = caller.ad_account_ids is None
     own = None if caller.ad_account_ids is None else sorted(caller.ad_account_ids)
-
-    def work(tx: Tx) -> dict[str, object]:
-        curves = list_curves(tx, caller.business_id, own)
-        influences = list_influences(tx, caller.business_id) if sees_all else []
-        newest = next(iter(list_models(tx, caller.business_id)), None) if sees_all else None
-        sees_leads = sees_all and may(caller, Permission.READ_LEADS)
-        scorer = find_lead_model(tx, caller.business_id) if sees_leads else None
-        cards: list[dict[str, Any]] = []
-        for curve in curves:
-            of_question = [influence for influence in influences if influence.question is curve.question]
-            names = {"title": TITLES[curve.question], "help": PREDICTED[curve.question]}
-            rows = [row_of_influence(influence) for influence in of_question[:LISTED]]
-            cards.append({"id": curve.question.value, **names, **_judge(curve), "influences": rows})
-        return {
-            "cards": cards,
-            "version": newest.version if newest else 0,
-            "made_at": from_micros(newest.made_at) if newest else None,
-            "relearned": find_relearning(tx, caller.business_id) if sees_all else None,
-            "sees_all": sees_all,
-            "sees_leads": sees_leads,
-            "leads": _lead_card(scorer) if scorer else None,
-            "days": SHOWN_DAYS,
-        }
-
-    values = await context.db.read_long(work, caller.business_id)
-    return context.pages.render(request, "delivery/model.html", {"caller": caller, **values})
+    curves = list_curves(tx, caller.business_id, own)
+    influences = list_influences(tx, caller.business_id) if sees_all else []
+    newest = next(iter(list_models(tx, caller.business_id)), None) if sees_all else None
+    sees_leads = sees_all and may(caller, Permission.READ_LEADS)
+    scorer = find_lead_model(tx, caller.business_id) if sees_leads else None
+    cards: list[dict[str, Any]] = []
+    for curve in curves:
+        of_question = [influence for influence in influences if influence.question is curve.question]
+        names = {"title": TITLES[curve.question], "help": PREDICTED[curve.question]}
+        rows = [row_of_influence(influence) for influence in of_question[:LISTED]]
+        cards.append({"id": curve.question.value, **names, **_judge(curve), "influences": rows})
+    return {
+        "cards": cards,
+        "version": newest.version if newest else 0,
+        "made_at": from_micros(newest.made_at) if newest else None,
+        "relearned": find_relearning(tx, caller.business_id) if sees_all else None,
+        "sees_all": sees_all,
+        "sees_leads": sees_leads,
+        "leads": _lead_card(scorer) if scorer else None,
+        "days": SHOWN_DAYS,
+    }
 
 
 def _judge(curve: learning.Curve) -> dict[str, Any]:

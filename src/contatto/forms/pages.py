@@ -261,30 +261,25 @@ CSV_HEAD: Final = (
 """Columns of the download before those of the questions and consents."""
 
 
-@router.get("/forms/{form_id}/answers", Permission.READ_LEADS, ReadAudit.FOLDED)
-async def show_answers(request: Request, caller: PageCaller, form_id: str, before: str = "") -> HTMLResponse:
+@router.page("/forms/{form_id}/answers", Permission.READ_LEADS, "forms/answers.html", ReadAudit.FOLDED)
+def show_answers(tx: Tx, request: Request, caller: Caller, form_id: str, before: str = "") -> dict[str, Any]:
     """Show the answers of a form, latest first."""
     at, _, answer_id = before.partition("_")
     is_number = at.isascii() and at.isdigit() and len(at) <= 16
     cursor = (from_micros(int(at)), answer_id[:36]) if is_number else None
-
-    def load(tx: Tx) -> dict[str, Any]:
-        form = actions.load_form(tx, caller.business_id, form_id)
-        answers = store.list_answers(tx, caller.business_id, cursor, _PAGE + 1, form_id=form.id)
-        counts = store.count_answers(tx, caller.business_id).get(form.id, {})
-        return {
-            "form": {"id": form.id, "name": form.name},
-            "answers": _list_answer_facts(tx, caller.business_id, answers[:_PAGE]),
-            "total": counts.get(FormVerdict.TAKEN, 0),
-            "no_fit": counts.get(FormVerdict.NO_FIT, 0),
-            "spam": counts.get(FormVerdict.SPAM, 0),
-            "older": f"{micros(answers[_PAGE - 1].at)}_{answers[_PAGE - 1].id}"
-            if len(answers) > _PAGE
-            else "",
-        }
-
+    form = actions.load_form(tx, caller.business_id, form_id)
+    answers = store.list_answers(tx, caller.business_id, cursor, _PAGE + 1, form_id=form.id)
+    counts = store.count_answers(tx, caller.business_id).get(form.id, {})
     can_export = may(caller, Permission.EXPORT_LEADS)
-    return await show_page(request, caller, "forms/answers.html", load, can_export=can_export)
+    return {
+        "form": {"id": form.id, "name": form.name},
+        "answers": _list_answer_facts(tx, caller.business_id, answers[:_PAGE]),
+        "total": counts.get(FormVerdict.TAKEN, 0),
+        "no_fit": counts.get(FormVerdict.NO_FIT, 0),
+        "spam": counts.get(FormVerdict.SPAM, 0),
+        "older": f"{micros(answers[_PAGE - 1].at)}_{answers[_PAGE - 1].id}" if len(answers) > _PAGE else "",
+        "can_export": can_export,
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,16 +313,12 @@ def _list_answer_facts(tx: Tx, business_id: str, answers: list[FormAnswer]) -> l
     ]
 
 
-@router.get("/leads/{lead_id}/answers", Permission.READ_LEADS, ReadAudit.EACH)
-async def show_lead_answers(request: Request, caller: PageCaller, lead_id: str) -> HTMLResponse:
+@router.page("/leads/{lead_id}/answers", Permission.READ_LEADS, "forms/_lead.html", ReadAudit.EACH)
+def show_lead_answers(tx: Tx, request: Request, caller: Caller, lead_id: str) -> dict[str, Any]:
     """Show the part of a lead's page with the forms as they were submitted."""
-
-    def load(tx: Tx) -> dict[str, Any]:
-        check_found(find_lead(tx, caller.business_id, lead_id), "Lead not found.")
-        answers = store.list_answers_of_leads(tx, caller.business_id, {lead_id})[lead_id]
-        return {"lead_id": lead_id, "answers": _list_answer_facts(tx, caller.business_id, answers)}
-
-    return await show_page(request, caller, "forms/_lead.html", load)
+    check_found(find_lead(tx, caller.business_id, lead_id), "Lead not found.")
+    answers = store.list_answers_of_leads(tx, caller.business_id, {lead_id})[lead_id]
+    return {"lead_id": lead_id, "answers": _list_answer_facts(tx, caller.business_id, answers)}
 
 
 @router.get("/forms/{form_id}/answers.csv", Permission.EXPORT_LEADS, ReadAudit.EACH)

@@ -29,7 +29,7 @@ from contatto.kit.idempotency import IdempotencyKey, answer_once
 from contatto.kit.ids import new_id
 from contatto.kit.languages import sorted_countries
 from contatto.ui.render import translator_of
-from contatto.ui.requests import context_of, show_page
+from contatto.ui.requests import context_of
 
 router: Final = page_routes()
 COUNTRIES: Final = tuple(sorted(phonenumbers.SUPPORTED_REGIONS))
@@ -63,47 +63,43 @@ class _LookalikeForm(BaseModel):
     size: LookalikeSize = LookalikeSize.BALANCED
 
 
-@router.get("/ads/audiences", Permission.READ_ADS)
-async def show_audiences(request: Request, caller: PageCaller) -> HTMLResponse:
+@router.page("/ads/audiences", Permission.READ_ADS, "ads/audiences.html")
+def show_audiences(tx: Tx, request: Request, caller: Caller) -> dict[str, Any]:
     """Show the audiences of every ad account, with their sizes, states and uses."""
-
-    def load(tx: Tx) -> dict[str, Any]:
-        rows = []
-        for account in accounts.list_ad_accounts(tx, caller.business_id):
-            audiences = store.list_audiences(tx, account.business_id, account.id)
-            ids = {audience.id for audience in audiences}
-            sizes = store.count_members(tx, account.business_id, ids)
-            results = store.list_lookalikes(tx, account.business_id, ids)
-            uses_by_number = load_uses(tx, account)
-            names = {audience.number: audience.name for audience in audiences}
-            for audience in audiences:
-                uses, result = uses_by_number[audience.number], results.get(audience.id)
-                size = sizes.get(audience.id, 0)
-                state, state_kind, why = rules.state_of(audience, size)
-                row = {
-                    "number": str(audience.number),
-                    "name": audience.name,
-                    "source": rules.source_text(audience),
-                    "like": names.get(rules.source_number(audience) or 0, ""),
-                    "size": None if audience.kind is AudienceKind.RULE else size,
-                    "state": state,
-                    "state_kind": state_kind,
-                    "why": why,
-                    "included": [(str(group.number), group.name) for group in uses.included],
-                    "excluded": [(str(group.number), group.name) for group in uses.excluded],
-                    "lookalikes": [(str(lookalike.number), lookalike.name) for lookalike in uses.lookalikes],
-                    "is_used": bool(uses.included or uses.excluded or uses.lookalikes),
-                    "changed_at": audience.updated_at,
-                    "account_name": account.name,
-                    "lift": result.lift if result else None,
-                    "span": span_of(result),
-                    "known": result.known if result else 0,
-                }
-                rows.append(row)
-        return {"rows": rows}
-
+    rows = []
+    for account in accounts.list_ad_accounts(tx, caller.business_id):
+        audiences = store.list_audiences(tx, account.business_id, account.id)
+        ids = {audience.id for audience in audiences}
+        sizes = store.count_members(tx, account.business_id, ids)
+        results = store.list_lookalikes(tx, account.business_id, ids)
+        uses_by_number = load_uses(tx, account)
+        names = {audience.number: audience.name for audience in audiences}
+        for audience in audiences:
+            uses, result = uses_by_number[audience.number], results.get(audience.id)
+            size = sizes.get(audience.id, 0)
+            state, state_kind, why = rules.state_of(audience, size)
+            row = {
+                "number": str(audience.number),
+                "name": audience.name,
+                "source": rules.source_text(audience),
+                "like": names.get(rules.source_number(audience) or 0, ""),
+                "size": None if audience.kind is AudienceKind.RULE else size,
+                "state": state,
+                "state_kind": state_kind,
+                "why": why,
+                "included": [(str(group.number), group.name) for group in uses.included],
+                "excluded": [(str(group.number), group.name) for group in uses.excluded],
+                "lookalikes": [(str(lookalike.number), lookalike.name) for lookalike in uses.lookalikes],
+                "is_used": bool(uses.included or uses.excluded or uses.lookalikes),
+                "changed_at": audience.updated_at,
+                "account_name": account.name,
+                "lift": result.lift if result else None,
+                "span": span_of(result),
+                "known": result.known if result else 0,
+            }
+            rows.append(row)
     can_edit = may(caller, Permission.WRITE_ADS)
-    return await show_page(request, caller, "ads/audiences.html", load, can_edit=can_edit)
+    return {"rows": rows, "can_edit": can_edit}
 
 
 @router.post("/ads/audiences", Permission.WRITE_ADS)

@@ -13,7 +13,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from contatto.accounts import store as accounts
 from contatto.accounts.actions import NewAdAccount, add_ad_account
 from contatto.accounts.auth import FormCaller, PageCaller, Unsent, may, page_routes
-from contatto.accounts.model import Access, Credential, Permission
+from contatto.accounts.model import Access, Caller, Credential, Permission
 from contatto.ads import store
 from contatto.ads.actions.campaigns import find_channel, find_welcome, load_ad_account
 from contatto.ads.actions.edits import (
@@ -103,35 +103,30 @@ async def copy_row(
     return back_to_tree(query, kind, int(copied[AUDIT_KEYS[kind]]))
 
 
-@router.get("/ads/{number}/preview", Permission.READ_ADS)
-async def show_preview(request: Request, caller: PageCaller, number: str) -> HTMLResponse:
+@router.page("/ads/{number}/preview", Permission.READ_ADS, "ads/preview.html")
+def show_preview(tx: Tx, request: Request, caller: Caller, number: str) -> dict[str, Any]:
     """Show an ad as a feed shows it; its button counts as a real tap."""
     context = context_of(request)
-
-    def work(tx: Tx) -> dict[str, Any]:
-        ad = check_found(store.find_node(tx, Ad, caller.business_id, number=number_of(number)))
-        group = store.load_nodes(tx, AdGroup, caller.business_id, {ad.ad_group_id})[ad.ad_group_id]
-        campaign = store.load_nodes(tx, Campaign, caller.business_id, {ad.campaign_id})[ad.campaign_id]
-        account = find_channel(tx, caller.business_id, ad.channel_account_id)
-        welcome = find_welcome(tx, ad.business_id, ad.ad_account_id, ad.auto_message_id)
-        return {
-            "caller": caller,
-            "ad": {
-                "id": str(ad.number),
-                "name": ad.name,
-                "status": ad.status,
-                "headline": ad.headline,
-                "body": ad.text or None,
-                "chat_url": tree.chat_link(context.settings.base_url, ad, context.vault.signer(TRACKING_KEY)),
-            },
-            "account": {"display_name": account.name},
-            "ad_group": {"id": str(group.number), "name": group.name, "goal": group.goal},
-            "campaign": {"id": str(campaign.number), "name": campaign.name},
-            "welcome": welcome.content if welcome else None,
-            "questions": list(welcome.questions) if welcome else [],
-        }
-
-    return context.pages.render(request, "ads/preview.html", await context.db.read(work))
+    ad = check_found(store.find_node(tx, Ad, caller.business_id, number=number_of(number)))
+    group = store.load_nodes(tx, AdGroup, caller.business_id, {ad.ad_group_id})[ad.ad_group_id]
+    campaign = store.load_nodes(tx, Campaign, caller.business_id, {ad.campaign_id})[ad.campaign_id]
+    account = find_channel(tx, caller.business_id, ad.channel_account_id)
+    welcome = find_welcome(tx, ad.business_id, ad.ad_account_id, ad.auto_message_id)
+    return {
+        "ad": {
+            "id": str(ad.number),
+            "name": ad.name,
+            "status": ad.status,
+            "headline": ad.headline,
+            "body": ad.text or None,
+            "chat_url": tree.chat_link(context.settings.base_url, ad, context.vault.signer(TRACKING_KEY)),
+        },
+        "account": {"display_name": account.name},
+        "ad_group": {"id": str(group.number), "name": group.name, "goal": group.goal},
+        "campaign": {"id": str(campaign.number), "name": campaign.name},
+        "welcome": welcome.content if welcome else None,
+        "questions": list(welcome.questions) if welcome else [],
+    }
 
 
 LEVELS: Final = {NodeKind.CAMPAIGN: N_("Campaign"), NodeKind.AD_GROUP: N_("Ad group"), NodeKind.AD: N_("Ad")}
@@ -208,7 +203,7 @@ async def post_ad_account(
     try:
         await context_of(request).db.write(lambda tx: add_ad_account(tx, caller.business_id, new))
     except Refused as refused:
-        return await show_ad_accounts(request, caller, refused, form)
+        return await show_ad_accounts.show(request, caller, refused, typed=form)
     return RedirectResponse(ACCOUNTS_PATH, 303)
 
 
@@ -224,36 +219,33 @@ async def post_correction(
     except Refused as refused:
         if refused.code is errors.NO_ADVERTISER:
             raise
-        return await show_ad_accounts(request, caller, refused, form, ad_account_id)
+        return await show_ad_accounts.show(request, caller, refused, typed=form, subject=ad_account_id)
     return RedirectResponse(ACCOUNTS_PATH, 303)
 
 
-@router.get("/settings/ad-accounts", Access(Credential.MEMBER))
-async def show_ad_accounts(
+@router.page("/settings/ad-accounts", Access(Credential.MEMBER), "ads/ad_accounts.html")
+def show_ad_accounts(
+    tx: Tx,
     request: Request,
-    caller: PageCaller,
-    problem: Annotated[Refused | None, Unsent] = None,
-    typed: Annotated[AdAccountForm | None, Unsent] = None,
-    subject: Annotated[str | None, Unsent] = None,
-) -> HTMLResponse:
-    context = context_of(request)
+    caller: Caller,
+    *,
+    refused: Refused | None = None,
+    typed: AdAccountForm | None = None,
+    subject: str = "",
+) -> dict[str, Any]:
     words = translator_of(request)
-    values: dict[str, Any] = {
-        "caller": caller,
-        "ad_accounts": await context.db.read(
-            lambda tx: [
-                asdict(ad_account) | {"is_counted": is_counted(tx, ad_account)}
-                for ad_account in accounts.list_ad_accounts(tx, caller.business_id)
-            ]
-        ),
+    return {
+        "ad_accounts": [
+            asdict(ad_account) | {"is_counted": is_counted(tx, ad_account)}
+            for ad_account in accounts.list_ad_accounts(tx, caller.business_id)
+        ],
         "can_manage": may(caller, Permission.ADMINISTER),
         **region_choices(words),
         "blank": AdAccountForm(),
         "typed": typed or AdAccountForm(),
-        "wrong": subject or "",
-        "error": " ".join(split_faults(problem, words).values()) if problem else "",
+        "wrong": subject,
+        "error": " ".join(split_faults(refused, words).values()) if refused else "",
     }
-    return context.pages.render(request, "ads/ad_accounts.html", values, refused=problem)
 
 
 TEMPLATES: Final = {

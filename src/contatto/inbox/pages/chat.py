@@ -511,19 +511,14 @@ async def show_automatic(request: Request, caller: PageCaller, account_id: str) 
     return await _render_automatic(request, caller, account_id)
 
 
-@router.get("/settings/chat/{account_id}/first", Permission.READ_ADS)
-async def show_first(request: Request, caller: PageCaller, account_id: str) -> HTMLResponse:
+@router.page("/settings/chat/{account_id}/first", Permission.READ_ADS, "inbox/_first.html")
+def show_first(tx: Tx, request: Request, caller: Caller, account_id: str) -> dict[str, Any]:
     """Return the account's first messages of a chat, for the preview of an ad without its own."""
-    context = context_of(request)
-
-    def load(tx: Tx) -> dict[str, Any]:
-        account = check_found(find_account(tx, caller.business_id, account_id))
-        saved, revision = load_automatic(tx, caller.business_id, account_id)
-        # automatic messages of another platform are unknown here, unless they were written here
-        is_own = account.platform is Platform.WEBCHAT
-        return {"first": saved.active if revision or is_own else None, "is_own": is_own}
-
-    return context.pages.render(request, "inbox/_first.html", await context.db.read(load))
+    account = check_found(find_account(tx, caller.business_id, account_id))
+    saved, revision = load_automatic(tx, caller.business_id, account_id)
+    # automatic messages of another platform are unknown here, unless they were written here
+    is_own = account.platform is Platform.WEBCHAT
+    return {"first": saved.active if revision or is_own else None, "is_own": is_own}
 
 
 @router.post("/settings/chat/{account_id}", Permission.ADMINISTER)

@@ -303,21 +303,16 @@ async def follow_live(request: Request, caller: PageCaller) -> StreamingResponse
     return sse_answer(stream)
 
 
-@router.get("/nav", Access(Credential.MEMBER))
-async def show_nav(request: Request, caller: PageCaller, section: str = "") -> HTMLResponse:
-    context, cached_counts = context_of(request), part_of(request, CachedCounts).begin()
-
-    def count(tx: Tx) -> dict[str, int]:
-        counts: dict[str, int] = {}
-        if may(caller, Permission.READ_INBOX):
-            unread = store.ConversationFilter("unread")
-            counts["inbox"] = store.count_conversations(tx, caller.business_id, unread)
-        if may(caller, Permission.READ_LEADS):
-            counts["leads"] = load_lead_counts(tx, caller.business_id, cached_counts).get(LeadStatus.RAW, 0)
-        return counts
-
-    values = {"caller": caller, "section": section, "nav_counts": await context.db.read(count)}
-    return context.pages.render(request, "ui/nav.html", values)
+@router.page("/nav", Access(Credential.MEMBER), "ui/nav.html")
+def show_nav(tx: Tx, request: Request, caller: Caller, section: str = "") -> dict[str, Any]:
+    cached_counts = part_of(request, CachedCounts).begin()
+    counts: dict[str, int] = {}
+    if may(caller, Permission.READ_INBOX):
+        unread = store.ConversationFilter("unread")
+        counts["inbox"] = store.count_conversations(tx, caller.business_id, unread)
+    if may(caller, Permission.READ_LEADS):
+        counts["leads"] = load_lead_counts(tx, caller.business_id, cached_counts).get(LeadStatus.RAW, 0)
+    return {"section": section, "nav_counts": counts}
 
 
 type ViewQuery = Annotated[View, Query()]

@@ -237,28 +237,26 @@ async def show_history(request: Request, caller: PageCaller, query: ReadAsked) -
     return context.pages.render(request, "leads/jobs.html", values | {"look": ""})
 
 
-@router.get("/leads/jobs/{job_id}", Permission.READ_LEADS)
-async def show_job(request: Request, caller: PageCaller, job_id: str) -> HTMLResponse:
+@router.page("/leads/jobs/{job_id}", Permission.READ_LEADS, "leads/job.html")
+def show_job(tx: Tx, request: Request, caller: Caller, job_id: str) -> dict[str, Any]:
     """Show one job with the items that it skipped."""
     words = translator_of(request)
-
-    def load(tx: Tx) -> dict[str, Any]:
-        job = check_found(find_job(tx, caller.business_id, job_id), "Task not found.")
-        skipped = [
-            {"lead_id": item.lead_id, "reason": read_lazy_text(item.reason).in_language(words)}
-            for item in list_items_with_reason(tx, caller.business_id, job_id)
-        ]
-        counts = count_job_items(tx, caller.business_id, job_id)
-        return {
-            "job": _job_rows(tx, caller, [job])[0],
-            "skipped": skipped,
-            "made": sum(counts.get((ItemState.CREATED, has_reason), 0) for has_reason in (True, False)),
-            "in_part": sum(counts.get((state, True), 0) for state in (ItemState.CREATED, ItemState.CHANGED)),
-            "has_rejects": job.has_ended and any(job.plan.rows) and may(caller, Permission.WRITE_LEADS),
-        }
-
+    job = check_found(find_job(tx, caller.business_id, job_id), "Task not found.")
+    skipped = [
+        {"lead_id": item.lead_id, "reason": read_lazy_text(item.reason).in_language(words)}
+        for item in list_items_with_reason(tx, caller.business_id, job_id)
+    ]
+    counts = count_job_items(tx, caller.business_id, job_id)
     can_edit = may(caller, Permission.WRITE_LEADS)
-    return await show_page(request, caller, "leads/job.html", load, can_edit=can_edit, look=new_id())
+    return {
+        "job": _job_rows(tx, caller, [job])[0],
+        "skipped": skipped,
+        "made": sum(counts.get((ItemState.CREATED, has_reason), 0) for has_reason in (True, False)),
+        "in_part": sum(counts.get((state, True), 0) for state in (ItemState.CREATED, ItemState.CHANGED)),
+        "has_rejects": job.has_ended and any(job.plan.rows) and may(caller, Permission.WRITE_LEADS),
+        "can_edit": can_edit,
+        "look": new_id(),
+    }
 
 
 @router.post("/leads/jobs/{job_id}/undo", Permission.WRITE_LEADS)

@@ -244,31 +244,27 @@ class _NewView(PostedForm):
     shared: bool = False
 
 
-@router.get("/leads/views", Permission.READ_LEADS, ReadAudit.FOLDED)
-async def show_views(request: Request, caller: PageCaller, query: ReadAsked) -> HTMLResponse:
+@router.page("/leads/views", Permission.READ_LEADS, "leads/_views.html", ReadAudit.FOLDED)
+def show_views(tx: Tx, request: Request, caller: Caller, query: ReadAsked) -> dict[str, Any]:
     """Show the bar of views with their counts; fetched after the page, so that no list waits for counts."""
-
-    def load(tx: Tx) -> dict[str, Any]:
-        views = list_views(tx, caller.business_id, caller.subject_id)
-        shown = []
-        for view in views:
-            view_query = read_query(view.query)
-            lead_filter = rules.for_member(view_query.lead_filter, caller.subject_id)
-            count = listing.count_leads(tx, caller.business_id, lead_filter) if view.is_pinned else None
-            shown.append({
-                "id": view.id,
-                "name": view.name,
-                "href": view_query.href(),
-                "is_current": view_query == query,
-                "is_shared": view.is_shared,
-                "is_pinned": view.is_pinned,
-                "is_mine": view.member_id == caller.subject_id,
-                "count": count,
-            })  # fmt: skip
-        return {"views": shown}
-
+    views = list_views(tx, caller.business_id, caller.subject_id)
+    shown = []
+    for view in views:
+        view_query = read_query(view.query)
+        lead_filter = rules.for_member(view_query.lead_filter, caller.subject_id)
+        count = listing.count_leads(tx, caller.business_id, lead_filter) if view.is_pinned else None
+        shown.append({
+            "id": view.id,
+            "name": view.name,
+            "href": view_query.href(),
+            "is_current": view_query == query,
+            "is_shared": view.is_shared,
+            "is_pinned": view.is_pinned,
+            "is_mine": view.member_id == caller.subject_id,
+            "count": count,
+        })  # fmt: skip
     can_edit = may(caller, Permission.WRITE_LEADS)
-    return await show_page(request, caller, "leads/_views.html", load, asked=query, can_edit=can_edit)
+    return {"views": shown, "asked": query, "can_edit": can_edit}
 
 
 @router.post("/leads/views", Permission.WRITE_LEADS)

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from fastapi import Depends, Form, Request
 from pydantic import Field as Limits
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 
 from contatto.accounts.auth import FormCaller, PageCaller, may, page_routes
 from contatto.accounts.model import BusinessId, Caller, Permission, ReadAudit
@@ -46,7 +46,7 @@ from contatto.measurement import store as measurement
 from contatto.measurement.actions import list_touches_known
 from contatto.measurement.model import ConversionKind, TouchKind
 from contatto.ui.render import translator_of
-from contatto.ui.requests import context_of, show_page
+from contatto.ui.requests import context_of
 
 SHOWN_VIEWS: Final = 200
 """Number of the latest views of a lead by members that the page shows; the audit log has all."""
@@ -529,31 +529,28 @@ class _MergeForm(PostedForm):
     reason: str = Limits("", max_length=1_000)
 
 
-@router.get("/leads/{lead_id}/merge/{other_id}", Permission.WRITE_LEADS, ReadAudit.EACH)
-async def show_merge(request: Request, caller: PageCaller, lead_id: str, other_id: str) -> HTMLResponse:
-    def load(tx: Tx) -> dict[str, Any]:
-        leads = list[Lead]()
-        for requested_id in (lead_id, other_id):
-            lead = records.find_lead(tx, caller.business_id, requested_id)
-            if lead is None or lead.hidden_at is not None:
-                raise Refused(errors.NOT_FOUND, "Lead not found.")
-            leads.append(lead)
-        if lead_id == other_id:
-            raise Refused(errors.INVALID, "Choose two different leads.")
-        equal = records.list_equal_points(tx, caller.business_id, lead_id, other_id)
-        sides = rows_of(tx, caller.business_id, leads)
-        moves = []
-        for lead in leads:
-            rows = records.list_row_ids(tx, lead.business_id, lead.id)
-            moves.append({
-                "details": len(rows["contact_points"]) - len(equal),
-                "notes": len(rows["lead_notes"]),
-                "tasks": len(rows["lead_tasks"]),
-                "steps": len(rows["lead_history"]),
-            })  # fmt: skip
-        return {"sides": sides, "moves": moves, "equal": len(equal)}
-
-    return await show_page(request, caller, "leads/merge.html", load)
+@router.page("/leads/{lead_id}/merge/{other_id}", Permission.WRITE_LEADS, "leads/merge.html", ReadAudit.EACH)
+def show_merge(tx: Tx, request: Request, caller: Caller, lead_id: str, other_id: str) -> dict[str, Any]:
+    leads = list[Lead]()
+    for requested_id in (lead_id, other_id):
+        lead = records.find_lead(tx, caller.business_id, requested_id)
+        if lead is None or lead.hidden_at is not None:
+            raise Refused(errors.NOT_FOUND, "Lead not found.")
+        leads.append(lead)
+    if lead_id == other_id:
+        raise Refused(errors.INVALID, "Choose two different leads.")
+    equal = records.list_equal_points(tx, caller.business_id, lead_id, other_id)
+    sides = rows_of(tx, caller.business_id, leads)
+    moves = []
+    for lead in leads:
+        rows = records.list_row_ids(tx, lead.business_id, lead.id)
+        moves.append({
+            "details": len(rows["contact_points"]) - len(equal),
+            "notes": len(rows["lead_notes"]),
+            "tasks": len(rows["lead_tasks"]),
+            "steps": len(rows["lead_history"]),
+        })  # fmt: skip
+    return {"sides": sides, "moves": moves, "equal": len(equal)}
 
 
 @router.post("/leads/{lead_id}/merge/{other_id}", Permission.WRITE_LEADS)

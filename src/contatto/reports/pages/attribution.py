@@ -9,7 +9,7 @@ from starlette.responses import HTMLResponse
 
 from contatto.accounts import store as accounts
 from contatto.accounts.auth import PageCaller, contact_reads_of, may, page_routes
-from contatto.accounts.model import BusinessId, Permission, ReadAudit
+from contatto.accounts.model import BusinessId, Caller, Permission, ReadAudit
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused, check_found
@@ -23,7 +23,7 @@ from contatto.reports.model import METRICS
 from contatto.reports.pages.report import load_overview_request, query_of
 from contatto.reports.rules.figures import CLICK_DAYS, VIEW_DAYS, WhatIfWindows, summarize_replies
 from contatto.reports.rules.queries import span_of
-from contatto.ui.requests import context_of, show_page
+from contatto.ui.requests import context_of
 
 router: Final = page_routes()
 PAGE_SIZE: Final = 50
@@ -31,55 +31,51 @@ MOST_REPLIES: Final = 20_000
 MOST_REPLY_DAYS: Final = 31
 
 
-@router.get("/reports/conversions", Permission.READ_REPORTS, ReadAudit.FOLDED)
-async def show_conversions(
-    request: Request, caller: PageCaller, metric: str = "", key: str = "", page: PageNumber = 1
-) -> HTMLResponse:
+@router.page("/reports/conversions", Permission.READ_REPORTS, "reports/conversions.html", ReadAudit.FOLDED)
+def show_conversions(
+    tx: Tx, request: Request, caller: Caller, metric: str = "", key: str = "", page: PageNumber = 1
+) -> dict[str, Any]:
     query = query_of(request)
     page = max(page, 1)
     can_see = may(caller, Permission.READ_LEADS)
-
-    def load(tx: Tx) -> dict[str, Any]:
-        overview_request = load_overview_request(tx, caller, query)
-        account, page_query = overview_request.account, overview_request.query
-        span = span_of(overview_request.first, overview_request.last)
-        conversion_filter = actions.find_drill_down(tx, account, page_query, span, metric, key)
-        conversions, total = store.list_conversions(
-            tx, caller.business_id, conversion_filter, PAGE_SIZE, (page - 1) * PAGE_SIZE
-        )
-        lead_ids = {row.subject_id for row in conversions if row.kind is ConversionKind.LEAD}
-        leads = list_leads_by_id(tx, caller.business_id, lead_ids) if can_see else {}
-        tx.record_contact_reads("lead_id", [lead.id for lead in leads.values()])
-        ad_ids = {conversion.ad_id for conversion in conversions if conversion.ad_id}
-        ads = list_measured_ads(tx, caller.business_id, ad_ids)
-        rows: list[dict[str, Any]] = []
-        for conversion in conversions:
-            lead = leads.get(conversion.subject_id)
-            row = {
-                "href": f"/reports/conversions/{conversion.conversion_id}",
-                "kind": conversion.kind,
-                "name": lead.name if lead else "",
-                "at": from_micros(conversion.ts),
-                "touched_at": None if conversion.touch_ts is None else from_micros(conversion.touch_ts),
-                "via": conversion.via,
-                "ad": ads.get(conversion.ad_id or ""),
-            }
-            rows.append(row)
-        pairs = [*page_query.pairs(), ("metric", metric), ("key", key)]
-        return {
-            "metric": METRICS[metric],
-            "first": conversion_filter.span.first,
-            "last": conversion_filter.span.last,
-            "rows": rows,
-            "total": total,
-            "page": page,
-            "pages": max(1, -(-total // PAGE_SIZE)),
-            "page_href": f"/reports/conversions?{urlencode(pairs)}&page=PAGE",
-            "back_href": page_query.href(),
-            "time_zone": account.timezone,
+    overview_request = load_overview_request(tx, caller, query)
+    account, page_query = overview_request.account, overview_request.query
+    span = span_of(overview_request.first, overview_request.last)
+    conversion_filter = actions.find_drill_down(tx, account, page_query, span, metric, key)
+    conversions, total = store.list_conversions(
+        tx, caller.business_id, conversion_filter, PAGE_SIZE, (page - 1) * PAGE_SIZE
+    )
+    lead_ids = {row.subject_id for row in conversions if row.kind is ConversionKind.LEAD}
+    leads = list_leads_by_id(tx, caller.business_id, lead_ids) if can_see else {}
+    tx.record_contact_reads("lead_id", [lead.id for lead in leads.values()])
+    ad_ids = {conversion.ad_id for conversion in conversions if conversion.ad_id}
+    ads = list_measured_ads(tx, caller.business_id, ad_ids)
+    rows: list[dict[str, Any]] = []
+    for conversion in conversions:
+        lead = leads.get(conversion.subject_id)
+        row = {
+            "href": f"/reports/conversions/{conversion.conversion_id}",
+            "kind": conversion.kind,
+            "name": lead.name if lead else "",
+            "at": from_micros(conversion.ts),
+            "touched_at": None if conversion.touch_ts is None else from_micros(conversion.touch_ts),
+            "via": conversion.via,
+            "ad": ads.get(conversion.ad_id or ""),
         }
-
-    return await show_page(request, caller, "reports/conversions.html", load)
+        rows.append(row)
+    pairs = [*page_query.pairs(), ("metric", metric), ("key", key)]
+    return {
+        "metric": METRICS[metric],
+        "first": conversion_filter.span.first,
+        "last": conversion_filter.span.last,
+        "rows": rows,
+        "total": total,
+        "page": page,
+        "pages": max(1, -(-total // PAGE_SIZE)),
+        "page_href": f"/reports/conversions?{urlencode(pairs)}&page=PAGE",
+        "back_href": page_query.href(),
+        "time_zone": account.timezone,
+    }
 
 
 @router.get("/reports/conversions/{conversion_id}", Permission.READ_REPORTS, ReadAudit.EACH)
@@ -117,88 +113,80 @@ async def show_conversion(request: Request, caller: PageCaller, conversion_id: s
     return context.pages.render(request, "reports/conversion.html", values)
 
 
-@router.get("/reports/what-if", Permission.READ_REPORTS)
-async def show_what_if(
+@router.page(
+    "/reports/what-if", Permission.READ_REPORTS, "reports/what_if.html", is_long=True
+)  # all conversions
+def show_what_if(
+    tx: Tx,
     request: Request,
-    caller: PageCaller,
+    caller: Caller,
     click: WindowDays = 7,
     view: WindowDays = 1,
     policy: Annotated[str, Query(max_length=20)] = AttributionPolicy.CLICK_FIRST,
-) -> HTMLResponse:
+) -> dict[str, Any]:
     """Compare the stored winners with those of other windows and priorities; nothing is changed."""
     if click not in CLICK_DAYS or view not in VIEW_DAYS or policy not in set(AttributionPolicy):
         raise Refused(errors.INVALID, "click: Choose one of the windows and priorities on the page.")
-    context = context_of(request)
     query = query_of(request)
     windows = WhatIfWindows(click, view, AttributionPolicy(policy))
-
-    def load(tx: Tx) -> dict[str, Any]:
-        overview_request = load_overview_request(tx, caller, query)
-        account, page_query = overview_request.account, overview_request.query
-        start, end = (micros(moment) for moment in overview_request.between)
-        what_if, broken = actions.compare_windows(tx, account, (start, end - 1), windows)
-        ad_groups = actions.load_tree(tx, account).ad_groups
-        rows: list[tuple[tuple[bool, int], dict[str, Any]]] = []
-        for key, (stored_counts, what_if_counts) in what_if.counts.items():
-            group = ad_groups.get(key or "")
-            row = {
-                "name": group.name if group else "",
-                "has_no_ad": key is None,
-                "goal": group.goal if group else None,
-                "stored": stored_counts,
-                "what_if": what_if_counts,
-            }
-            rows.append(((key is None, group.number if group else 0), row))
-        names = {key: group.name for key, group in ad_groups.items()}
-        return {
-            "query": page_query,
-            "first": overview_request.first,
-            "last": overview_request.last,
-            "windows": windows,
-            "click_days": CLICK_DAYS,
-            "view_days": VIEW_DAYS,
-            "rows": [row for _, row in sorted(rows, key=lambda pair: pair[0])],
-            "changed": [
-                {
-                    "href": f"/reports/conversions/{conversion.conversion_id}",
-                    "kind": conversion.kind,
-                    "at": from_micros(conversion.ts),
-                    "stored": names.get(conversion.stored or "", ""),
-                    "what_if": names.get(conversion.what_if or "", ""),
-                }
-                for conversion in what_if.changed
-            ],
-            "changed_count": what_if.changed_count,
-            "count": what_if.count,
-            "gaps": [(error, False) for error in broken],  # False: the database lacks these views
-            "back_href": page_query.href(),
+    overview_request = load_overview_request(tx, caller, query)
+    account, page_query = overview_request.account, overview_request.query
+    start, end = (micros(moment) for moment in overview_request.between)
+    what_if, broken = actions.compare_windows(tx, account, (start, end - 1), windows)
+    ad_groups = actions.load_tree(tx, account).ad_groups
+    rows: list[tuple[tuple[bool, int], dict[str, Any]]] = []
+    for key, (stored_counts, what_if_counts) in what_if.counts.items():
+        group = ad_groups.get(key or "")
+        row = {
+            "name": group.name if group else "",
+            "has_no_ad": key is None,
+            "goal": group.goal if group else None,
+            "stored": stored_counts,
+            "what_if": what_if_counts,
         }
+        rows.append(((key is None, group.number if group else 0), row))
+    names = {key: group.name for key, group in ad_groups.items()}
+    return {
+        "query": page_query,
+        "first": overview_request.first,
+        "last": overview_request.last,
+        "windows": windows,
+        "click_days": CLICK_DAYS,
+        "view_days": VIEW_DAYS,
+        "rows": [row for _, row in sorted(rows, key=lambda pair: pair[0])],
+        "changed": [
+            {
+                "href": f"/reports/conversions/{conversion.conversion_id}",
+                "kind": conversion.kind,
+                "at": from_micros(conversion.ts),
+                "stored": names.get(conversion.stored or "", ""),
+                "what_if": names.get(conversion.what_if or "", ""),
+            }
+            for conversion in what_if.changed
+        ],
+        "changed_count": what_if.changed_count,
+        "count": what_if.count,
+        "gaps": [(error, False) for error in broken],  # False: the database lacks these views
+        "back_href": page_query.href(),
+    }
 
-    # It reads every conversion, so it is a long read.
-    values = await context.db.read_long(load)
-    return context.pages.render(request, "reports/what_if.html", {"caller": caller, **values})
 
-
-@router.get("/reports/responses", Permission.READ_REPORTS)
-async def show_responses(request: Request, caller: PageCaller) -> HTMLResponse:
+@router.page("/reports/responses", Permission.READ_REPORTS, "reports/responses.html")
+def show_responses(tx: Tx, request: Request, caller: Caller) -> dict[str, Any]:
     """Show the times of first replies; the report page fetches them after it is shown."""
     query = query_of(request)
-
-    def load(tx: Tx) -> dict[str, Any]:
-        overview_request = load_overview_request(tx, caller, query)
-        members = accounts.list_members(tx, BusinessId(caller.business_id))
-        replies = store.list_first_replies(
-            tx,
-            caller.business_id,
-            overview_request.between,
-            {member.display_name for member in members},
-            MOST_REPLIES,
-        )
-        return {
-            "query": overview_request.query,
-            "first": overview_request.first,
-            "last": overview_request.last,
-            **summarize_replies(replies, overview_request.account.timezone, MOST_REPLY_DAYS),
-        }
-
-    return await show_page(request, caller, "reports/responses.html", load)
+    overview_request = load_overview_request(tx, caller, query)
+    members = accounts.list_members(tx, BusinessId(caller.business_id))
+    replies = store.list_first_replies(
+        tx,
+        caller.business_id,
+        overview_request.between,
+        {member.display_name for member in members},
+        MOST_REPLIES,
+    )
+    return {
+        "query": overview_request.query,
+        "first": overview_request.first,
+        "last": overview_request.last,
+        **summarize_replies(replies, overview_request.account.timezone, MOST_REPLY_DAYS),
+    }
