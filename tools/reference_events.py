@@ -30,7 +30,7 @@ def heard_events() -> dict[type[Any], tuple[str, ...]]:
 def emitted_events() -> set[str]:
     """Return the names of the classes that are made in a module which emits."""
     found: set[str] = set()
-    for path in sorted(SOURCE.rglob("actions.py")) + sorted(SOURCE.rglob("actions/*.py")):
+    for path in sorted(SOURCE.rglob("*.py")):
         module = ast.parse(path.read_text(encoding="utf-8"))
         calls = [node for node in ast.walk(module) if isinstance(node, ast.Call)]
         called = {ast.unparse(node.func).split(".")[-1] for node in calls}

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from contatto.app import create_app, open_context
 from contatto.delivery import api
-from contatto.delivery.actions import serving
+from contatto.delivery.actions import ledger, serving
 from contatto.delivery.actions.serving import AdServer
 from contatto.kit.log import set_up_logs
 from contatto.kit.settings import Settings
@@ -29,7 +29,7 @@ PARTS: Final = (
     ("auction (kernel)", predicting, "hold_auction"),
     ("issue the ad, with two signed links", serving, "issue_ad"),
     ("write the answer", api, "json_answer"),
-    ("log, behind the answer", serving, "log_decisions"),
+    ("log, behind the answer", ledger, "log_decisions"),
 )
 """Parts by where they stand; each contains those below it that it calls."""
 

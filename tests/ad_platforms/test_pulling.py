@@ -287,8 +287,8 @@ def test_a_late_answer_of_an_older_pull_changes_nothing_of_a_newer_one(world: Wo
 
     def late(tx: Tx) -> None:
         store.save_rows(tx, store.outside_days, mine, [AdDay(lead_ad, "2025-12-30", 1, 1, 1)], mark=1)
-        store.remove_unseen(tx, mine, Walk(Part.SPEND, first=ALL_DAYS[0], last=ALL_DAYS[1], mark=1))
-        store.remove_unseen(tx, mine, Walk(Part.ADS, mark=1))
+        store.delete_unseen(tx, mine, Walk(Part.SPEND, first=ALL_DAYS[0], last=ALL_DAYS[1], mark=1))
+        store.delete_unseen(tx, mine, Walk(Part.ADS, mark=1))
 
     world.database.write_now(late)
     assert world.spent(account_id) == before

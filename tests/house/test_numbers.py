@@ -11,11 +11,11 @@ from tests.house.tree import PACKAGE, ROOT, files, parse, rooms, short
 
 READERS = {"int", "float", "Decimal", "to_micros", "parse_decimal", "parse_number"}
 OURS = {
-    "src/contatto/ad_platforms/rules.py: float(text)": "the day of a spreadsheet, by its number",
-    "src/contatto/ad_platforms/rules.py: int(float(text))": "the day of a spreadsheet, by its number",
+    "src/contatto/ad_platforms/rules.py: float(day_text)": "the day of a spreadsheet, by its number",
+    "src/contatto/ad_platforms/rules.py: int(float(day_text))": "the day of a spreadsheet, by its number",
     "src/contatto/ad_platforms/rules.py: int(plain)": "a count of a file, digits alone",
     "src/contatto/ad_platforms/rules.py: to_micros(plain)": "an amount of a file",
-    "src/contatto/ads/pages/tree.py: int(text)": "the hidden time of a change",
+    "src/contatto/ads/pages/tree.py: int(version)": "the hidden time of a change",
     "src/contatto/ads/pages/tree.py: int(whole.click_window_days)": "days as we wrote them",
     "src/contatto/ads/pages/tree.py: int(whole.view_window_days)": "days as we wrote them",
     "src/contatto/ads/pages/tree.py: int(copied[AUDIT_KEYS[kind]])": "the number of a copy",

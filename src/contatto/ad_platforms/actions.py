@@ -354,7 +354,7 @@ def read_pull_answer(tx: Tx, request: outbound.OutboundRequest, answer: outbound
 
 def _go_on(tx: Tx, account: model.OutsideAccount, walk: model.Walk) -> outbound.Step:
     """Finish a part, delete or mark rows that the platform no longer has, and begin the next one."""
-    store.remove_unseen(tx, account, walk)
+    store.delete_unseen(tx, account, walk)
     if walk.part is model.Part.SPEND:
         store.record_account(tx, account, pulled_through=max(account.pulled_through, walk.last))
     following = rules.next_part(walk, account, tx.now)

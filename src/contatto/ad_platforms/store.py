@@ -131,7 +131,7 @@ def save_rows(
         tx.execute(upsert, list(rows.values()))
 
 
-def remove_unseen(tx: Tx, account: model.OutsideAccount, walk: model.Walk) -> None:
+def delete_unseen(tx: Tx, account: model.OutsideAccount, walk: model.Walk) -> None:
     """Remove what the platform no longer has, after a part of a pull; nodes are only marked as deleted."""
     if walk.part is model.Part.SPEND:
         days = _days_of(account, (walk.first, walk.last))
