@@ -23,9 +23,8 @@ from contatto.kit.ids import new_number
 from contatto.leads.model import LeadStatus
 from contatto.leads.rules.records import LeadFilter
 from contatto.leads.store.listing import list_leads
-from contatto.operators.actions import add_placement, open_operator
+from contatto.operators.actions import add_placement, charge_balances, open_operator
 from contatto.operators.model import PlacedDay, Placement
-from contatto.operators.store import save_placed_days
 from tests.ad_platforms.counterpart import spend
 from tests.journeys.running import House, csrf_of, message, running_house, until
 
@@ -242,7 +241,7 @@ def test_our_ads_in_placements_of_marketplaces_have_rows_of_their_own(house: Hou
         assert group is not None
         where = (operator.business_id, house.business_id, placement.id, str(account.id), group.id)
         days = [PlacedDay(*where, day, 40, 4, 3_000_000, 2, 1) for day in (today(), "2020-01-01")]
-        save_placed_days(tx, days)
+        charge_balances(tx, house.business_id, {}, days)
 
     house.context.db.write_now(fill)
     page = house.client.get("/reports/sources").text

@@ -9,6 +9,7 @@ from contatto.capture.rules import detect_contacts
 from contatto.channels.model import Platform
 from contatto.simulator.world import (
     HOME,
+    KEEN_TOPICS,
     MARKETS,
     OFFER,
     STORY,
@@ -58,7 +59,7 @@ def test_what_people_do_depends_on_them_and_on_the_ad_alone() -> None:
 def test_a_wish_shows_in_what_a_publisher_knows_and_is_not_told() -> None:
     people = plan_people(1, 5_000, DAY_S)
     planning = [visitor for visitor in people if visitor.intent is Intent.PLAN]
-    follows = [visitor for visitor in people if visitor.traits.is_keen]
+    follows = [visitor for visitor in people if visitor.traits.follows[0] in KEEN_TOPICS]
     among = sum(visitor.intent is Intent.PLAN for visitor in follows) / len(follows)
     assert among > 1.5 * len(planning) / len(people)
 

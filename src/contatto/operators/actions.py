@@ -469,7 +469,8 @@ def charge_balances(
     tx: Tx, business_id: str, charged: Mapping[BalanceKey, int], days: Sequence[PlacedDay]
 ) -> None:
     """Take charges from the balances, and add counts, charges and conversions in placements to their days."""
-    store.save_placed_days(tx, days)
+    counts = ("views", "clicks", "charged_micros", "conversations", "leads")
+    add_counts(tx, store.placed_days, counts, map(row_of, days))
     # the balance of the ad account itself (operator "") may be new
     rows = [
         row_of(Balance(operator_id, business_id, ad_account_id, charged_micros=amount))

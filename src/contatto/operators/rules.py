@@ -10,7 +10,7 @@ from contatto.ads.model import Ad
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.languages import currencies
-from contatto.operators.model import Admission, AdmissionState, Category, PlacedDay, Placement
+from contatto.operators.model import AdmissionState, Category, PlacedDay, Placement
 
 MOST_ADMITTED: Final = 1_000
 """Limit of admitted businesses; `delivery` invites some of them to bid for each place."""
@@ -58,17 +58,6 @@ def check_placement(placement: Placement, other_names: Collection[str]) -> None:
     unknown = set(placement.categories) - set(Category)
     if unknown:
         raise Refused(errors.INVALID, "categories: Choose from these: %(known)s.", known=", ".join(Category))
-
-
-def may_compete(placement: Placement, admission: Admission) -> bool:
-    """Report whether the ads of a business may compete in a placement."""
-    return (
-        placement.is_on
-        and admission.state is AdmissionState.ADMITTED
-        and admission.operator_id == placement.business_id
-        and admission.business_id not in placement.blocked
-        and (not placement.categories or admission.category in placement.categories)
-    )
 
 
 @lru_cache(maxsize=1 << 16)

@@ -1,12 +1,12 @@
 """Tables of marketplaces: members, placements, reviews, payments."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import Final
 
 import sqlalchemy as sa
 
-from contatto.kit.db.statements import PreparedQuery, add_counts
-from contatto.kit.db.tx import Choice, Tx, Words, instant, key, metadata, row_of, tenant, text, within
+from contatto.kit.db.statements import PreparedQuery
+from contatto.kit.db.tx import Choice, Tx, Words, instant, key, metadata, tenant, text, within
 from contatto.operators import model
 
 balances = sa.Table(
@@ -115,12 +115,6 @@ def find_balance(tx: Tx, business_id: str, ad_account_id: str) -> model.Balance:
     where = balances.c.business_id == business_id, balances.c.ad_account_id == ad_account_id
     own = tx.find(model.Balance, sa.select(balances).where(*where, balances.c.operator_id == ""))
     return own or model.Balance(*place)
-
-
-def save_placed_days(tx: Tx, days: Iterable[model.PlacedDay]) -> None:
-    """Add counts and charges to those of the same ad group, placement and day."""
-    counts = ("views", "clicks", "charged_micros", "conversations", "leads")
-    add_counts(tx, placed_days, counts, map(row_of, days))
 
 
 def list_placed_days(

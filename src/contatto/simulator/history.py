@@ -21,7 +21,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from contatto.accounts.model import BusinessId, Role
+from contatto.accounts.model import BusinessId
 from contatto.accounts.store import list_ad_accounts
 from contatto.ads.model import Spent
 from contatto.channels.connectors.webchat import WebchatDelivery
@@ -273,7 +273,7 @@ class History:
         viewer = rules.viewer_of(tx.vault.named_id, ad, ticket)
         view = stamp_ticket(ad, ticket, viewer, record.ts + _LOOK_US)
         impression = rules.impression_of(view, ticket)
-        appeal = self._world.ad(str(ad.ad_number)).appeal
+        appeal = self._world.appeal_of(str(ad.ad_number))
         if not visitor.taps(look, appeal):
             return impression, []
         self.tapped.add(number)
@@ -327,9 +327,8 @@ class History:
         return impression, taps
 
     def _reply(self, conversation_id: str, text: str, tx: Tx) -> None:
-        author = self._world.login(Role.OWNER).role.capitalize()
         reply_id = named_id(conversation_id, f"reply {micros(tx.now)}")
-        message = Message.of_business(reply_id, conversation_id, text, tx.now, author)
+        message = Message.of_business(reply_id, conversation_id, text, tx.now, "Owner")
         send_reply(tx, self._business_id, conversation_id, message)
 
     def _work_through_leads(self, tx: Tx) -> None:

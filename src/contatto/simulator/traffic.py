@@ -228,7 +228,7 @@ class VisitPlayer:
             if served is None:
                 continue
             expect(await browser.get(served["view_url"]), 200, "a view")
-            appeal = self.world.ad(served["ad_id"]).appeal
+            appeal = self.world.appeal_of(served["ad_id"])
             if visitor.taps(look, appeal):
                 moment = look.at_s + visitor.tap_after_s
                 await until(moment)

@@ -53,10 +53,6 @@ class Traits:
     device: str
     follows: tuple[str, ...]
 
-    @property
-    def is_keen(self) -> bool:
-        return "renovation" in self.follows or "new home" in self.follows
-
 
 @dataclass(frozen=True, slots=True)
 class Appeal:
@@ -76,7 +72,9 @@ P_CONSENT: Final = 0.9
 _USUAL_FLOOR: Final = 40_000_000
 _DEARER: Final = 1.25
 _FLOOR_SPREAD: Final = 0.5
-_TOPICS: Final = ("renovation", "new home", "cooking", "football", "travel")
+KEEN_TOPICS: Final = ("renovation", "new home")
+"""Those who follow them plan a kitchen more often."""
+_TOPICS: Final = (*KEEN_TOPICS, "cooking", "football", "travel")
 _DEVICES: Final = ("phone", "tablet", "desktop"), (78, 8, 14)
 """Devices, and how many in a hundred people have each."""
 
@@ -249,9 +247,10 @@ def plan_people(seed: int, count: int, span_s: float) -> list[PlannedVisitor]:
         name = f"{rng.choice(words['first'])}_{rng.choice(words['second'])}{rng.randint(1, 99)}"
         device = rng.choices(*_DEVICES)[0]
         traits = Traits(rng.randint(19, 68), device, (rng.choice(_TOPICS),))
+        is_keen = traits.follows[0] in KEEN_TOPICS
         # Followers of renovation plan a kitchen more often, and more so past thirty.
         chance = 0.08
-        if traits.is_keen:
+        if is_keen:
             chance = 0.8 if traits.age >= 30 else 0.45
         intent = Intent.PLAN if rng.random() < chance else Intent.LOOK
         # People look at their phones at random moments, more often in the evening.
@@ -265,7 +264,7 @@ def plan_people(seed: int, count: int, span_s: float) -> list[PlannedVisitor]:
         looks: list[AdMoment] = []
         for moment in sorted(moments):
             # What other bidders pay is more where a new kitchen is likely.
-            usual = _USUAL_FLOOR * (_DEARER if traits.is_keen else 1.0)
+            usual = _USUAL_FLOOR * (_DEARER if is_keen else 1.0)
             floor_micros = round(usual * math.exp(rng.gauss(0.0, _FLOOR_SPREAD)))
             looks.append(AdMoment(moment, floor_micros, rng.random()))
         may_tap = any(look.laziness < _P_TAP * _MOST_APPEAL for look in looks)
@@ -448,11 +447,6 @@ class AdOfWorld:
     chat_path: str
     name: str = ""
 
-    @property
-    def appeal(self) -> Appeal:
-        """Return how this ad speaks to people."""
-        return next((appeal for name, _, _, appeal in _ADS if name == self.name), STORY)
-
 
 @dataclass(frozen=True, slots=True)
 class DemoWorld:
@@ -475,8 +469,10 @@ class DemoWorld:
     def login(self, role: Role) -> Login:
         return next(login for login in self.logins if login.role == role)
 
-    def ad(self, ad_id: str) -> AdOfWorld:
-        return next(ad for ad in self.ads if ad.ad_id == ad_id)
+    def appeal_of(self, ad_id: str) -> Appeal:
+        """Return how an ad speaks to people."""
+        ad_name = next(ad.name for ad in self.ads if ad.ad_id == ad_id)
+        return next((appeal for name, _, _, appeal in _ADS if name == ad_name), STORY)
 
     @property
     def chat_path(self) -> str:

@@ -46,7 +46,7 @@ from contatto.measurement.model import TicketKind, TrackingTicket
 from contatto.measurement.rules import sign_ticket, viewer_id_of
 from contatto.operators.actions import OperatorIndex
 from contatto.operators.model import OperatorSnapshot, Placement
-from contatto.operators.rules import may_compete, review_digest
+from contatto.operators.rules import review_digest
 
 AUDIENCE_FRESH: Final = timedelta(minutes=1)
 """Members of an audience with a rule are read again after this time."""
@@ -700,7 +700,13 @@ async def serve_placement(
     if not is_capped:
         floor = max(request.floor_micros, placement.floor_micros)
         placed = replace(request, placement=placement.id, floor_micros=floor, ad_account_ids=None)
-        able = [name for name, admission in market.admitted.items() if may_compete(placement, admission)]
+        able = [
+            name
+            for name, admission in market.admitted.items()
+            if placement.is_on
+            and name not in placement.blocked
+            and (not placement.categories or admission.category in placement.categories)
+        ]
         invited = rules.choose_invited(able, server.offers[placement.id], at.timestamp())
         # with many businesses, new ones load in the background and miss this auction
         waits = len(invited) == len(able) or not any(map(server.has_tenant, invited))

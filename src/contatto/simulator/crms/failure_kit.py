@@ -430,7 +430,8 @@ def play_restored(bench: CrmBench) -> None:
 def play_told_once(bench: CrmBench, skew: timedelta = timedelta()) -> None:
     """Tell each of six changes once; with a clock that is off, since the feed compares its own times."""
     bench.crm.skew = skew
-    _needs_changes(bench)
+    bench.needs(bench.traits.tells_changes, "it tells no changes")
+    bench.needs(bench.case.connector != "pipedrive", "it tells of deals, which nobody has made here")
     for number in range(6):
         bench.deliver(bench.payload(number))
     changed_ids: list[str] = []
@@ -451,7 +452,8 @@ def play_told_once(bench: CrmBench, skew: timedelta = timedelta()) -> None:
 
 def play_repeated(bench: CrmBench) -> None:
     """Ask for the same page again: the cursor does not go back."""
-    _needs_changes(bench)
+    bench.needs(bench.traits.tells_changes, "it tells no changes")
+    bench.needs(bench.case.connector != "pipedrive", "it tells of deals, which nobody has made here")
     bench.deliver(bench.payload())
     first = bench.speaker.do(crm.ListChanges(crm.Cursor()))
     second = bench.speaker.do(crm.ListChanges(crm.Cursor()))
@@ -459,11 +461,6 @@ def play_repeated(bench: CrmBench) -> None:
         raise CheckFailed("changes are not told")
     if first.cursor != second.cursor or second.is_more:
         raise CheckFailed("the same page gives another cursor")
-
-
-def _needs_changes(bench: CrmBench) -> None:
-    bench.needs(bench.traits.tells_changes, "it tells no changes")
-    bench.needs(bench.case.connector != "pipedrive", "it tells of deals, which nobody has made here")
 
 
 def play_twice(bench: CrmBench) -> None:

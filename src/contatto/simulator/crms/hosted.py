@@ -229,18 +229,23 @@ class SalesforceFake(Vendor):
             return self._query(request.query["q"], deleted=path == "/queryAll")
         kind, *rest = path.split("/")[2:]
         if kind == "Contact":
-            return self._contact(request, rest[0])
+            values = self.contacts[rest[0]]
+            if request.method == "GET":
+                return VendorResponse(200, values)
+            if request.method == "DELETE":
+                del self.contacts[rest[0]]
+            else:
+                values |= request.json()
+            return VendorResponse(204)
         if not rest:
             return VendorResponse(
                 201, {"id": self.crm.make(request.json()).id, "success": True, "errors": []}
             )
-        if rest[0] != SALESFORCE_ID:
-            return self._lead(request, self.crm.records[rest[0]])
-        our_id = rest[1]
-        existing = self.crm.find(SALESFORCE_ID, our_id, at_once=True)
-        if request.method == "GET" or (existing and existing[0].is_converted):
-            return self._lead(request, existing[0])
-        record, is_new = self.crm.upsert(SALESFORCE_ID, our_id, {**request.json(), SALESFORCE_ID: our_id})
+        by_our_id, name = rest[0] == SALESFORCE_ID, rest[-1]
+        matches = self.crm.find(SALESFORCE_ID, name, at_once=True) if by_our_id else [self.crm.records[name]]
+        if not by_our_id or request.method == "GET" or (matches and matches[0].is_converted):
+            return self._lead(request, matches[0])
+        record, is_new = self.crm.upsert(SALESFORCE_ID, name, {**request.json(), SALESFORCE_ID: name})
         written = {"id": record.id, "success": True, "errors": [], "created": is_new}
         return VendorResponse(201 if is_new else 200, written)
 
@@ -255,16 +260,6 @@ class SalesforceFake(Vendor):
         if record.is_converted:
             return _salesforce_error(400, "CANNOT_UPDATE_CONVERTED_LEAD", "cannot reference converted lead")
         self.crm.change(record, request.json())
-        return VendorResponse(204)
-
-    def _contact(self, request: VendorRequest, contact: str) -> VendorResponse:
-        values = self.contacts[contact]
-        if request.method == "GET":
-            return VendorResponse(200, values)
-        if request.method == "DELETE":
-            del self.contacts[contact]
-            return VendorResponse(204)
-        values |= request.json()
         return VendorResponse(204)
 
     def _row(self, record: StoredRecord) -> dict[str, Any]:
@@ -491,7 +486,18 @@ class PipedriveFake(Vendor):
                     "mandatory_flag": field.is_required, "bulk_edit_allowed": True, "options": options,
                 })  # fmt: skip
             return _pipedrive_data(fields)
-        return self._notes(request) if request.path.startswith("/v1/notes") else self._persons(request)
+        if not request.path.startswith("/v1/notes"):
+            return self._persons(request)
+        if request.method == "GET":
+            person = int(request.query["person_id"])
+            person_notes = [note for note in self.notes.values() if note["person_id"] == person]
+            return VendorResponse(200, {"success": True, "data": person_notes or None})
+        number = request.path.removeprefix("/v1/notes/")
+        if request.method == "POST":
+            number = str(len(self.notes) + 1)
+            self.notes[number] = {"id": int(number)}
+        self.notes[number] |= request.json()
+        return _pipedrive_data(self.notes[number])
 
     def _persons(self, request: VendorRequest) -> VendorResponse:
         if request.path == f"{_PIPEDRIVE_PERSONS}/search":
@@ -534,19 +540,6 @@ class PipedriveFake(Vendor):
             "custom_fields": {name: values.get(name) for name in (PIPEDRIVE_ID_FIELD, "b7d1")},
             "update_time": stamp(record.changed_at, "%Y-%m-%dT%H:%M:%SZ"),
         }  # fmt: skip
-
-    def _notes(self, request: VendorRequest) -> VendorResponse:
-        if request.method == "GET":
-            person = int(request.query["person_id"])
-            person_notes = [note for note in self.notes.values() if note["person_id"] == person]
-            return VendorResponse(200, {"success": True, "data": person_notes or None})
-        if request.method == "POST":
-            number = str(len(self.notes) + 1)
-            self.notes[number] = {"id": int(number), **request.json()}
-        else:
-            number = request.path.removeprefix("/v1/notes/")
-            self.notes[number] |= request.json()
-        return _pipedrive_data(self.notes[number])
 
 
 def _pipedrive_data(data: Any, status: int = 200) -> VendorResponse:

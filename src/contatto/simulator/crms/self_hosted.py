@@ -329,13 +329,22 @@ class BottleFake(Vendor):
         return VendorResponse(400, {"error": True, "errors": {name: [text]}})
 
     def route(self, request: VendorRequest) -> VendorResponse:
-        path = request.path.removeprefix(_BOTTLECRM_LEADS).strip("/")
-        if path not in ("", "duplicates"):
-            return self._one(request, path)
-        if path:
+        record_id, _, act = request.path.removeprefix(_BOTTLECRM_LEADS).strip("/").partition("/")
+        if record_id == "duplicates":
             near = self.crm.find("phone", request.json()["phone"], at_once=True)
             duplicates = [{**_bottlecrm_lead(record), "matched_on": ["phone"]} for record in near]
             return VendorResponse(200, {"duplicates": duplicates})
+        if record_id:
+            record = self.crm.live_record(record_id)
+            if act == "merge":
+                self.crm.merge(self.crm.live_record(request.json()["merge_id"]).id, record.id)
+            elif request.method == "PATCH":
+                self.crm.change(record, self.crm.known_values(request.json()))
+            elif request.method == "DELETE":
+                self.crm.erase(record)
+            else:
+                return VendorResponse(200, {"lead_obj": _bottlecrm_lead(record)})
+            return VendorResponse(200, {"error": False, "message": "Done"})
         if request.method == "POST":
             record = self.crm.make(self.crm.known_values(request.json()))
             return VendorResponse(
@@ -349,19 +358,6 @@ class BottleFake(Vendor):
         return VendorResponse(
             200, {"open_leads": page, "close_leads": {"close_leads": []}, "countries": [], **lists}
         )
-
-    def _one(self, request: VendorRequest, path: str) -> VendorResponse:
-        record_id, _, act = path.partition("/")
-        record = self.crm.live_record(record_id)
-        if act == "merge":
-            self.crm.merge(self.crm.live_record(request.json()["merge_id"]).id, record.id)
-        elif request.method == "PATCH":
-            self.crm.change(record, self.crm.known_values(request.json()))
-        elif request.method == "DELETE":
-            self.crm.erase(record)
-        else:
-            return VendorResponse(200, {"lead_obj": _bottlecrm_lead(record)})
-        return VendorResponse(200, {"error": False, "message": "Done"})
 
 
 def _bottlecrm_lead(record: StoredRecord) -> dict[str, Any]:

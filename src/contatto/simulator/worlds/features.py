@@ -13,7 +13,6 @@ from contatto.simulator.worlds.model import (
     Edit,
     Features,
     Floats,
-    Ints,
     Nature,
     ObservableChances,
     OutsideBids,
@@ -26,7 +25,6 @@ from contatto.simulator.worlds.model import (
     WorldSetting,
     chance,
     day_curve,
-    exponential_delays,
     farm_chance,
     logistic_shrinkage,
     mix_farms,
@@ -187,8 +185,14 @@ class LinearWorld(World):
             {name: f"{name[0]}{values[number]}" for name, values in shown_fields.items()}
             for number in range(count)
         )
-        self._tastes = np.stack([_linear(rng, values_by_field) for _ in range(_TASTES)], 1)
-        self._chatty, self._willing, self._spammy = (_linear(rng, values_by_field) for _ in range(3))
+        # Weighted sums of fields, scaled so that with their noise the variance is 1.
+        sums: list[Floats] = []
+        for _ in range(_TASTES + 3):
+            parts = [rng.normal(0, 1, FIELDS[name])[values] for name, values in values_by_field.items()]
+            scaled = standardize(np.sum(parts, 0)) * np.sqrt(1 - _NOISE**2)
+            sums.append(np.asarray(scaled, np.float32))
+        self._tastes = np.stack(sums[:_TASTES], 1)
+        self._chatty, self._willing, self._spammy = sums[_TASTES:]
         self._noise = rng.normal(0, 1, (count, _TASTES + 3)).astype(np.float32)
         weight = np.array([0.3, 0.6, 1.0, 1.6, 2.5])[values_by_field["activity"]]
         shares = np.bincount(self.viewer_country, weight, len(COUNTRIES))
@@ -248,13 +252,7 @@ class LinearWorld(World):
             self.groups[group].kind
         ]
         mean = np.where(draws[:, 0] < share, slow, fast) * self.setting.delay * 86_400
-        return exponential_delays(mean, draws)
-
-
-def _linear(rng: np.random.Generator, values_by_field: dict[str, Ints]) -> Floats:
-    """Return a weighted sum of fields, scaled so that with its noise the variance is 1."""
-    parts = [rng.normal(0, 1, FIELDS[name])[values] for name, values in values_by_field.items()]
-    return np.asarray(standardize(np.sum(parts, 0)) * np.sqrt(1 - _NOISE**2), np.float32)
+        return np.asarray(-np.log1p(-draws[:, 1]) * mean)
 
 
 _THRESHOLD_ZONES: Final = {"US": "America/New_York", "GB": "Europe/London", "AU": "Australia/Sydney"}

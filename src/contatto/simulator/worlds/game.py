@@ -154,7 +154,7 @@ class Piped:
         self.cpu_s = 0.0
         self._name, self._time_limit_s = shlex.join(command), time_limit_s
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the program
-        self._started_children_s = _children_cpu_s()
+        self._started_children_s = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
         try:
             self._program = subprocess.Popen(  # noqa: S603  # the caller's own command
                 command,
@@ -213,7 +213,7 @@ class Piped:
         if self._program.stdout is not None:
             self._program.stdout.close()
         self._errors.close()
-        self.cpu_s = _children_cpu_s() - self._started_children_s
+        self.cpu_s = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]) - self._started_children_s
         return code
 
     def _watch(self) -> None:
@@ -248,11 +248,6 @@ def _read_answer(name: str, line: Line, text: bytes) -> Line:
         shown = text.decode(errors="replace").strip()[:_ERROR_LENGTH]
         raise ProgramError(f"{name} answered {kind} {line[key]} badly ({error}): {shown}") from error
     return checked | ({"adgroups": answer["adgroups"]} if kind == "report" else {})
-
-
-def _children_cpu_s() -> float:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
 
 
 VIEW, CLICK, TALK, SPAM, LEAD, MIX, DELAY, MARK, FAKE, WAIT = range(DRAWS)

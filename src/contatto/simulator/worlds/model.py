@@ -304,7 +304,7 @@ class World(ABC):
     def delays_s(self, group: int, draws: Floats) -> Floats:
         """Return how long after the conversation leads come, from pairs of uniform numbers, in seconds."""
         mean_s = 3_600 * self.delay_hours[self.groups[group].kind]
-        return exponential_delays(mean_s, draws) * self.setting.delay
+        return np.asarray(-np.log1p(-draws[:, 1]) * mean_s) * self.setting.delay
 
     def weights(self, day: int) -> Floats:
         """Return the weight of each viewer among the requests of a day."""
@@ -373,10 +373,6 @@ def normal_nodes() -> list[tuple[float, float]]:
 def logistic_shrinkage(sd: float) -> float:
     """Return the factor of a logit that gives the mean over normal noise of this deviation."""
     return float(1 / np.sqrt(1 + np.pi * sd**2 / 8))
-
-
-def exponential_delays(mean_s: float | Floats, draws: Floats) -> Floats:
-    return np.asarray(-np.log1p(-draws[:, 1]) * mean_s)
 
 
 type FarmChances = tuple[float, float, float, float]
