@@ -19,7 +19,7 @@ from bench.attribution_parts.events import DAYS, START, write_events
 from bench.attribution_parts.ways import WAYS
 from bench.harness import MIB, Cost, Report, measured, options, percentile
 from contatto.kit.db.database import Database, open_database
-from contatto.kit.db.tx import SystemClock, Tx
+from contatto.kit.db.tx import Clock, Tx
 from contatto.kit.vault import Vault
 from contatto.measurement import store
 from contatto.measurement.model import Conversion, ConversionKind
@@ -100,7 +100,7 @@ def _measure(way: str, folder: Path) -> dict[str, Any]:
 
 def _add_ingest(report: Report, folder: Path, count: int) -> None:
     """Durable appends, then look-ups of winners, through the store on SQLite."""
-    database = open_database(f"sqlite:///{folder / 'log.db'}", SystemClock(), Vault({"bench": bytes(32)}))
+    database = open_database(f"sqlite:///{folder / 'log.db'}", Clock(), Vault({"bench": bytes(32)}))
     migrate_schema(database.engine)
     rows = _touch_rows(count)
     with measured() as cost:

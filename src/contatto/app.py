@@ -78,7 +78,7 @@ from contatto.kit.api_types import api_refusal, refusal_answer
 from contatto.kit.background import Installation
 from contatto.kit.concurrency import RequestSlotLayer
 from contatto.kit.db.database import open_storage
-from contatto.kit.db.tx import Clock, SystemClock
+from contatto.kit.db.tx import Clock
 from contatto.kit.errors import Refused
 from contatto.kit.form_fields import split_fault
 from contatto.kit.i18n import N_
@@ -224,7 +224,7 @@ def open_context(installation: Installation, clock: Clock | None = None) -> Cont
     """
     for port in NEEDED_PORTS:
         installation.ports[port]
-    settings, used_clock = installation.settings, clock or SystemClock()
+    settings, used_clock = installation.settings, clock or Clock()
     db = open_storage(settings, used_clock, installation.ports)
     cookies = CookieRules(settings.secure_cookies, settings.session_days)
     pages = Renderer(db.vault.signer("csrf"), cookies, LinkRules(ACCESS).may_open)

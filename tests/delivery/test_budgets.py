@@ -17,7 +17,7 @@ from contatto.delivery import store
 from contatto.delivery.actions.ledger import read_record
 from contatto.delivery.actions.serving import AdServer
 from contatto.kit.db.database import Database, open_database
-from contatto.kit.db.tx import Clock, FixedClock, SystemClock, Tx
+from contatto.kit.db.tx import Clock, FixedClock, Tx
 from contatto.kit.vault import Vault
 from contatto.learning.model import EntryKind
 from contatto.measurement.store import touches
@@ -236,7 +236,7 @@ def test_where_requests_are_rare_a_grant_pays_for_views_at_the_price_of_the_last
 def play_process(url: str, world: World, chains: list[Chain], seed: int, told: Any) -> None:
     """One serving process: it asks until nothing comes any more; some views come late, some twice."""
     chance = random.Random(seed)  # noqa: S311 — seeded
-    db = open_database(url, SystemClock(), Vault({"test": bytes(32)}), PORTS)
+    db = open_database(url, Clock(), Vault({"test": bytes(32)}), PORTS)
     try:
         market = Market(db, _Real(), world, chains, AdServer(db))  # type: ignore[arg-type]  # time passes by itself
         late, empty = [], 0
@@ -290,7 +290,7 @@ def play_processes(postgres_copy: str, market: Market) -> None:
 
 
 def test_three_serving_processes_spend_one_budget_to_its_end_and_not_beyond(postgres_copy: str) -> None:
-    clock: Clock = SystemClock()
+    clock: Clock = Clock()
     db = open_database(postgres_copy, clock, Vault({"test": bytes(32)}), PORTS)
     try:
         market = add_market(db, clock, pacing=Pacing.FAST)  # type: ignore[arg-type]  # time passes by itself
@@ -308,7 +308,7 @@ def test_three_serving_processes_spend_one_budget_to_its_end_and_not_beyond(post
 def test_three_serving_processes_spend_one_budget_of_a_campaign_with_two_ad_groups(
     postgres_copy: str,
 ) -> None:
-    clock: Clock = SystemClock()
+    clock: Clock = Clock()
     db = open_database(postgres_copy, clock, Vault({"test": bytes(32)}), PORTS)
     try:
         market = add_market(db, clock, pacing=Pacing.FAST)  # type: ignore[arg-type]  # time passes by itself

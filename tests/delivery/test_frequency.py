@@ -17,7 +17,7 @@ from contatto.delivery.actions.results import Verdict, explain_decision
 from contatto.delivery.actions.serving import AdServer, seed_of, serve_ad
 from contatto.delivery.rules import ServedAd
 from contatto.kit.db.database import Database, open_database
-from contatto.kit.db.tx import FixedClock, SystemClock, Tx
+from contatto.kit.db.tx import Clock, FixedClock, Tx
 from contatto.kit.vault import Vault
 from contatto.learning.model import Hurdle
 from contatto.wiring import PORTS
@@ -216,7 +216,7 @@ def test_no_period_has_more_views_of_a_viewer_than_the_cap_allows(market: Market
 
 def see_process(url: str, world: World, chains: list[Chain], told: Any) -> None:
     """One serving process: four viewers come again and again, and see what they are shown."""
-    db = open_database(url, SystemClock(), Vault({"test": bytes(32)}), PORTS)
+    db = open_database(url, Clock(), Vault({"test": bytes(32)}), PORTS)
     try:
         market = Market(db, _Real(), world, chains, AdServer(db))  # type: ignore[arg-type]  # time passes by itself
         for turn in range(40):
@@ -238,7 +238,7 @@ class _Real:
 
 
 def test_three_serving_processes_keep_a_cap_together(postgres_copy: str) -> None:
-    db = open_database(postgres_copy, SystemClock(), Vault({"test": bytes(32)}), PORTS)
+    db = open_database(postgres_copy, Clock(), Vault({"test": bytes(32)}), PORTS)
     try:
         market = add_market(db, _Real(), pacing=Pacing.FAST)  # type: ignore[arg-type]  # time passes by itself
         alone(market)

@@ -105,6 +105,6 @@ def test_what_was_not_asked_for_longest_is_forgotten() -> None:
 def test_a_text_that_names_a_place_to_fill_in_is_left_alone() -> None:
     holes = Placeholders("opening")
     assert (
-        holes.fill(f"opening- opening {holes.mark('opening')}", {"opening": "<"}) == "opening- opening &lt;"
+        holes.fill(f"opening- opening {holes.marks['opening']}", {"opening": "<"}) == "opening- opening &lt;"
     )
-    assert holes.mark("opening") != Placeholders("opening").mark("opening")
+    assert holes.marks["opening"] != Placeholders("opening").marks["opening"]

@@ -27,9 +27,6 @@ class FixedTurns(Turns):
     def list_businesses(self, tx: Tx, most: int = 50) -> list[str]:
         return sorted({row.business_id for row in self.rows})
 
-    def served(self, business_id: str) -> None:
-        self.last = business_id
-
 
 def jobs(names: str) -> list[Job]:
     return [Job(name, number) for number, name in enumerate(names)]

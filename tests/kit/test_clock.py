@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contatto.kit.db.tx import FixedClock, SystemClock
+from contatto.kit.db.tx import Clock, FixedClock
 from contatto.kit.values import from_micros, micros
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -28,4 +28,4 @@ def test_a_fixed_clock_moves_only_when_told() -> None:
 
 
 def test_the_system_clock_is_in_utc() -> None:
-    assert SystemClock().now().utcoffset() == timedelta()
+    assert Clock().now().utcoffset() == timedelta()

@@ -89,10 +89,10 @@ def test_the_next_batch_begins_with_the_business_after_the_last(database: Databa
             add(tx, business_id)
         turns = Turns(QUEUE)
         assert turns.list_businesses(tx, 3) == ["a", "b", "c"]
-        turns.served("b")
+        turns.last = "b"
         assert turns.list_businesses(tx, 3) == ["c", "d", "a"]
         assert turns.list_businesses(tx) == ["c", "d", "a", "b"]
-        turns.served("d")
+        turns.last = "d"
         assert turns.list_businesses(tx, 3) == ["a", "b", "c"]
 
     database.write_now(work)

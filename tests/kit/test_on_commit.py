@@ -10,7 +10,7 @@ from contatto.inbox.model import NoticePosted
 from contatto.kit.db.database import Database
 from contatto.kit.db.postgres import PostgresDatabase
 from contatto.kit.db.statements import insert_all, names_of, table_of
-from contatto.kit.db.tx import SystemClock, Tx
+from contatto.kit.db.tx import Clock, Tx
 from contatto.kit.outbox import emit, list_events
 from contatto.measurement.store import dropped_views
 from contatto.wiring import AFTER
@@ -72,7 +72,7 @@ def test_another_process_wakes_only_whom_its_change_concerns(database: Database)
     async def listen() -> list[str]:
         told: list[str] = []
         url = database.engine.url.render_as_string(hide_password=False)
-        other = PostgresDatabase(url, SystemClock(), database.vault, database.ports)
+        other = PostgresDatabase(url, Clock(), database.vault, database.ports)
         for table in ("receipts", "events"):
             other.on_commit(partial(told.append, table), {table})
         watching = asyncio.create_task(other.watch())

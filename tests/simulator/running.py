@@ -17,7 +17,7 @@ from contatto.app import create_app, open_context
 from contatto.channels.model import ReceiptCounts
 from contatto.inbox.store.conversations import count_receipts
 from contatto.kit import outbox
-from contatto.kit.db.tx import SystemClock
+from contatto.kit.db.tx import Clock
 from contatto.kit.settings import Settings
 from contatto.measurement.rules import TRACKING_KEY
 from contatto.simulator.traffic import MemberSession, VisitPlayer, connect
@@ -31,7 +31,7 @@ TOGETHER_S = 4.0
 """What happens within so many seconds happens at once."""
 
 
-class ShiftedClock:
+class ShiftedClock(Clock):
     """Clock with normal speed that may start in the past, and is moved forward."""
 
     def __init__(self, shift: timedelta) -> None:
@@ -124,7 +124,7 @@ async def running_world(folder: Path, days: int) -> AsyncIterator[Running]:
     with socket.socket() as listener:
         listener.bind((HOST, 0))
         port: int = listener.getsockname()[1]
-        now = SystemClock().now()
+        now = Clock().now()
         midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
         clock = ShiftedClock(midnight - timedelta(days=days) - now)
         copy_schema(folder / "contatto.sqlite3")

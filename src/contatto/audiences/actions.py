@@ -228,7 +228,7 @@ def changes_work() -> QueuedWork:
     def run_batch(tx: Tx) -> int:
         businesses = turns.list_businesses(tx, 1)
         for business_id in businesses:
-            turns.served(business_id)
+            turns.last = business_id
             for change in turns.queue.list(tx, MemberChange, business_id, 1):
                 continue_changes(tx, business_id, change.audience_id, timedelta(0))
         return len(businesses)

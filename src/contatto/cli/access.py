@@ -415,11 +415,14 @@ def reseal_all(db: Database, progress: Callable[[int], None], batch: int = 500) 
             with db.writing() as tx:
                 rows = tx.execute(query).mappings().all()
                 for row in rows:
-                    fresh = {
-                        column.name: tx.vault.reseal(value, *sealed_place(column, row))
-                        for column in columns
-                        if (value := row[column.name]) is not None and not tx.vault.is_current(value)
-                    }
+                    fresh: dict[str, bytes] = {}
+                    for column in columns:
+                        value = row[column.name]
+                        if value is not None and not tx.vault.is_current(value):
+                            place = sealed_place(column, row)
+                            fresh[column.name] = tx.vault.seal_bytes(
+                                tx.vault.open_bytes(value, *place), *place
+                            )
                     if fresh:
                         this_row = (key == row[key.name] for key in keys)
                         tx.execute(table.update().where(*this_row).values(**fresh))

@@ -19,7 +19,7 @@ from contatto.accounts.model import Business
 from contatto.audit import AuditRecord, append_records
 from contatto.kit import errors
 from contatto.kit.db.database import Database, open_storage
-from contatto.kit.db.tx import Parts, SystemClock, Tx
+from contatto.kit.db.tx import Clock, Parts, Tx
 from contatto.kit.errors import Refused
 from contatto.kit.log import set_up_logs
 from contatto.kit.settings import Settings
@@ -61,7 +61,7 @@ def open_whole() -> Storage:
     """
     settings = read_settings()
     import_module("contatto.migrations.steps")  # every table
-    db = open_storage(settings, SystemClock(), import_module("contatto.wiring").PORTS)
+    db = open_storage(settings, Clock(), import_module("contatto.wiring").PORTS)
     bring_up_to_date(db)
     return Storage(settings, db)
 
@@ -131,7 +131,7 @@ def transaction() -> Iterator[Tx]:
 
     Alembic and the packages that the command does not use stay unloaded while the schema is current.
     """
-    db = open_storage(read_settings(), SystemClock(), _LatePorts())
+    db = open_storage(read_settings(), Clock(), _LatePorts())
     if not is_current(db.engine):
         bring_up_to_date(db)
     try:

@@ -7,7 +7,7 @@ from rich.console import Console
 from contatto.cli.installation import bring_up_to_date, check_workers, read_settings
 from contatto.kit.background import Installation
 from contatto.kit.db.database import Database, open_storage
-from contatto.kit.db.tx import SystemClock
+from contatto.kit.db.tx import Clock
 from contatto.kit.runtime import freeze_loaded_objects
 from contatto.wiring import PORTS, install
 from contatto.worker import Worker
@@ -25,7 +25,7 @@ async def run_worker(db: Database, installation: Installation) -> None:
 def worker_command() -> None:
     """Do the background work in a process of its own, on PostgreSQL; run as many as you like."""
     settings = read_settings()
-    db = open_storage(settings, SystemClock(), PORTS)
+    db = open_storage(settings, Clock(), PORTS)
     check_workers(db)
     bring_up_to_date(db)
     freeze_loaded_objects()

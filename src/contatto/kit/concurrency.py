@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -77,17 +78,17 @@ class TenantSlots:
                     self._waiting[following] = line
 
 
+@dataclass(eq=False)
 class RequestSlot:
     """Slot of one request among those of its tenant.
 
     A request frees it while it waits for a client, a thread or another server, and then queues again.
     """
 
-    def __init__(self, slots: TenantSlots) -> None:
-        self._slots = slots
-        self.business_id = ""
-        self.is_held = False
-        self._has_ended = False
+    _slots: TenantSlots
+    business_id: str = ""
+    is_held: bool = False
+    _has_ended: bool = False
 
     async def take(self, business_id: str) -> None:
         """Wait for a slot, unless the request has one or was answered."""

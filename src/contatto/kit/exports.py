@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final
+from functools import partial
+from typing import Any, ClassVar, Final
 
 import sqlalchemy as sa
 
@@ -168,26 +169,25 @@ def purge_exports(tx: Tx, formats: ExportFormats) -> int:
     return count
 
 
+@dataclass(eq=False)
 class Exporter:
     """Writes due files, one at a time for each tenant.
 
     A thread reads for a file, so neither the event loop nor SQLite's writer waits.
     """
 
-    tables: Final = OPEN_JOBS.tables
-
-    def __init__(self, db: Database, formats: ExportFormats) -> None:
-        self._db = db
-        self._formats = formats
-        self._turns = Turns(OPEN_JOBS)
-        self._running: dict[str, asyncio.Task[None]] = {}
+    _db: Database
+    _formats: ExportFormats
+    _turns: Turns = field(default_factory=partial(Turns, OPEN_JOBS))
+    _running: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    tables: ClassVar = OPEN_JOBS.tables
 
     async def start_due(self) -> int:
         """Start a file for each tenant without one, and return how many."""
         due = await self._db.read(self._turns.list_businesses)
         fresh = [business_id for business_id in due if business_id not in self._running]
         for business_id in fresh:
-            self._turns.served(business_id)
+            self._turns.last = business_id
             self._running[business_id] = asyncio.create_task(self._export_all(business_id))
         return len(fresh)
 

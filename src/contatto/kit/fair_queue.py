@@ -5,7 +5,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol, Self
 
@@ -116,19 +116,19 @@ class Queue:
         return self.parameters | {"of": business_id, "now": tx.now, "most": most}
 
 
+@dataclass(eq=False)
 class Turns:
-    """Round robin over tenants, which continues from batch to batch."""
+    """Round robin over tenants, which continues from batch to batch, after the last served one."""
 
-    def __init__(self, queue: Queue) -> None:
-        self.queue = queue
-        self._last = ""
+    queue: Queue
+    last: str = ""
 
     def list_businesses(self, tx: Tx, most: int = MOST_TURNS) -> list[str]:
         """Return tenants with due rows, beginning after the last served one."""
-        businesses = self.queue.list_businesses(tx, self._last, most)
-        if len(businesses) < most and self._last:
+        businesses = self.queue.list_businesses(tx, self.last, most)
+        if len(businesses) < most and self.last:
             first = self.queue.list_businesses(tx, "", most)
-            businesses += [business_id for business_id in first if business_id <= self._last]
+            businesses += [business_id for business_id in first if business_id <= self.last]
         return businesses[:most]
 
     def list_rows[T](self, tx: Tx, most: int, list_of: ListRows[T]) -> list[T]:
@@ -136,9 +136,6 @@ class Turns:
         businesses = self.list_businesses(tx)
         share = max(1, most // max(1, len(businesses)))
         return list(in_turn([list_of(business, share) for business in businesses]))
-
-    def served(self, business_id: str) -> None:
-        self._last = business_id
 
 
 def in_turn[T](lists: Iterable[Iterable[T]]) -> Iterator[T]:
@@ -204,7 +201,7 @@ def run_batch[Row: TenantRow](
         if len(finished) < len(piece):  # later rows of the business must not overtake the rest
             pieces = [waiting for waiting in pieces if waiting[0].business_id != business_id]
     if tried:
-        turns.served(tried[-1].business_id)
+        turns.last = tried[-1].business_id
     return len(tried)
 
 

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cache
 from typing import Final
@@ -193,11 +193,11 @@ _OF_FIELDS: Final = frozenset({errors.INVALID, errors.NOT_ELIGIBLE, errors.CAPTU
 """Codes that concern a field; `Faults` collects them, and raises any other refusal at once."""
 
 
+@dataclass(eq=False)
 class Faults:
     """Collector of the refused fields of a form, to show them all at once."""
 
-    def __init__(self) -> None:
-        self.found: list[Refused] = []
+    found: list[Refused] = field(default_factory=list)
 
     def read[T, U](self, work: Callable[[], T], instead: U) -> T | U:
         """Return the result of the work; on a refused field record the fault, and return ``instead``."""

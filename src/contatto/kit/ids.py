@@ -40,28 +40,25 @@ class _Random:
     """Random bytes for ids, drawn in blocks, since each system call lets another thread run."""
 
     def __init__(self, seed: int | None = None) -> None:
-        self._pieces: list[bytes] = []
+        self.pieces: list[bytes] = []
         self._draw = os.urandom if seed is None else random.Random(seed).randbytes  # noqa: S311
 
     def draw(self) -> bytes:
         """Return eight unused random bytes."""
         try:
-            return self._pieces.pop()
+            return self.pieces.pop()
         except IndexError:
             drawn = self._draw(_DRAWN)
             pieces = [drawn[start : start + 8] for start in range(0, _DRAWN, 8)]
             piece = pieces.pop()
-            self._pieces += pieces
+            self.pieces += pieces
             return piece
-
-    def forget(self) -> None:
-        """Drop the block in a forked process, which must not repeat its parent's ids."""
-        self._pieces = []
 
 
 _random = _Random()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=lambda: _random.forget())
+    # A forked process must not repeat its parent's ids, so it drops their block.
+    os.register_at_fork(after_in_child=lambda: _random.pieces.clear())
 
 
 @contextmanager

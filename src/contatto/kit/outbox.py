@@ -317,10 +317,7 @@ class Drain:
         is_known: sa.ColumnElement[bool] = sa.literal_column(f"name IN ({names})") if names else sa.false()
         self._events = Turns(Queue(events, sa.and_(FRESH, is_known), events.c.at))
         self._jobs = Turns(JOBS)
-
-    @property
-    def tables(self) -> frozenset[str]:
-        return self._events.queue.tables | self._jobs.queue.tables
+        self.tables: Final = self._events.queue.tables | self._jobs.queue.tables
 
     def is_due(self, tx: Tx) -> bool:
         return self._events.queue.is_due(tx) or self._jobs.queue.is_due(tx)
@@ -352,7 +349,7 @@ class Drain:
         claimed = self._jobs.list_rows(tx, self._claimed, partial(self._jobs.queue.list, tx, HandlerJob))
         if not claimed:
             return delivered, []
-        self._jobs.served(claimed[-1].business_id)
+        self._jobs.last = claimed[-1].business_id
         lease = sa.update(jobs).where(jobs.c.id.in_([job.id for job in claimed]))
         tx.execute(lease.values(due_at=tx.now + LEASE, attempts=jobs.c.attempts + 1))
         query = sa.select(events).where(events.c.seq.in_({job.event_seq for job in claimed}))
@@ -364,7 +361,7 @@ class Drain:
         fresh = self._events.list_rows(tx, FANNED_OUT, partial(self._events.queue.list, tx, StoredEvent))
         if not fresh:
             return 0
-        self._events.served(fresh[-1].business_id)
+        self._events.last = fresh[-1].business_id
         is_interested = interest(tx)
         deliveries = [
             _Delivery(event, kind, name, handler)

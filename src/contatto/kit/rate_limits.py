@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Final
@@ -20,38 +20,38 @@ from contatto.kit.values import micros
 _MOST_KEYS: Final = 50_000
 
 
+@dataclass(eq=False)
 class RateLimit:
     """Sliding window per key (an address, a visitor); least recently used keys are forgotten.
 
     0 tries mean no limit.
     """
 
-    def __init__(self, most: int, span_s: float) -> None:
-        self._most = most
-        self._span_s = span_s
-        self._seen: dict[str, deque[float]] = {}
+    most: int
+    span_s: float
+    _seen: dict[str, deque[float]] = field(default_factory=dict)
 
     def check(self, key: str, now_s: float) -> None:
         """Count a try; raises TOO_MANY with the seconds to wait, and then counts none."""
-        if self._most:
+        if self.most:
             self.look(key, now_s).append(now_s)
 
     def look(self, key: str, now_s: float) -> deque[float]:
         """Return the tries of a key, without counting one; raises TOO_MANY when the limit is reached."""
         tries = self._seen.pop(key, None) or deque()
-        while tries and tries[0] <= now_s - self._span_s:
+        while tries and tries[0] <= now_s - self.span_s:
             tries.popleft()
         self._seen[key] = tries  # at the end: the dict is in order of last use
         if len(self._seen) > _MOST_KEYS:
             del self._seen[next(iter(self._seen))]
-        if len(tries) >= self._most:
-            wait = int(tries[0] + self._span_s - now_s) + 1
+        if len(tries) >= self.most:
+            wait = int(tries[0] + self.span_s - now_s) + 1
             raise Refused(
                 errors.TOO_MANY,
                 "The limit is %(most)s in %(span)s s.",
                 wait,
-                most=self._most,
-                span=round(self._span_s),
+                most=self.most,
+                span=round(self.span_s),
             )
         return tries
 

@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -165,6 +166,7 @@ class _Child:
 _ENVIRONMENT_PREFIX: Final = "CONTATTO_"
 
 
+@dataclass(frozen=True, slots=True)
 class LongProcess:
     """Runs long computing of our own in a process per piece of work, up to a limit of wall-clock seconds.
 
@@ -172,8 +174,7 @@ class LongProcess:
     runs at low priority. A cancelled piece ends its process.
     """
 
-    def __init__(self, clock_s: float) -> None:
-        self._clock_s = clock_s
+    clock_s: float
 
     async def run(self, work: Work, raw: bytes) -> bytes:
         """Run a top-level function on bytes; raises Overworked if it failed, or took too long."""
@@ -187,7 +188,7 @@ class LongProcess:
             env=environment, start_new_session=True,
         )  # fmt: skip
         try:
-            answer, _ = await asyncio.wait_for(process.communicate(raw), self._clock_s)
+            answer, _ = await asyncio.wait_for(process.communicate(raw), self.clock_s)
         except TimeoutError:
             logger().warning("apart.ended", work=name, says="it took too long")
             raise Overworked("it took too long") from None

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -48,13 +49,13 @@ _SAFE: Final = {
 }
 
 
+@dataclass(slots=True)
 class _Sender:
     """Limits of one network, or of one member."""
 
-    def __init__(self) -> None:
-        self.count = 0
-        self.reading = asyncio.Semaphore(READERS_OF_ONE)
-        self.decoding = asyncio.Semaphore(1)
+    count: int = 0
+    reading: asyncio.Semaphore = field(default_factory=partial(asyncio.Semaphore, READERS_OF_ONE))
+    decoding: asyncio.Semaphore = field(default_factory=asyncio.Semaphore)
 
 
 @dataclass(slots=True)

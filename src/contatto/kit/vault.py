@@ -234,10 +234,6 @@ class Vault:
         except (InvalidTag, ValueError) as error:
             raise Sealed("the value was changed or belongs to another place") from error
 
-    def reseal(self, sealed: bytes, tenant: str, column: str, row: str) -> bytes:
-        """Seal the same value with the newest key; raises Sealed if it cannot be opened."""
-        return self.seal_bytes(self.open_bytes(sealed, tenant, column, row), tenant, column, row)
-
     def _derive_cipher(self, key_id: str, tenant: str, column: str) -> ExtendedNonceCipher:
         return ExtendedNonceCipher(_derive(self._live[key_id], f"field:{column}:{tenant}"))
 

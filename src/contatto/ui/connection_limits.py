@@ -14,6 +14,7 @@ of `httptools_impl.py` and `flow_control.py`, then renew the test.
 """
 
 import asyncio
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, Final
 
@@ -232,12 +233,12 @@ class GuardedProtocol(HttpToolsProtocol):
             self.registry.wait(self)
 
 
+@dataclass(eq=False, slots=True)
 class _Network:
     """Connections of one network."""
 
-    def __init__(self) -> None:
-        self.count = 0
-        self.waiting: dict[GuardedProtocol, None] = {}
+    count: int = 0
+    waiting: dict[GuardedProtocol, None] = field(default_factory=dict)
 
 
 class Connections:

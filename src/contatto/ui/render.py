@@ -6,7 +6,7 @@ import re
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from functools import cache, lru_cache
@@ -251,26 +251,22 @@ class Placeholders:
     """Named placeholders of a cached fragment, filled for each reader; their marks are unguessable."""
 
     def __init__(self, *names: str) -> None:
-        self._marks: Final = {name: f"{name}-{secrets.token_hex(16)}" for name in names}
-
-    def mark(self, name: str) -> str:
-        """Return the mark of a placeholder, for rendering."""
-        return self._marks[name]
+        self.marks: Final = {name: f"{name}-{secrets.token_hex(16)}" for name in names}
 
     def fill(self, part: str, values: Mapping[str, str]) -> Markup:
         """Return the fragment for one reader; values are escaped."""
         for name, value in values.items():
-            part = part.replace(self._marks[name], str(escape(value)))
+            part = part.replace(self.marks[name], str(escape(value)))
         return Markup(part)  # noqa: S704  # rendered by a template, with escaped values
 
 
+@dataclass(eq=False)
 class FragmentCache:
     """Cache of rendered fragments that many readers share, of up to ``most`` characters."""
 
-    def __init__(self, most: int = MOST_CHARACTERS) -> None:
-        self._most: Final = most
-        self._parts: OrderedDict[Hashable, str] = OrderedDict()
-        self.characters = 0
+    most: int = MOST_CHARACTERS
+    characters: int = 0
+    _parts: OrderedDict[Hashable, str] = field(default_factory=OrderedDict)
 
     def find(self, key: Hashable, draw: Callable[[], str]) -> str:
         """Return the fragment of a key, or render it; the key must contain all inputs of ``draw``."""
@@ -279,7 +275,7 @@ class FragmentCache:
             return part
         part = self._parts[key] = draw()
         self.characters += len(part)
-        while self.characters > self._most:
+        while self.characters > self.most:
             _, oldest = self._parts.popitem(last=False)
             self.characters -= len(oldest)
         return part
@@ -299,13 +295,13 @@ type MayOpen = Callable[[Collection[str], str, str], bool]
 """Check of permissions, address and method."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class Renderer:
     """Renders templates into pages; without ``may_open`` a page links to every address."""
 
-    def __init__(self, csrf_signer: Signer, cookies: CookieRules, may_open: MayOpen | None = None) -> None:
-        self.csrf_signer = csrf_signer
-        self.cookies = cookies
-        self._may_open = may_open
+    csrf_signer: Signer
+    cookies: CookieRules
+    may_open: MayOpen | None = None
 
     def render(
         self,
@@ -329,9 +325,9 @@ class Renderer:
         caller = values.get("caller")
 
         def offers(href: str, method: str = "GET") -> bool:
-            if caller is None or self._may_open is None:
+            if caller is None or self.may_open is None:
                 return True
-            return self._may_open(caller.permissions, str(href), method)
+            return self.may_open(caller.permissions, str(href), method)
 
         page = _templates().get_template(template)
         words = translator_of(request)

@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 from urllib.parse import quote
@@ -229,6 +229,7 @@ _BOUNDARY: Final = re.compile(rb'boundary=("[^"]*"|[^;,\s"]+)', re.IGNORECASE)
 type Broken = Callable[[Request, Exception], Awaitable[Response]]
 
 
+@dataclass(eq=False)
 class SecurityLayer:
     """Outermost middleware: request id, body limit, security headers and log line.
 
@@ -240,21 +241,11 @@ class SecurityLayer:
         is_https: whether browsers use https, even if a proxy uses http.
     """
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        broken: Broken,
-        larger: Mapping[str, int] | None = None,
-        public: tuple[str, ...] = (),
-        *,
-        is_https: bool = False,
-    ) -> None:
-        self.app = app
-        self.broken = broken
-        self.larger = larger or {}
-        self._ends = tuple(self.larger)
-        self.public = public
-        self.is_https = is_https
+    app: ASGIApp
+    broken: Broken
+    larger: Mapping[str, int] = field(default_factory=dict)
+    public: tuple[str, ...] = ()
+    is_https: bool = field(default=False, kw_only=True)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -283,7 +274,7 @@ class SecurityLayer:
 
         scope["headers"] = [_plain(*pair) if pair[0] == _TYPE else pair for pair in scope["headers"]]
         path, limit = scope["path"], BODY_LIMIT
-        if path.endswith(self._ends):
+        if path.endswith(tuple(self.larger)):
             limit = max(larger for end, larger in self.larger.items() if path.endswith(end))
         size = 0
 

@@ -114,12 +114,12 @@ def fill_sheet(
     account, prefill, questions = reader.account, reader.prefill, version.content.questions
 
     def fresh() -> str:
-        mark = _PLACEHOLDERS.mark
-        sheet = show_sheet(version.content, language, version.number, mark("opening"), at, prefill)
+        marks = _PLACEHOLDERS.marks
+        sheet = show_sheet(version.content, language, version.number, marks["opening"], at, prefill)
         values = {
             "account": {"id": account.id, "display_name": account.name},
             "form": sheet | {"image": picture_path(version.business_id, version.content.image)},
-            "base": mark("base"),
+            "base": marks["base"],
             "preview": False,
         }
         return render.draw("forms/_sheet.html", values, translator_for(language))

@@ -394,6 +394,7 @@ AT_ONCE: Final = 512
 """Greatest number of works per transaction; more only delay the first of them."""
 
 
+@dataclass(eq=False)
 class WorkBatcher[T, R]:
     """Runs works of one kind, many per transaction; later ones wait for the next transaction.
 
@@ -405,20 +406,12 @@ class WorkBatcher[T, R]:
         begins_at_once: whether the first work begins before others can join it, as its caller waits later.
     """
 
-    def __init__(
-        self,
-        run: Callable[[Work[Sequence[R | Exception]]], Awaitable[Sequence[R | Exception]]],
-        work: Callable[[Tx, Sequence[T]], Sequence[R | Exception]],
-        most: int = AT_ONCE,
-        *,
-        begins_at_once: bool = False,
-    ) -> None:
-        self._run = run
-        self._work = work
-        self._most = most
-        self._begins_at_once = begins_at_once
-        self._waiting: list[tuple[T, asyncio.Future[R]]] = []
-        self._going: asyncio.Task[None] | None = None
+    run: Callable[[Work[Sequence[R | Exception]]], Awaitable[Sequence[R | Exception]]]
+    work: Callable[[Tx, Sequence[T]], Sequence[R | Exception]]
+    most: int = AT_ONCE
+    begins_at_once: bool = field(default=False, kw_only=True)
+    _waiting: list[tuple[T, asyncio.Future[R]]] = field(default_factory=list)
+    _going: asyncio.Task[None] | None = None
 
     def submit(self, one: T) -> asyncio.Future[R]:
         """Do one work; its writes are durable when the future is done."""
@@ -427,13 +420,13 @@ class WorkBatcher[T, R]:
         self._waiting.append((one, waiting))
         if self._going is None or self._going.done():
             # In an empty context, as it works for several requests and businesses.
-            is_eager = self._begins_at_once
+            is_eager = self.begins_at_once
             self._going = asyncio.Task(self._do_all(), loop=loop, context=Context(), eager_start=is_eager)
         return waiting
 
     async def _do_all(self) -> None:
         while self._waiting:
-            batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+            batch, self._waiting = self._waiting[: self.most], self._waiting[self.most :]
             if not await self._do(batch, is_last_try=len(batch) == 1):
                 for item in batch:  # one of them is at fault
                     await self._do([item], is_last_try=True)
@@ -444,9 +437,9 @@ class WorkBatcher[T, R]:
         outcomes: Sequence[R | BaseException]
         try:
             try:
-                outcomes = await self._run(lambda tx: self._work(tx, works))
+                outcomes = await self.run(lambda tx: self.work(tx, works))
             except OperationalError:  # no work is at fault: a conflict, or the database was away
-                outcomes = await self._run(lambda tx: self._work(tx, works))
+                outcomes = await self.run(lambda tx: self.work(tx, works))
         except OperationalError as error:
             outcomes = [error] * len(batch)
         except BaseException as error:

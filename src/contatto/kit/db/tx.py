@@ -26,24 +26,18 @@ from contatto.kit.values import UNREADABLE, SealedIn, from_micros, micros
 from contatto.kit.vault import Sealed, Vault, row_key
 
 
-class Clock(Protocol):
-    """Anything that knows the time in UTC."""
-
-    def now(self) -> datetime: ...
-
-
-class SystemClock:
-    """The machine's own clock."""
+class Clock:
+    """The machine's own clock, in UTC."""
 
     def now(self) -> datetime:
         return datetime.now(UTC)
 
 
-class FixedClock:
+@dataclass(eq=False)
+class FixedClock(Clock):
     """Clock that moves only on request; for tests and replays."""
 
-    def __init__(self, moment: datetime) -> None:
-        self.moment = moment
+    moment: datetime
 
     def now(self) -> datetime:
         return self.moment
@@ -106,23 +100,15 @@ class Instant(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> int | None:
-        return _to_micros(value)  # where a value becomes part of the text
+        return None if value is None else micros(value)  # where a value becomes part of the text
 
     def bind_processor(self, dialect: sa.Dialect) -> Callable[[datetime | None], int | None]:
-        return _to_micros
+        return lambda value: None if value is None else micros(value)
 
     def result_processor(
         self, dialect: sa.Dialect, coltype: object
     ) -> Callable[[int | None], datetime | None]:
-        return _to_instant
-
-
-def _to_micros(value: datetime | None) -> int | None:
-    return None if value is None else micros(value)
-
-
-def _to_instant(value: int | None) -> datetime | None:
-    return None if value is None else from_micros(value)
+        return lambda value: None if value is None else from_micros(value)
 
 
 class Choice[E: StrEnum](TypeDecorator[E]):

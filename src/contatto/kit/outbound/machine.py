@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from typing import Final
@@ -84,17 +84,17 @@ class FreePlaces:
             self.of_destination[request.destination] += 1
 
 
+@dataclass(eq=False)
 class ClaimPolicy:
     """Counts requests in flight, and chooses the next ones; for one machine."""
 
-    def __init__(self, limits: Limits, chance: Callable[[], float]) -> None:
-        self._limits = limits
-        self._chance = chance
-        self._destinations: dict[str, Destination] = {}
-        self._of_business: Counter[str] = Counter()
-        self._begun: set[str] = set()
-        self._turns: dict[str, Turns] = {}
-        self._last = ""
+    _limits: Limits
+    _chance: Callable[[], float]
+    _destinations: dict[str, Destination] = field(default_factory=dict)
+    _of_business: Counter[str] = field(default_factory=Counter)
+    _begun: set[str] = field(default_factory=set)
+    _turns: dict[str, Turns] = field(default_factory=dict)
+    _last: str = ""
 
     def rooms(self) -> FreePlaces:
         at_s = time.monotonic()
@@ -169,7 +169,7 @@ class ClaimPolicy:
         for request in requests:
             self._last = request.destination
             if (turns := self._turns.get(request.destination)) is not None:
-                turns.served(request.business_id)
+                turns.last = request.business_id
         if is_all:
             self._last = ""
 

@@ -88,6 +88,7 @@ def with_jitter(seconds: float, chance: float) -> float:
     return seconds * (1 + JITTER * chance)
 
 
+@dataclass(eq=False)
 class Destination:
     """Requests in flight to one destination, and its circuit breaker.
 
@@ -97,13 +98,12 @@ class Destination:
     Source: Michael T. Nygard, "Release It!", chapter 5, "Circuit Breaker".
     """
 
-    def __init__(self, places: int, chance: Callable[[], float]) -> None:
-        self._places = places
-        self._chance = chance
-        self.in_flight = 0
-        self._failures = 0
-        self._opened = 0
-        self._closed_until = 0.0
+    _places: int
+    _chance: Callable[[], float]
+    in_flight: int = 0
+    _failures: int = 0
+    _opened: int = 0
+    _closed_until: float = 0.0
 
     def room(self, now_s: float) -> int:
         """Return the number of requests that may be sent."""
