@@ -166,7 +166,7 @@ def smart_group(number: int, made: dict[str, str]) -> Sent:
 PROGRAMS: dict[str, tuple[str, str, Callable[[int, dict[str, str]], Sent]]] = {
     "event sets": ("contatto.crm.api.MOST_SETS", "crm_event_sets", event_set),
     "subscriptions": ("contatto.subscriptions.rules.MOST_SUBSCRIPTIONS", "subscriptions", subscription),
-    "ad groups": ("contatto.ads.rules.settings.MOST_AD_GROUPS", "ad_groups", smart_group),
+    "ad groups": ("contatto.ads.api.smart_plus.MOST_AD_GROUPS", "ad_groups", smart_group),
 }
 
 
