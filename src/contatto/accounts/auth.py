@@ -320,7 +320,7 @@ async def find_token_caller(request: Request, token: str) -> Caller:
     if match is None:
         raise Refused(errors.BAD_TOKEN)
     api_token, business = match
-    check_request_rate(request, api_token.id)
+    part_of(request, RequestLimit).check(api_token.id, time.monotonic())
     used, limit = api_token.last_used_at, context.clock.now() - _NOTE_USE_EVERY
     if used is None or used < limit:
         await context.db.write(lambda tx: store.mark_used(tx, store.api_tokens, hash_secret(token), limit))
@@ -554,7 +554,13 @@ class KeptAnswers:
                     start = message
                 elif start is None:
                     if message["type"] == "http.response.start" and message["status"] == 303:
-                        await _delete_refusal(scope)
+                        request, caller = Request(scope), scope["state"].get("caller")
+                        token = dict(parse_qsl(_referring_page(request).query)).get(REFUSED_PARAM, "")
+                        if caller and token:
+                            page_id = hash_secret(token)
+                            await context_of(request).db.write_more(
+                                lambda tx: tx.delete(store.kept_pages, caller.business_id, id=page_id)
+                            )
                     await send(message)
                 else:
                     body.extend(message.get("body", b""))
@@ -604,17 +610,6 @@ async def _save_page(scope: Scope, answer: _Answer) -> Response:
     return response
 
 
-async def _delete_refusal(scope: Scope) -> None:
-    """Delete the refusal of a form that has been accepted now."""
-    request, caller = Request(scope), scope["state"].get("caller")
-    token = dict(parse_qsl(_referring_page(request).query)).get(REFUSED_PARAM, "")
-    if caller and token:
-        page_id = hash_secret(token)
-        await context_of(request).db.write_more(
-            lambda tx: tx.delete(store.kept_pages, caller.business_id, id=page_id)
-        )
-
-
 async def _show_saved(scope: Scope, receive: Receive, send: Send) -> bool:
     """Respond with the saved page of the address, if it exists; return whether it did."""
     request = Request(scope)
@@ -658,11 +653,6 @@ def _referring_page(request: Request) -> SplitResult:
     referrer = urlsplit(request.headers.get("referer", ""))
     is_same_site = referrer.netloc == request.headers.get("host") and referrer.path.startswith("/")
     return referrer if is_same_site and not referrer.path.startswith("//") else urlsplit(request.url.path)
-
-
-def check_request_rate(request: Request, key: str) -> None:
-    """Count a request of a token or an app, in this process. Raises TOO_MANY."""
-    part_of(request, RequestLimit).check(key, time.monotonic())
 
 
 async def _send_nothing() -> None:

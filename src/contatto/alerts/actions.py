@@ -22,7 +22,7 @@ from contatto.accounts.rules import browser_name, is_able
 from contatto.accounts.store import find_business, find_member
 from contatto.alerts import rules, store
 from contatto.alerts.connectors import web_push
-from contatto.alerts.connectors.web_push import MessageKey, PushEndpoint
+from contatto.alerts.connectors.web_push import POINT_BYTES, SECRET_BYTES, MessageKey, PushEndpoint
 from contatto.alerts.model import (
     ALERT_PUSH,
     NEEDS,
@@ -50,6 +50,7 @@ from contatto.kit.outbound import model as outbound
 from contatto.kit.outbound.client import read_address
 from contatto.kit.outbound.queue import OutboundKind, queue_request
 from contatto.kit.outbox import emit
+from contatto.kit.values import from_base64url
 from contatto.kit.vault import row_key
 from contatto.leads.model import LeadCaptured, WorkAssigned
 from contatto.leads.store.records import list_due_tasks
@@ -242,7 +243,10 @@ def register_browser(
     """
     try:
         read_address(browser.endpoint[: URL_LIMIT + 1], allowed)
-        web_push.check_browser(browser)
+        point, secret = from_base64url(browser.public_key), from_base64url(browser.secret)
+        if len(point) != POINT_BYTES or len(secret) != SECRET_BYTES:
+            raise ValueError("the key or the secret has another length")
+        ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
         fits = len(browser.endpoint) <= URL_LIMIT and browser.endpoint.isascii()
     except ValueError:
         fits = False
@@ -267,12 +271,6 @@ def register_browser(
     }
     tx.save(push_browsers, row_of(push_browser) | sealed_texts, changes=tuple(sealed_texts))
     return push_browser
-
-
-def remove_browser(tx: Tx, caller: Caller, browser_id: str) -> None:
-    """Remove a browser of the caller's own from push alerts."""
-    if not tx.delete(push_browsers, caller.business_id, member_id=caller.subject_id, id=browser_id):
-        raise Refused(errors.NOT_FOUND, "Browser not found.")
 
 
 def push_due_alerts(tx: Tx) -> int:

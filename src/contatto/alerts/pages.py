@@ -7,13 +7,16 @@ from pydantic import BaseModel, Field
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from contatto.accounts.auth import FormCaller, PageCaller, page_routes
-from contatto.accounts.model import Access, Credential
+from contatto.accounts.model import Access, Caller, Credential
 from contatto.accounts.rules import ROLE_PERMISSIONS
 from contatto.alerts import actions, rules
 from contatto.alerts.connectors import web_push
 from contatto.alerts.model import NEEDS, AlertChoices, AlertKind
-from contatto.alerts.store import list_browsers, load_choices, save_choices
+from contatto.alerts.store import list_browsers, load_choices, push_browsers, save_choices
+from contatto.kit import errors
 from contatto.kit.db.database import act_for
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
 from contatto.kit.values import to_base64url
 from contatto.ui.requests import context_of, show_page
 
@@ -94,10 +97,12 @@ async def post_browser(
     return RedirectResponse("/settings/alerts#browsers", 303)
 
 
-@router.post("/settings/alerts/browsers/{browser_id}/remove", Access(Credential.MEMBER))
-async def post_browser_removal(request: Request, caller: FormCaller, browser_id: str) -> RedirectResponse:
-    await context_of(request).db.write(lambda tx: actions.remove_browser(tx, caller, browser_id))
-    return RedirectResponse("/settings/alerts#browsers", 303)
+@router.form("/settings/alerts/browsers/{browser_id}/remove", Access(Credential.MEMBER))
+def post_browser_removal(tx: Tx, request: Request, caller: Caller, browser_id: str) -> str:
+    """Remove a browser of the caller's own from push alerts."""
+    if not tx.delete(push_browsers, caller.business_id, member_id=caller.subject_id, id=browser_id):
+        raise Refused(errors.NOT_FOUND, "Browser not found.")
+    return "/settings/alerts#browsers"
 
 
 @router.get("/alerts/choices", Access(Credential.MEMBER))

@@ -1,6 +1,5 @@
 """Audiences in the API v1.3."""
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 
@@ -181,49 +180,35 @@ async def create_custom_audience(
 ) -> Answered[AudienceId]:
     """Make an audience of uploaded files."""
     new = NewAudience(body.custom_audience_name, calculate_type=body.calculate_type)
-    return await _create_audience(request, caller, body.advertiser_id, new, body.file_paths)
+    db = context_of(request).db
+    audience = await db.write(
+        lambda tx: create_audience(tx, load_advertiser(tx, caller, body.advertiser_id), new, body.file_paths)
+    )
+    await finish_changes(db, caller.business_id, [audience.id])
+    return api_answer(AudienceId(str(audience.number)), request_id_of(request))
 
 
-@router.post("/lookalike/create/", Permission.WRITE_ADS)
-async def create_lookalike(
-    request: Request, caller: ApiCaller, body: CreateLookalike
-) -> Answered[AudienceId]:
+@router.transact("/lookalike/create/", Permission.WRITE_ADS)
+def create_lookalike(tx: Tx, caller: Caller, body: CreateLookalike) -> AudienceId:
     """Make an audience of viewers who most likely become good leads.
 
     It omits the members of its source, unless ``include_source`` is set. Delivery finds members
     within minutes, and anew each night.
     """
+    account = load_advertiser(tx, caller, body.advertiser_id)
     spec = body.lookalike_spec
+    load_audience(tx, account, spec.source_audience_id, "lookalike_spec.source_audience_id")
     new = NewAudience(body.custom_audience_name, AudienceKind.LOOKALIKE, spec=spec.model_dump_json())
-    return await _create_audience(request, caller, body.advertiser_id, new, source=spec.source_audience_id)
+    return AudienceId(str(create_audience(tx, account, new).number))
 
 
-@router.post("/rule/create/", Permission.WRITE_ADS)
-async def create_rule_audience(request: Request, caller: ApiCaller, body: CreateRule) -> Answered[AudienceId]:
+@router.transact("/rule/create/", Permission.WRITE_ADS)
+def create_rule_audience(tx: Tx, caller: Caller, body: CreateRule) -> AudienceId:
     """Make an audience of people who did something, such as becoming a lead; it follows its rule."""
+    account = load_advertiser(tx, caller, body.advertiser_id)
     spec = body.model_dump_json(include={"audience_type", "rule_spec"})
     new = NewAudience(body.custom_audience_name, AudienceKind.RULE, spec=spec)
-    return await _create_audience(request, caller, body.advertiser_id, new)
-
-
-async def _create_audience(
-    request: Request,
-    caller: ApiCaller,
-    advertiser_id: int,
-    new: NewAudience,
-    paths: Sequence[str] = (),
-    source: int | None = None,
-) -> Answered[AudienceId]:
-    def work(tx: Tx) -> Audience:
-        account = load_advertiser(tx, caller, advertiser_id)
-        if source is not None:
-            load_audience(tx, account, source, "lookalike_spec.source_audience_id")
-        return create_audience(tx, account, new, paths)
-
-    db = context_of(request).db
-    audience = await db.write(work)
-    await finish_changes(db, caller.business_id, [audience.id])
-    return api_answer(AudienceId(str(audience.number)), request_id_of(request))
+    return AudienceId(str(create_audience(tx, account, new).number))
 
 
 @router.post("/update/", Permission.WRITE_ADS)

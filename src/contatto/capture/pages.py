@@ -70,17 +70,11 @@ def show_capture(
 
 @router.form("/{account_id}/application", Permission.ADMINISTER, show_capture, errors.INVALID)
 def post_application(
-    tx: Tx,
-    request: Request,
-    caller: Caller,
-    account_id: str,
-    company: Annotated[CompanyForm, Form()],
+    tx: Tx, request: Request, caller: Caller, account_id: str, company: Annotated[CompanyForm, Form()]
 ) -> str:
     check_found(find_account(tx, caller.business_id, account_id), "Channel account not found.")
-    needs_review, data = (
-        context_of(request).settings.needs_capture_review,
-        CompanyData(**company.model_dump()),
-    )
+    needs_review = context_of(request).settings.needs_capture_review
+    data = CompanyData(**company.model_dump())
     actions.save_company_data(tx, caller.business_id, account_id, data, needs_review=needs_review)
     return HOME
 

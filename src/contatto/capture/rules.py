@@ -8,7 +8,7 @@ from functools import cache
 from operator import itemgetter
 
 from contatto.capture.fields.addresses import find_emails, find_handles, find_links, find_spelled_emails
-from contatto.capture.fields.numbers import country_code, find_phones
+from contatto.capture.fields.numbers import find_phones
 from contatto.capture.fields.text import (
     FOLDABLE,
     LATIN,
@@ -156,11 +156,6 @@ def detect_contacts_batch(texts: Sequence[tuple[str, str]]) -> list[list[Contact
 def detect_name(text: str) -> NameMatch | None:
     """Return the name that a person states ("my name is …"); it alone makes no lead."""
     return find_name(fold(text[:LONGEST_END]))
-
-
-def has_number_plan(country: str) -> bool:
-    """Report whether national numbers of a country can be read: an upper-case ISO 3166 code."""
-    return bool(country_code(country))
 
 
 def warm(countries: Iterable[str] | None = None) -> None:

@@ -19,7 +19,8 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from contatto.capture.rules import detect_contacts_batch, has_number_plan
+from contatto.capture.fields.numbers import country_code
+from contatto.capture.rules import detect_contacts_batch
 from contatto.measurement.engines.events import (
     EngineName,
     EngineOptions,
@@ -126,7 +127,7 @@ def detect_command(
     """
     if to is OutputForm.TEXT:
         raise typer.BadParameter("the output is jsonl or csv", param_hint="--to")
-    if country and not has_number_plan(country.upper()):
+    if country and country_code(country.upper()) is None:
         raise typer.BadParameter(_NO_COUNTRY.format(country), param_hint="--country")
     with ExitStack() as stack:
         source = open_source(file, stack)
@@ -212,7 +213,7 @@ def _checked(
     number: int, message_id: str | int | None, text: str, market: str | None, default: str
 ) -> InputMessage:
     country = (market or default).upper()
-    if country and not has_number_plan(country):
+    if country and country_code(country) is None:
         raise BadLine(f"country {_NO_COUNTRY.format(country)}")
     return InputMessage(number if message_id is None else message_id, text, country)
 

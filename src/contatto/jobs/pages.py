@@ -1,13 +1,13 @@
 """Settings page of failed jobs with replay and dismiss, and of the nightly training."""
 
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from fastapi import Request
-from starlette.responses import HTMLResponse, RedirectResponse
+from starlette.responses import RedirectResponse
 
-from contatto.accounts.auth import FormCaller, PageCaller, page_routes
-from contatto.accounts.model import Permission
+from contatto.accounts.auth import FormCaller, page_routes
+from contatto.accounts.model import Caller, Permission
 from contatto.delivery.store import find_relearning
 from contatto.jobs.actions import (
     count_failed_work,
@@ -17,37 +17,36 @@ from contatto.jobs.actions import (
     replay_failed_work,
 )
 from contatto.jobs.rules import reason_text, work_text
+from contatto.kit.db.tx import Tx
 from contatto.kit.i18n import LazyText
 from contatto.kit.languages import Translator
 from contatto.kit.outbound.queue import dismiss_dead_jobs
 from contatto.ui.render import translator_of
 from contatto.ui.requests import context_of
 
-router: Final = page_routes("/settings/jobs")
+JOBS_PAGE: Final = "/settings/jobs"
+router: Final = page_routes(JOBS_PAGE)
 MOST_ROWS: Final = 100
 
 
-@router.get("", Permission.ADMINISTER)
-async def show_failed_jobs(request: Request, caller: PageCaller) -> HTMLResponse:
+@router.page("", Permission.ADMINISTER, "jobs/failed.html")
+def show_failed_jobs(tx: Tx, request: Request, caller: Caller) -> dict[str, Any]:
     """Show failed background work to owners and admins."""
-    words, context, business_id = translator_of(request), context_of(request), caller.business_id
-    failed_work, counts, relearning = await context.db.read(
-        lambda tx: (
-            list_failed_work(tx, business_id, MOST_ROWS),
-            count_failed_work(tx, business_id),
-            find_relearning(tx, business_id),
-        )
-    )
+    words = translator_of(request)
     rows = [
         {
             "failed": failed,
             "work": _translate(work_text(failed.job.kind), words),
             "reason": _translate(reason_text(failed.job.kind, failed.job.reason), words),
         }
-        for failed in failed_work
+        for failed in list_failed_work(tx, caller.business_id, MOST_ROWS)
     ]
-    values = {"caller": caller, "rows": rows, "counts": counts, "most": MOST_ROWS, "relearned": relearning}
-    return context.pages.render(request, "jobs/failed.html", values)
+    return {
+        "rows": rows,
+        "counts": count_failed_work(tx, caller.business_id),
+        "most": MOST_ROWS,
+        "relearned": find_relearning(tx, caller.business_id),
+    }
 
 
 @router.post("/replay", Permission.ADMINISTER)
@@ -58,37 +57,27 @@ async def post_replay_all(request: Request, caller: FormCaller) -> RedirectRespo
     last = (await db.write(partial(replay_batch, after=0))).last
     while last is not None:
         last = (await db.write_more(partial(replay_batch, after=last))).last
-    return _redirect()
+    return RedirectResponse(JOBS_PAGE, 303)
 
 
-@router.post("/dismiss", Permission.ADMINISTER)
-async def post_dismiss_all(request: Request, caller: FormCaller) -> RedirectResponse:
+@router.form("/dismiss", Permission.ADMINISTER)
+def post_dismiss_all(tx: Tx, request: Request, caller: Caller) -> str:
     """Dismiss all dead letters."""
-    await context_of(request).db.write(partial(dismiss_dead_jobs, business_id=caller.business_id))
-    return _redirect()
+    dismiss_dead_jobs(tx, caller.business_id)
+    return JOBS_PAGE
 
 
-@router.post("/{failed_id}/replay", Permission.ADMINISTER)
-async def post_replay(request: Request, caller: FormCaller, failed_id: str) -> RedirectResponse:
-    kinds = context_of(request).installation.outbound
-    await context_of(request).db.write(
-        lambda tx: replay_failed_work(tx, kinds, caller.business_id, failed_id)
-    )
-    return _redirect()
+@router.form("/{failed_id}/replay", Permission.ADMINISTER)
+def post_replay(tx: Tx, request: Request, caller: Caller, failed_id: str) -> str:
+    replay_failed_work(tx, context_of(request).installation.outbound, caller.business_id, failed_id)
+    return JOBS_PAGE
 
 
-@router.post("/{failed_id}/dismiss", Permission.ADMINISTER)
-async def post_dismiss(request: Request, caller: FormCaller, failed_id: str) -> RedirectResponse:
-    kinds = context_of(request).installation.outbound
-    await context_of(request).db.write(
-        lambda tx: dismiss_failed_work(tx, kinds, caller.business_id, failed_id)
-    )
-    return _redirect()
+@router.form("/{failed_id}/dismiss", Permission.ADMINISTER)
+def post_dismiss(tx: Tx, request: Request, caller: Caller, failed_id: str) -> str:
+    dismiss_failed_work(tx, context_of(request).installation.outbound, caller.business_id, failed_id)
+    return JOBS_PAGE
 
 
 def _translate(text: LazyText | str, words: Translator) -> str:
     return text if isinstance(text, str) else text.in_language(words)
-
-
-def _redirect() -> RedirectResponse:
-    return RedirectResponse("/settings/jobs", 303)

@@ -1,8 +1,6 @@
 """Pages of log-in, members, invitations, password resets, and own profiles."""
 
-from collections.abc import Callable
-from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 from urllib.parse import quote
 
 from fastapi import Form, Request
@@ -18,7 +16,6 @@ from contatto.accounts.auth import (
     member_caller,
     page_routes,
     record_act,
-    require,
 )
 from contatto.accounts.model import Access, Caller, Credential, FailedTries, Member, Permission, Role
 from contatto.accounts.rules import (
@@ -145,63 +142,86 @@ class InvitationForm(BaseModel):
     role: Role = Role.AGENT
 
 
-@router.get("/settings/members", Access(Credential.MEMBER))
-async def show_members(request: Request, caller: PageCaller) -> HTMLResponse:
+@router.page("/settings/members", Access(Credential.MEMBER), "people/members.html")
+def show_members(
+    tx: Tx,
+    request: Request,
+    caller: Caller,
+    *,
+    form: InvitationForm | None = None,
+    handed: dict[str, str] | None = None,
+) -> dict[str, Any]:
     """Show the members; owners and admins also see the open invitations."""
-    return await _render_members(request, caller)
+    settings = context_of(request).settings
+    manages = may(caller, Permission.ADMINISTER)
+    own = caller.role or Role.ANALYST
+    invitations = store.list_invitations(tx, caller.business_id) if manages else []
+    return {
+        "members": accounts_store.list_members(tx, caller.business_id),
+        "session_counts": accounts_store.count_sessions(tx, caller.business_id) if manages else {},
+        "invitations": [
+            (invitation, settings.base_url + actions.invitation_path(tx, invitation))
+            for invitation in invitations
+        ],
+        "can_manage": manages,
+        "sends_mail": settings.sends_mail,
+        "roles": [role for role in Role if may_appoint(own, role)] if manages else [],
+        "changeable_roles": [role for role in Role if caller.role and may_appoint(caller.role, role)],
+        "role_says": rules.ROLE_TEXTS,
+        "typed": form or InvitationForm(),
+        "handed": handed,
+    }
 
 
-@router.post("/settings/invitations", Permission.ADMINISTER)
-async def post_invitation(
-    request: Request, caller: FormCaller, form: Annotated[InvitationForm, Form()]
-) -> Response:
+_REFUSALS: Final = (errors.FORBIDDEN, errors.CONFLICT, errors.INVALID, errors.TOO_MANY)
+
+
+@router.form("/settings/invitations", Permission.ADMINISTER, show_members, *_REFUSALS, at="invitations")
+def post_invitation(tx: Tx, request: Request, caller: Caller, form: Annotated[InvitationForm, Form()]) -> str:
     """Invite a person, by mail if there is a mail server; the page also shows a link to copy."""
-    context, words = context_of(request), translator_of(request)
-
-    def invite(tx: Tx) -> None:
-        sends_mail, base_url = context.settings.sends_mail, context.settings.base_url
-        invitation = actions.invite_member(
-            tx, caller.business_id, form.email, form.role, caller, sends_mail=sends_mail
-        )
-        if invitation.email and sends_mail:
-            names = caller.business_name, caller.display_name
-            actions.queue_invitation_mail(tx, invitation, names, invitation.email, base_url, words)
-
-    try:
-        await context.db.write(invite)
-    except Refused as refused:
-        return await _render_members(request, caller, problem=refused, typed=form)
-    return RedirectResponse(f"{MEMBERS_PAGE}#invitations", 303)
+    settings, words = context_of(request).settings, translator_of(request)
+    invitation = actions.invite_member(
+        tx, caller.business_id, form.email, form.role, caller, sends_mail=settings.sends_mail
+    )
+    if invitation.email and settings.sends_mail:
+        names = caller.business_name, caller.display_name
+        actions.queue_invitation_mail(tx, invitation, names, invitation.email, settings.base_url, words)
+    return f"{MEMBERS_PAGE}#invitations"
 
 
-@router.post("/settings/invitations/{invitation_id}/withdraw", Permission.ADMINISTER)
-async def post_withdrawal(request: Request, caller: FormCaller, invitation_id: str) -> RedirectResponse:
+@router.form("/settings/invitations/{invitation_id}/withdraw", Permission.ADMINISTER)
+def post_withdrawal(tx: Tx, request: Request, caller: Caller, invitation_id: str) -> str:
     """Withdraw an invitation, which ends its link."""
     key = {"business_id": caller.business_id, "id": invitation_id}
-    await context_of(request).db.write(lambda tx: check_found(tx.delete(store.invitations, **key) or None))
-    return RedirectResponse(f"{MEMBERS_PAGE}#invitations", 303)
+    check_found(tx.delete(store.invitations, **key) or None)
+    return f"{MEMBERS_PAGE}#invitations"
 
 
-@router.post("/settings/members/{member_id}/role", Permission.ADMINISTER)
-async def post_role(
-    request: Request, caller: FormCaller, member_id: str, role: Annotated[Role, Form()]
-) -> Response:
-    change = partial(accounts.set_member_role, role=role, caller=caller)
-    return await _change_member(request, caller, member_id, change)
+@router.form(
+    "/settings/members/{member_id}/role", Permission.ADMINISTER, show_members, *_REFUSALS, at="members"
+)
+def post_role(tx: Tx, request: Request, caller: Caller, member_id: str, role: Annotated[Role, Form()]) -> str:
+    member = accounts.load_member(tx, caller.business_id, member_id)
+    accounts.set_member_role(tx, member, role, caller)
+    return MEMBERS_PAGE
 
 
-@router.post("/settings/members/{member_id}/deactivate", Permission.ADMINISTER)
-async def post_deactivation(request: Request, caller: FormCaller, member_id: str) -> Response:
-    return await _change_member(
-        request, caller, member_id, partial(accounts.deactivate_member, caller=caller)
-    )
+@router.form(
+    "/settings/members/{member_id}/deactivate", Permission.ADMINISTER, show_members, *_REFUSALS, at="members"
+)
+def post_deactivation(tx: Tx, request: Request, caller: Caller, member_id: str) -> str:
+    member = accounts.load_member(tx, caller.business_id, member_id)
+    accounts.deactivate_member(tx, member, caller)
+    return MEMBERS_PAGE
 
 
-@router.post("/settings/members/{member_id}/reactivate", Permission.ADMINISTER)
-async def post_reactivation(request: Request, caller: FormCaller, member_id: str) -> Response:
-    return await _change_member(
-        request, caller, member_id, partial(accounts.reactivate_member, caller=caller)
-    )
+@router.form(
+    "/settings/members/{member_id}/reactivate", Permission.ADMINISTER, show_members, *_REFUSALS, at="members"
+)
+def post_reactivation(tx: Tx, request: Request, caller: Caller, member_id: str) -> str:
+    member = accounts.load_member(tx, caller.business_id, member_id)
+    accounts.reactivate_member(tx, member, caller)
+    return MEMBERS_PAGE
 
 
 @router.post("/settings/members/{member_id}/reset", Permission.ADMINISTER)
@@ -220,63 +240,10 @@ async def post_reset_link(request: Request, caller: FormCaller, member_id: str) 
         if refused.code is errors.NOT_FOUND:
             raise
         act_for(caller.business_id)
-        return await _render_members(request, caller, problem=refused, part="members")
+        return await show_members.show(request, caller, refused, at="members")
     act_for(caller.business_id)
     handed = {"name": member.display_name, "url": context.settings.base_url + path}
-    return await _render_members(request, caller, handed=handed)
-
-
-async def _change_member(
-    request: Request, caller: Caller, member_id: str, work: Callable[[Tx, Member], object]
-) -> Response:
-    """Make a change to a member, and show the members again."""
-    require(caller, Permission.ADMINISTER)
-    try:
-        await context_of(request).db.write(
-            lambda tx: work(tx, accounts.load_member(tx, caller.business_id, member_id))
-        )
-    except Refused as refused:
-        if refused.code is errors.NOT_FOUND:
-            raise
-        return await _render_members(request, caller, problem=refused, part="members")
-    return RedirectResponse(MEMBERS_PAGE, 303)
-
-
-async def _render_members(
-    request: Request,
-    caller: Caller,
-    *,
-    problem: Refused | None = None,
-    part: str = "invitations",
-    typed: InvitationForm | None = None,
-    handed: dict[str, str] | None = None,
-) -> HTMLResponse:
-    settings = context_of(request).settings
-    manages = may(caller, Permission.ADMINISTER)
-
-    def load(tx: Tx) -> dict[str, Any]:
-        invitations = store.list_invitations(tx, caller.business_id) if manages else []
-        return {
-            "members": accounts_store.list_members(tx, caller.business_id),
-            "session_counts": accounts_store.count_sessions(tx, caller.business_id) if manages else {},
-            "invitations": [
-                (invitation, settings.base_url + actions.invitation_path(tx, invitation))
-                for invitation in invitations
-            ],
-        }
-
-    own = caller.role or Role.ANALYST
-    values = {
-        "can_manage": manages,
-        "sends_mail": settings.sends_mail,
-        "roles": [role for role in Role if may_appoint(own, role)] if manages else [],
-        "changeable_roles": [role for role in Role if caller.role and may_appoint(caller.role, role)],
-        "role_says": rules.ROLE_TEXTS,
-        "typed": typed or InvitationForm(),
-        "error_part": part,
-        "handed": handed,
-    }
-    return await show_page(request, caller, "people/members.html", load, problem, **values)
+    return await show_members.show(request, caller, handed=handed)
 
 
 class JoiningForm(BaseModel):

@@ -2,6 +2,7 @@
 
 import hmac
 import json
+import time
 from functools import partial
 from typing import Annotated, Final, Literal
 
@@ -12,7 +13,6 @@ from starlette.requests import Request
 from contatto.accounts.auth import (
     API_HEADER,
     api_routes,
-    check_request_rate,
     find_token_caller,
     load_advertiser,
     may_use,
@@ -43,7 +43,7 @@ from contatto.kit.api_types import (
 from contatto.kit.db.database import act_for
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.rate_limits import GuessLimit, client_network
+from contatto.kit.rate_limits import GuessLimit, RequestLimit, client_network
 from contatto.leads.model import LeadSource
 from contatto.subscriptions import actions, rules, store
 from contatto.subscriptions.model import Entity, NewSubscription, Subscription
@@ -370,7 +370,8 @@ async def app_caller(request: Request, app_id: str, secret: str, token: str = ""
             client_network(request), app_id, partial(_app_of_secret, request, app_id, secret)
         )
         # Only a caller with the secret counts towards the app's rate limit.
-        check_request_rate(request, f"app:{app.business_id}:{app_id}")
+        key = f"app:{app.business_id}:{app_id}"
+        part_of(request, RequestLimit).check(key, time.monotonic())
         act_for(app.business_id)
         business_id = BusinessId(app.business_id)
         business = await context_of(request).db.read(lambda tx: find_business(tx, business_id))

@@ -67,18 +67,6 @@ def public_point(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
 
 
-def check_browser(browser: PushEndpoint) -> None:
-    """Validate the key and secret of a browser.
-
-    Raises:
-        ValueError: one is no base64url, the key is not on the curve, or a length is wrong.
-    """
-    point, secret = from_base64url(browser.public_key), from_base64url(browser.secret)
-    if len(point) != POINT_BYTES or len(secret) != SECRET_BYTES:
-        raise ValueError("the key or the secret has another length")
-    ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
-
-
 def seal_message(text: bytes, browser: PushEndpoint, message_key: MessageKey) -> bytes:
     """Encrypt a message for one browser, in one record. Source: RFC 8291, section 3.4."""
     point = from_base64url(browser.public_key)

@@ -11,7 +11,7 @@ from fastapi import Form, Query, Request
 from markupsafe import Markup
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from contatto.accounts.auth import DirectRoute, FormCaller, PageCaller, may, page_routes, require
+from contatto.accounts.auth import DirectRoute, FormCaller, PageCaller, may, page_routes
 from contatto.accounts.model import Access, Caller, Credential, Permission, ReadAudit
 from contatto.capture import store as capture_store
 from contatto.channels.connectors.webchat import WebchatDelivery
@@ -48,7 +48,7 @@ from contatto.kit.rate_limits import client_network
 from contatto.kit.uploads import picture_answer
 from contatto.kit.values import JSON_ERRORS, Revision, micros, read_number
 from contatto.ui import render
-from contatto.ui.requests import CSP, Context, context_of, part_of, show_page
+from contatto.ui.requests import CSP, Context, context_of, part_of
 
 OPENING_KEY: Final = "form-opening"
 """Purpose of the vault's signer of opening times."""
@@ -506,9 +506,44 @@ KEYWORD_ROWS: Final = 6
 _SEPARATOR: Final = re.compile(r"[,\n]")
 
 
-@router.get("/settings/chat/{account_id}", Permission.READ_INBOX)
-async def show_automatic(request: Request, caller: PageCaller, account_id: str) -> HTMLResponse:
-    return await _render_automatic(request, caller, account_id)
+_LABELS: Final = {
+    "welcome": N_("Welcome message"), "question": N_("Question"), "answer": N_("Answer"),
+    "title": N_("Title"), "content": N_("Content"), "keywords": N_("Keywords"), "reply": N_("Reply"),
+}  # fmt: skip
+
+
+@router.page("/settings/chat/{account_id}", Permission.READ_INBOX, "inbox/automatic.html")
+def show_automatic(
+    tx: Tx,
+    request: Request,
+    caller: Caller,
+    account_id: str,
+    *,
+    typed: tuple[model.AutomaticMessages, int] | None = None,
+    refused: Refused | None = None,
+) -> dict[str, Any]:
+    account = find_account(tx, caller.business_id, account_id)
+    if account is None or account.platform is not Platform.WEBCHAT:
+        raise Refused(errors.NOT_FOUND, "Chat page not found.")
+    content, revision = typed or load_automatic(tx, caller.business_id, account_id)
+    questions = [(question.ask, question.say) for question in content.questions]
+    prompts = [(prompt.ask, prompt.say) for prompt in content.prompts]
+    keywords = [(", ".join(keyword.words), keyword.say) for keyword in content.keywords]
+    values: dict[str, Any] = {
+        "account": {"id": account.id, "display_name": account.name},
+        "revision": revision,
+        "welcome": content.welcome,
+        "questions": _padded(questions, rules.MOST_QUESTIONS),
+        "prompts": _padded(prompts, rules.MOST_PROMPTS),
+        "keywords": _padded(keywords, max(KEYWORD_ROWS, len(keywords) + 1)),
+        "limits": rules.AUTOMATIC_LIMITS,
+        "can_manage": may(caller, Permission.ADMINISTER),
+    }
+    if refused is not None:
+        words = render.translator_of(request)
+        field, says = split_fault(refused, words)
+        values["error"] = f"{words.gettext(_LABELS[field])}: {says}" if field in _LABELS else says
+    return values
 
 
 @router.page("/settings/chat/{account_id}/first", Permission.READ_ADS, "inbox/_first.html")
@@ -534,8 +569,8 @@ async def post_automatic(
         return [pair for pair in pairs if any(pair)]
 
     words = (
-        (tuple(word.strip() for word in _SEPARATOR.split(typed) if word.strip()), reply)
-        for typed, reply in rows("keywords", "reply")
+        (tuple(word.strip() for word in _SEPARATOR.split(words_text) if word.strip()), reply)
+        for words_text, reply in rows("keywords", "reply")
     )
     content = model.AutomaticMessages(
         welcome=str(sent.get("welcome", "")).strip(),
@@ -550,51 +585,9 @@ async def post_automatic(
     except Refused as refused:
         if refused.code is errors.NOT_FOUND:
             raise
-        return await _render_automatic(request, caller, account_id, refused, (content, revision))
+        typed = content, revision
+        return await show_automatic.show(request, caller, refused, account_id=account_id, typed=typed)
     return RedirectResponse(f"/settings/chat/{account_id}", 303)
-
-
-_LABELS: Final = {
-    "welcome": N_("Welcome message"), "question": N_("Question"), "answer": N_("Answer"),
-    "title": N_("Title"), "content": N_("Content"), "keywords": N_("Keywords"), "reply": N_("Reply"),
-}  # fmt: skip
-
-
-async def _render_automatic(
-    request: Request,
-    caller: Caller,
-    account_id: str,
-    refused: Refused | None = None,
-    typed: tuple[model.AutomaticMessages, int] | None = None,
-) -> HTMLResponse:
-    require(caller, Permission.READ_INBOX)
-
-    def load(tx: Tx) -> dict[str, Any]:
-        account = find_account(tx, caller.business_id, account_id)
-        if account is None or account.platform is not Platform.WEBCHAT:
-            raise Refused(errors.NOT_FOUND, "Chat page not found.")
-        content, revision = typed or load_automatic(tx, caller.business_id, account_id)
-        return {
-            "account": {"id": account.id, "display_name": account.name},
-            "revision": revision,
-            "welcome": content.welcome,
-            "questions": _padded(
-                [(question.ask, question.say) for question in content.questions], rules.MOST_QUESTIONS
-            ),
-            "prompts": _padded([(prompt.ask, prompt.say) for prompt in content.prompts], rules.MOST_PROMPTS),
-            "keywords": _padded(
-                [(", ".join(keyword.words), keyword.say) for keyword in content.keywords],
-                max(KEYWORD_ROWS, len(content.keywords) + 1),
-            ),
-            "limits": rules.AUTOMATIC_LIMITS,
-        }
-
-    values: dict[str, Any] = {"can_manage": may(caller, Permission.ADMINISTER)}
-    if refused is not None:
-        words = render.translator_of(request)
-        field, says = split_fault(refused, words)
-        values["error"] = f"{words.gettext(_LABELS[field])}: {says}" if field in _LABELS else says
-    return await show_page(request, caller, "inbox/automatic.html", load, refused, **values)
 
 
 def _padded(rows: list[tuple[str, str]], row_count: int) -> list[tuple[str, str]]:

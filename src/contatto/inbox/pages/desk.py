@@ -357,51 +357,40 @@ async def show_contact(request: Request, caller: PageCaller, conversation_id: st
     return await render_inbox(request, caller, CONTACT_PANE, View(), conversation_id, strict=True)
 
 
-@router.get("/settings/replies", Permission.READ_INBOX)
-async def show_saved_replies(request: Request, caller: PageCaller) -> HTMLResponse:
-    return await _render_replies(request, caller)
-
-
-@router.post("/settings/replies", Permission.WRITE_INBOX)
-async def post_saved_reply(
+@router.page("/settings/replies", Permission.READ_INBOX, "inbox/saved.html")
+def show_saved_replies(
+    tx: Tx,
     request: Request,
-    caller: FormCaller,
+    caller: Caller,
+    *,
+    shortcut: str = "",
+    text: str = "",
+    refused: Refused | None = None,
+) -> dict[str, Any]:
+    return {
+        "replies": store.list_saved_replies(tx, caller.business_id),
+        "can_write": may(caller, Permission.WRITE_INBOX),
+        "errors": dict([split_fault(refused, translator_of(request))]) if refused else {},
+        "typed": {"shortcut": shortcut, "text": text},
+    }
+
+
+@router.form("/settings/replies", Permission.WRITE_INBOX, show_saved_replies, errors.INVALID)
+def post_saved_reply(
+    tx: Tx,
+    request: Request,
+    caller: Caller,
     shortcut: Annotated[str, Form()] = "",
     text: Annotated[str, Form()] = "",
-) -> Response:
-    try:
-        await context_of(request).db.write(
-            lambda tx: threads.keep_saved_reply(tx, caller.business_id, shortcut, text)
-        )
-    except Refused as refused:
-        return await _render_replies(
-            request, caller, refused.expect(errors.INVALID), {"shortcut": shortcut, "text": text}
-        )
-    return RedirectResponse("/settings/replies", 303)
+) -> str:
+    threads.keep_saved_reply(tx, caller.business_id, shortcut, text)
+    return "/settings/replies"
 
 
-@router.post("/settings/replies/{reply_id}/remove", Permission.WRITE_INBOX)
-async def post_remove_saved_reply(request: Request, caller: FormCaller, reply_id: str) -> Response:
-    await context_of(request).db.write(
-        lambda tx: threads.remove_saved_reply(tx, caller.business_id, reply_id)
-    )
-    return RedirectResponse("/settings/replies", 303)
-
-
-async def _render_replies(
-    request: Request, caller: Caller, refused: Refused | None = None, typed: dict[str, str] | None = None
-) -> HTMLResponse:
-    require(caller, Permission.READ_INBOX)
-    context = context_of(request)
-    field, says = split_fault(refused, translator_of(request)) if refused else ("", "")
-    values = {
-        "caller": caller,
-        "replies": await context.db.read(lambda tx: store.list_saved_replies(tx, caller.business_id)),
-        "can_write": may(caller, Permission.WRITE_INBOX),
-        "errors": {field: says} if refused else {},
-        "typed": typed or {"shortcut": "", "text": ""},
-    }
-    return context.pages.render(request, "inbox/saved.html", values, refused=refused)
+@router.form("/settings/replies/{reply_id}/remove", Permission.WRITE_INBOX)
+def post_remove_saved_reply(tx: Tx, request: Request, caller: Caller, reply_id: str) -> str:
+    threads.remove_saved_reply(tx, caller.business_id, reply_id)
+    return "/settings/replies"
 
 
 class ThreadForm:
@@ -581,36 +570,24 @@ async def post_cancel_scheduled(thread: PostedThread, reply_id: str) -> Response
     return await thread.change(lambda tx: cancel_scheduled(tx, business_id, conversation_id, reply_id))
 
 
-@router.get("/settings/inbox", Permission.READ_INBOX)
-async def show_inbox_settings(request: Request, caller: PageCaller) -> HTMLResponse:
-    return await _render_settings(request, caller)
-
-
-@router.post("/settings/inbox", Permission.ADMINISTER)
-async def post_inbox_settings(
-    request: Request, caller: FormCaller, minutes: Annotated[str, Form(max_length=40)] = ""
-) -> Response:
-    lang = translator_of(request).lang
-    try:
-        target = read_whole("minutes", minutes, lang) or 0
-        await context_of(request).db.write(
-            lambda tx: threads.set_reply_target(tx, caller.business_id, target)
-        )
-    except Refused as refused:
-        return await _render_settings(request, caller, refused.expect(errors.INVALID), minutes)
-    return RedirectResponse("/settings/inbox", 303)
-
-
-async def _render_settings(
-    request: Request, caller: Caller, refused: Refused | None = None, typed: str = ""
-) -> HTMLResponse:
-    require(caller, Permission.READ_INBOX)
-    context = context_of(request)
-    target = await context.db.read(lambda tx: store.find_reply_target(tx, caller.business_id))
-    values = {
-        "caller": caller,
-        "minutes": typed if refused else int(target.total_seconds() // 60) if target else "",
+@router.page("/settings/inbox", Permission.READ_INBOX, "inbox/settings.html")
+def show_inbox_settings(
+    tx: Tx, request: Request, caller: Caller, *, minutes: str | None = None
+) -> dict[str, Any]:
+    """Show the settings; after a refusal with the entered minutes."""
+    target = store.find_reply_target(tx, caller.business_id)
+    saved_minutes = int(target.total_seconds() // 60) if target else ""
+    return {
+        "minutes": saved_minutes if minutes is None else minutes,
         "most": rules.TARGET_LIMIT_MIN,
         "can_manage": may(caller, Permission.ADMINISTER),
     }
-    return context.pages.render(request, "inbox/settings.html", values, refused=refused)
+
+
+@router.form("/settings/inbox", Permission.ADMINISTER, show_inbox_settings, errors.INVALID)
+def post_inbox_settings(
+    tx: Tx, request: Request, caller: Caller, minutes: Annotated[str, Form(max_length=40)] = ""
+) -> str:
+    target = read_whole("minutes", minutes, translator_of(request).lang) or 0
+    threads.set_reply_target(tx, caller.business_id, target)
+    return "/settings/inbox"
