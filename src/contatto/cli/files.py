@@ -127,7 +127,7 @@ def detect_command(
     """
     if to is OutputForm.TEXT:
         raise typer.BadParameter("the output is jsonl or csv", param_hint="--to")
-    if country and country_code(country.upper()) is None:
+    if country and not country_code(country.upper()):
         raise typer.BadParameter(_NO_COUNTRY.format(country), param_hint="--country")
     with ExitStack() as stack:
         source = open_source(file, stack)
@@ -213,7 +213,7 @@ def _checked(
     number: int, message_id: str | int | None, text: str, market: str | None, default: str
 ) -> InputMessage:
     country = (market or default).upper()
-    if country and country_code(country) is None:
+    if country and not country_code(country):
         raise BadLine(f"country {_NO_COUNTRY.format(country)}")
     return InputMessage(number if message_id is None else message_id, text, country)
 
