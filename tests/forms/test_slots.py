@@ -19,9 +19,9 @@ from contatto.forms.rules.answers import (
 )
 from contatto.forms.rules.drafts import add_question, edit_content, list_problems, place_hours
 from contatto.forms.rules.views import show_sheet
-from contatto.forms.store import list_bookings, save_bookings
+from contatto.forms.store import form_bookings, list_bookings
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import Tx, row_of
 from contatto.leads.model import ErasedPeople
 from tests import make
 from tests.forms.papers import content, published, question, respondent, sent, submit_form
@@ -220,8 +220,9 @@ def test_no_two_rows_of_the_database_hold_one_time(database: Database, clinic: C
     at = datetime(2026, 1, 2, 1, tzinfo=UTC)
 
     def book(tx: Tx, person: str) -> None:
-        until = at + timedelta(hours=1)
-        save_bookings(tx, "b1", [Booking("form", person, f"answer of {person}", at, until)])
+        booking = Booking("form", person, f"answer of {person}", at, at + timedelta(hours=1))
+        tx.delete(form_bookings, "b1", person_id=person)
+        tx.insert(form_bookings, row_of(booking) | {"business_id": "b1"})
 
     database.write_now(lambda tx: book(tx, "mei"))
     database.write_now(lambda tx: book(tx, "mei"))

@@ -18,7 +18,6 @@ from contatto.leads.engines import (
     NoTrees,
     ScoringRequest,
     ScoringResult,
-    answer_round,
     chance_at,
     choose_columns,
     fill_table,
@@ -66,7 +65,8 @@ def crossed(seed: int, count: int) -> tuple[list[Described], list[bool]]:
 def answered(
     leads: list[ScoredLead], model: bytes = b"", correction: Correction | None = None
 ) -> ScoringResult:
-    return answer_round(ScoringRequest(leads, model, correction or Correction()))
+    request = msgspec.json.encode(ScoringRequest(leads, model, correction or Correction()))
+    return msgspec.json.decode(score_round(request), type=ScoringResult)
 
 
 @given(st.lists(st.tuples(WORDS, NUMBERS), max_size=30), st.tuples(WORDS, NUMBERS))
@@ -177,11 +177,9 @@ def test_with_too_few_outcomes_nobody_is_scored() -> None:
     assert {each.reasons for each in answered(enough).scores} == {()}
 
 
-def test_a_round_is_the_same_as_bytes_and_changes_nothing_without_news() -> None:
+def test_a_round_gives_the_same_again_and_changes_nothing_without_news() -> None:
     leads = played(5, 80)
-    first = msgspec.json.decode(
-        score_round(msgspec.json.encode(ScoringRequest(leads, b"", Correction()))), type=ScoringResult
-    )
+    first = answered(leads)
     assert first.learned is not None
     assert first == answered(leads)
     known = [

@@ -308,10 +308,6 @@ class CheckResult:
     countries: tuple[str, ...]
     failing: tuple[str, ...]
 
-    @property
-    def passed(self) -> bool:
-        return not self.failing
-
 
 class NextStep(StrEnum):
     """Step that remains before an ad group can be created."""

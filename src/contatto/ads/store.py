@@ -160,14 +160,6 @@ def list_ads(tx: Tx, business_id: str, **key: list[str] | list[int]) -> list[Ad]
     return tx.list(Ad, sa.select(ads).where(*rows_of(ads, business_id, **key)))
 
 
-def list_accounts_of_ad_groups(tx: Tx, business_id: str, numbers: Collection[int]) -> dict[int, str]:
-    """Return the ad accounts of ad groups by the API's ``adgroup_id``, without missing ones."""
-    query = sa.select(ad_groups.c.number, ad_groups.c.ad_account_id).where(
-        ad_groups.c.business_id == business_id, ad_groups.c.number.in_(sorted(numbers))
-    )
-    return dict(map(tuple, tx.execute(query))) if numbers else {}
-
-
 _BY_ID: Final[dict[type[Any], PreparedQuery[Any]]] = {
     kind: PreparedQuery(
         kind,

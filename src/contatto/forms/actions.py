@@ -370,7 +370,13 @@ def keep_answers(tx: Tx, fresh: Sequence[FreshAnswer]) -> list[KeptAnswer]:
     store.append_answers(tx, [answer for answer, _ in saved_answers.values()])
     insert_all(tx, consent_receipts, [row_of(receipt) for receipt in receipts])
     for new_answer in accepted:
-        store.save_bookings(tx, new_answer.answer.business_id, new_answer.bookings)
+        business_id = new_answer.answer.business_id
+        for booking in new_answer.bookings:
+            # A new booking of the same time by the same person replaces the earlier one; another's raises
+            # IntegrityError.
+            own = {"form_id": booking.form_id, "person_id": booking.person_id, "starts_at": booking.starts_at}
+            tx.delete(store.form_bookings, business_id, **own)
+            tx.insert(store.form_bookings, row_of(booking) | {"business_id": business_id})
     submitted = [saved_answers[new_answer.answer.id][0] for new_answer in accepted]
     events = [
         FormSubmitted(answer.business_id, answer.form_id, answer.id, answer.conversation_id, answer.lead_id)

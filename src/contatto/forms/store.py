@@ -9,7 +9,6 @@ import msgspec
 import sqlalchemy as sa
 
 from contatto.forms.model import (
-    CONTACTS,
     Booking,
     ConsentReceipt,
     Content,
@@ -178,14 +177,6 @@ def list_answers_by_id(tx: Tx, business_id: str, answer_ids: Collection[str]) ->
     return [_open_answer(tx, dict(zip(names, row, strict=True))) for row in rows]
 
 
-def list_answers_by_label(tx: Tx, business_id: str, lead_id: str) -> dict[str, str]:
-    """Return the latest answer of a lead to each question, without contact details."""
-    answers: dict[str, str] = {}
-    for sent in reversed(list_answers_of_leads(tx, business_id, {lead_id})[lead_id]):
-        answers |= {answer.label: answer.shown for answer in sent.answers if answer.kind not in CONTACTS}
-    return answers
-
-
 def list_answers(
     tx: Tx, business_id: str, before: AnswerCursor | None = None, limit: int | None = 50, **key: Any
 ) -> list[FormAnswer]:
@@ -280,17 +271,6 @@ def list_bookings(
     )
     rows = tx.list(Booking, statement.order_by(form_bookings.c.starts_at)) if form_ids else []
     return {form_id: tuple(row for row in rows if row.form_id == form_id) for form_id in form_ids}
-
-
-def save_bookings(tx: Tx, business_id: str, bookings: Iterable[Booking]) -> None:
-    """Book times; a booking of the same time by the same person is replaced.
-
-    Raises IntegrityError: another person has booked one of them.
-    """
-    for booking in bookings:
-        own = {"form_id": booking.form_id, "person_id": booking.person_id, "starts_at": booking.starts_at}
-        tx.delete(form_bookings, business_id, **own)
-        tx.insert(form_bookings, row_of(booking) | {"business_id": business_id})
 
 
 default_forms = sa.Table(

@@ -436,13 +436,8 @@ class ScoringResult(msgspec.Struct, frozen=True):
 
 
 def score_round(raw: bytes) -> bytes:
-    """Run a scoring round on JSON, for a process of its own."""
+    """Run a scoring round in a process of its own, from a `ScoringRequest` to a `ScoringResult` in JSON."""
     request = msgspec.json.decode(raw, type=ScoringRequest)
-    return msgspec.json.encode(answer_round(request))
-
-
-def answer_round(request: ScoringRequest) -> ScoringResult:
-    """Run a scoring round on decoded values."""
     correction = request.correction
     for lead in request.leads:
         if lead.log_odds is not None and lead.is_good is not None and not lead.is_counted:
@@ -454,7 +449,7 @@ def answer_round(request: ScoringRequest) -> ScoringResult:
     labelled = [(lead, lead.is_good) for lead in request.leads if lead.is_good is not None]
     outcomes = [is_good for _, is_good in labelled]
     if saved is None and not is_enough(outcomes):
-        return ScoringResult([], correction, None)
+        return msgspec.json.encode(ScoringResult([], correction, None))
     described = [(lead.words, lead.numbers) for lead, _ in labelled]
     quality = saved or learn_quality(described, outcomes)
     scores: list[LeadScore] = []
@@ -481,4 +476,4 @@ def answer_round(request: ScoringRequest) -> ScoringResult:
     if not saved:
         facts = quality.share, quality.loss, can_grow_trees(), quality.held
         learned = TrainedModel(quality.to_bytes(), len(outcomes), *facts)
-    return ScoringResult(scores, correction, learned)
+    return msgspec.json.encode(ScoringResult(scores, correction, learned))

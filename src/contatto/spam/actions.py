@@ -20,7 +20,7 @@ def judge_chats(
 ) -> list[SpamVerdict]:
     """Judge and save chats of a business; return those that became suspicious, or ceased to be.
 
-    ``rates`` are those of its accounts, from ``hold_rates`` in the same transaction.
+    ``rates`` are those of its accounts, read in the same transaction.
     """
     weights = store.find_weights(tx, business_id)
     spam, total = sum(rate.spam for rate in rates.values()), sum(rate.chats for rate in rates.values())

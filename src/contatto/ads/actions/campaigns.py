@@ -77,7 +77,7 @@ def choose_account(
     for account in accounts:
         capture_on = account.id in capturing
         facts = Facts(account.id, account.registration_country, ad_account.country, countries, capture_on)
-        failed = sum(not result.passed for result in settings.eligibility(goal, facts))
+        failed = sum(bool(result.failing) for result in settings.eligibility(goal, facts))
         obstacles[account.id] = failed * 2 + len(settings.next_steps(goal, facts))
     return min(accounts, key=lambda account: obstacles[account.id])
 
@@ -131,8 +131,8 @@ def publish_one_ad(
         ad_account_id=account.id,
         channel_account_id=channel.id,
         goal=ad_group.goal,
-        click_window_s=settings.window_seconds(ad_group.click_window),
-        view_window_s=settings.window_seconds(ad_group.view_window),
+        click_window_s=settings.WINDOW_SECONDS[ad_group.click_window],
+        view_window_s=settings.WINDOW_SECONDS[ad_group.view_window],
         timezone=account.timezone,
         currency=account.currency,
         landing_path=channels.landing_path(channel),

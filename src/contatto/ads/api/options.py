@@ -213,11 +213,11 @@ def check_eligibility(tx: Tx, caller: Caller, query: EligibilityQuery) -> Eligib
     facts = load_facts(tx, account, channel, countries)
     checks = settings.eligibility(goal, facts)
     return Eligibility(
-        eligible=all(result.passed for result in checks),
+        eligible=not any(result.failing for result in checks),
         optimization_goal=settings.OPTIMIZATION_GOALS[goal],
         identity_id=channel.id,
         checks=[
-            CheckInfo(result.check, result.passed, list(result.countries), list(result.failing))
+            CheckInfo(result.check, not result.failing, list(result.countries), list(result.failing))
             for result in checks
         ],
         next_steps=list(settings.next_steps(goal, facts)),

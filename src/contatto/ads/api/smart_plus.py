@@ -1,5 +1,6 @@
 """Smart+ campaigns, ad groups and ads in the API v1.3."""
 
+from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 from msgspec.structs import asdict
@@ -290,11 +291,10 @@ def create_smart_ad(tx: Tx, caller: Caller, body: SmartAd, request: Request) -> 
     check_auto_message(values.get("auto_message_id", ""))
     new = NewAd(group.id, body.ad_name, status=OPERATIONS[body.operation_status], **values)
 
-    def make() -> SmartAdInfo:
-        ad = create_ad(tx, caller.business_id, new, needs_review=needs_review)
-        return _show_ads(tx, account, [ad])[0]
-
-    return answer_once(tx, key, body.model_dump_json(), SmartAdInfo, make)
+    make = partial(create_ad, tx, caller.business_id, new, needs_review=needs_review)
+    return answer_once(
+        tx, key, body.model_dump_json(), SmartAdInfo, lambda: _show_ads(tx, account, [make()])[0]
+    )
 
 
 @router.transact("/ad/update/", Permission.WRITE_ADS)

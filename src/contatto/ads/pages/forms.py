@@ -225,11 +225,11 @@ def eligibility_of(tx: Tx, account: AdAccount, form: tree.AdGroupForm) -> dict[s
     facts = actions.load_facts(tx, account, channel, settings.normal_countries(form.countries))
     checks = settings.eligibility(Goal.LEAD, facts)
     return {
-        "allowed": all(result.passed for result in checks),
+        "allowed": not any(result.failing for result in checks),
         "checks": [
             {
                 "key": result.check,
-                "ok": result.passed,
+                "ok": not result.failing,
                 "countries": list(result.countries),
                 "failing": list(result.failing),
             }

@@ -188,9 +188,8 @@ def countries_of(location_ids: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted({COUNTRY_OF[location_id] for location_id in ids}))
 
 
-def country_name(code: str) -> str:
-    """Return the English name of a country."""
-    return translator_for(SOURCE).country(code)
+country_name: Final = translator_for(SOURCE).country
+"""Return the English name of a country by its code."""
 
 
 def countries_by_region() -> list[tuple[str, list[str]]]:
@@ -331,7 +330,7 @@ def eligibility(goal: Goal, facts: Facts) -> tuple[CheckResult, ...]:
 
 
 def is_eligible(goal: Goal, facts: Facts) -> bool:
-    return all(result.passed for result in eligibility(goal, facts))
+    return not any(result.failing for result in eligibility(goal, facts))
 
 
 def next_steps(goal: Goal, facts: Facts) -> tuple[NextStep, ...]:
@@ -341,7 +340,7 @@ def next_steps(goal: Goal, facts: Facts) -> tuple[NextStep, ...]:
 
 def check_goal(goal: Goal, facts: Facts) -> None:
     """Refuse a goal that is not available, naming every failing check, and one that needs a step first."""
-    failed = [result for result in eligibility(goal, facts) if not result.passed]
+    failed = [result for result in eligibility(goal, facts) if result.failing]
     if failed:
         texts = [LazyText(_SAYS[result.check], countries=", ".join(result.failing)) for result in failed]
         checks = reduce(lambda one, more: LazyText("%(one)s; %(more)s", one=one, more=more), texts)
@@ -438,9 +437,7 @@ MOST_AD_GROUPS: Final = 30
 """Most ad groups of one campaign that the Smart+ endpoints make."""
 
 
-def window_seconds(window: ClickWindow | ViewWindow) -> int | None:
-    days = WINDOW_DAYS[window]
-    return None if days is None else days * 86_400
+WINDOW_SECONDS: Final = {window: days and days * 86_400 for window, days in WINDOW_DAYS.items()}
 
 
 def windows_of(click: ClickWindow | None, view: ViewWindow | None) -> tuple[ClickWindow, ViewWindow]:

@@ -27,8 +27,8 @@ from contatto.kit.errors import Refused, check_found
 from contatto.kit.ids import new_id
 from contatto.kit.outbound.model import Done, Failed, Later, NotNow, OutboundRequest, Outcome, RequestState
 from contatto.kit.outbound.queue import send_again
-from contatto.leads.actions.records import change_lead_status, note_crm_change
-from contatto.leads.model import Lead
+from contatto.leads.actions.records import change_lead_status, note_edit
+from contatto.leads.model import Actor, HistoryKind, Lead
 from contatto.leads.store.listing import is_earned_elsewhere, list_leads_by_id
 from contatto.leads.store.records import find_lead_by_number, find_lead_to_change
 
@@ -339,8 +339,9 @@ def take_crm_change(tx: Tx, target: Target, change: crm.RecordChange) -> None:
         return
     store.record_link(tx, record, **news, told_by=change.by, told_at=tx.now)
     actor = f"{change.by} ({target.name})" if change.by else target.name
+    author = Actor(lead.business_id, "", actor)
     for name, text in news.items():
-        note_crm_change(tx, lead, f"{name}: {text}", actor)
+        note_edit(tx, author, lead.id, HistoryKind.CRM_EVENT, f"{name}: {text}")
     status = rules.status_of_word(target.statuses, news.get("status", ""))
     if status is not None and status is not lead.status and rules.follows(lead.status, status):
         change_lead_status(tx, lead.business_id, lead.id, lead.status, status, actor)
@@ -414,7 +415,7 @@ def take_lead_event(tx: Tx, event_set: crm.EventSet, incoming: IncomingEvent, ac
     )
     if not tx.insert_ignore(events.lead_events, tx.sealed_row(event)):
         return True  # a duplicate
-    note_crm_change(tx, lead, incoming.name, actor)
+    note_edit(tx, Actor(business_id, "", actor), lead.id, HistoryKind.CRM_EVENT, incoming.name)
     if status is not None and rules.follows(lead.status, status):
         change_lead_status(tx, business_id, lead.id, lead.status, status, actor)
     return True

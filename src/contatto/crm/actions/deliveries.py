@@ -24,7 +24,8 @@ from contatto.crm.rules import deliveries as rules
 from contatto.crm.rules.deliveries import Arrived, DeliveryCourse, DeliveryStage, LeadTexts
 from contatto.crm.store import deliveries as store
 from contatto.crm.store import events
-from contatto.forms.store import list_answers_by_label
+from contatto.forms.model import CONTACTS
+from contatto.forms.store import list_answers_of_leads
 from contatto.integrations.model import DeliveryState, Denied, ErasureState, LedgerCounts
 from contatto.integrations.store import REASON_LIMIT
 from contatto.kit.db.tx import Tx, rows_of
@@ -413,8 +414,10 @@ def read_snapshot(tx: Tx, lead: Lead, base_url: str) -> LeadTexts:
         "form_name": forms[-1].form_name if forms else "",
         **ad_data(credit[1] if credit else None),
     }
-    answers = list_answers_by_label(tx, business_id, lead.id)
-    values |= {f"{rules.ANSWER}{label}": text for label, text in answers.items()}
+    submissions = list_answers_of_leads(tx, business_id, {lead.id})[lead.id]
+    for sent in reversed(submissions):  # the latest answer to a question counts
+        answers = (answer for answer in sent.answers if answer.kind not in CONTACTS)
+        values |= {f"{rules.ANSWER}{answer.label}": answer.shown for answer in answers}
     return LeadTexts(lead.id, values, lead.updated_at, wrong_values)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from contatto.accounts.store import list_businesses
-from contatto.ads.store import list_accounts_of_ad_groups
+from contatto.ads.store import ad_groups
 from contatto.delivery import store
 from contatto.delivery.actions.ledger import read_lines, read_record
 from contatto.delivery.actions.serving import load_snapshot, restore_model, seed_of
@@ -224,7 +224,11 @@ class Trainer:
             progress = {"published_seq": learning.through, "published_at": micros(tx.now)}
             store.record_progress(tx, business_id, **progress)
             store.delete_old_models(tx, business_id, self._keep_days)
-        accounts = list_accounts_of_ad_groups(tx, business_id, {number for number, _, _ in learning.tallies})
+        numbers = {number for number, _, _ in learning.tallies}
+        query = sa.select(ad_groups.c.number, ad_groups.c.ad_account_id).where(
+            ad_groups.c.business_id == business_id, ad_groups.c.number.in_(sorted(numbers))
+        )
+        accounts = dict(map(tuple, tx.execute(query))) if numbers else {}
         by_account: dict[store.TallyKey, list[PredictionTally]] = {}
         for (number, day, question), tally in learning.tallies.items():
             by_account.setdefault((accounts.get(number, ""), day, question), []).append(tally)

@@ -18,10 +18,17 @@ from contatto.channels.store import list_accounts
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx, purging, row_of, rows_of
 from contatto.kit.errors import Refused, check_found
+from contatto.kit.exports import ExportKind, drop_contents
 from contatto.kit.i18n import N_, LazyText
 from contatto.kit.ids import new_id
 from contatto.kit.outbox import emit
-from contatto.leads.actions.records import load_listed_lead, note_changes, note_step, refresh_with_twins
+from contatto.leads.actions.records import (
+    load_listed_lead,
+    note_changes,
+    note_edit,
+    note_step,
+    refresh_with_twins,
+)
 from contatto.leads.model import (
     Actor,
     ContactPoint,
@@ -54,30 +61,21 @@ from contatto.leads.store.tables import (
     contact_points,
     evidence,
     labels,
+    lead_entries,
     lead_history,
     lead_job_items,
     lead_jobs,
+    lead_labels,
     lead_merges,
+    lead_notes,
+    lead_scores,
+    lead_tasks,
     lead_views,
     leads,
     rejected_contacts,
 )
 from contatto.measurement import actions as measurement
 from contatto.measurement.model import ConversionKind
-
-_REPORTED_KINDS: Final = frozenset(
-    {
-        HistoryKind.OWNER,
-        HistoryKind.LABELLED,
-        HistoryKind.UNLABELLED,
-        HistoryKind.CONTACT_ADDED,
-        HistoryKind.CONTACT_CHANGED,
-        HistoryKind.CONTACT_MAIN,
-        HistoryKind.CONTACT_WRONG,
-        HistoryKind.CONTACT_RIGHT,
-    }
-)
-"""Changes that outside systems receive; notes and tasks stay with us."""
 
 
 def assign_lead(tx: Tx, actor: Actor, lead_id: str, seen_owner_id: str | None, owner_id: str | None) -> Lead:
@@ -240,14 +238,6 @@ def check_member(
     if name is None:
         raise Refused(errors.INVALID, "owner: choose a member who can open leads.")
     return name
-
-
-def note_edit(tx: Tx, actor: Actor, lead_id: str, what: HistoryKind, detail: str) -> None:
-    """Record a change in the lead's history, and publish it."""
-    note_step(tx, actor.business_id, lead_id, what, detail, actor.name)
-    emit(tx, actor.business_id, LeadEdited(actor.business_id, lead_id, what))
-    if what in _REPORTED_KINDS:
-        tx.ports[LeadPorts].lead_changed(tx, actor.business_id, lead_id)
 
 
 def label_name(tx: Tx, business_id: str, label_id: str) -> str:
@@ -523,7 +513,7 @@ def merge_leads(tx: Tx, actor: Actor, kept_id: str, merged_id: str, picks: Picks
     followers = rows_of(leads, business_id, id=journal.followers)
     tx.execute(sa.update(leads).where(*followers).values(merged_into=target.id))
     records.record_merged_fields(tx, after)
-    records.record_hidden(tx, source, tx.now, merged_into=target.id)
+    tx.change(leads, business_id, source.id, hidden_at=tx.now, merged_into=target.id)
     refresh_with_twins(tx, business_id, {target.id, source.id})
     line = " ".join(reason.split())[:REASON_LIMIT]
     written = msgspec.json.encode(journal).decode()
@@ -574,7 +564,7 @@ def undo_merge(tx: Tx, actor: Actor, merge_id: str) -> Merge:
     ]
     restored = {name: getattr(journal.before, name) for name in unchanged}
     records.record_merged_fields(tx, replace(target, **restored))
-    records.record_hidden(tx, source, None)
+    tx.change(leads, business_id, source.id, hidden_at=None, merged_into=None)
     refresh_with_twins(tx, actor.business_id, {target.id, source.id})
     tx.change(lead_merges, actor.business_id, merge.id, undone_by=actor.name, undone_at=tx.now)
     emit(tx, actor.business_id, LeadsMerged(actor.business_id, target.id, source.id, is_undone=True))
@@ -593,6 +583,10 @@ def _check_not_erasing(tx: Tx, actor: Actor, *lead_ids: str) -> None:
 
 NOBODY: Final = "q=%E2%90%80"
 """A query that no lead matches."""
+_DEPENDENT_TABLES: Final = (
+    evidence, contact_points, lead_history, lead_notes, lead_tasks, lead_labels, lead_entries,
+    lead_scores, rejected_contacts,
+)  # fmt: skip
 
 
 def erase_leads(tx: Tx, business_id: str, chosen_leads: Sequence[Lead], actor: str) -> set[str]:
@@ -648,7 +642,12 @@ def erase_leads(tx: Tx, business_id: str, chosen_leads: Sequence[Lead], actor: s
         if _searches(view.query, erased_people):
             tx.delete(lead_views, business_id, id=view.id)
     forget_kept_pages(tx, business_id)
-    jobs.delete_traces(tx, erased_people)
+    tx.delete(rejected_contacts, business_id, person_id=erased_people.person_ids)
+    for table in _DEPENDENT_TABLES:
+        tx.delete(table, business_id, lead_id=erased_people.lead_ids)
+    tx.delete(lead_merges, business_id, kept_id=erased_people.lead_ids)
+    tx.delete(lead_merges, business_id, merged_id=erased_people.lead_ids)
+    drop_contents(tx, ExportKind.LEADS, business_id)  # files may hold the leads
     for lead in erased.values():
         # The lead becomes its own tombstone: its id, number, status, origin and times stay, for reports.
         blank = {"name": None, "name_key": "", "facets": "", "conversation_id": "", "channel_account_id": ""}

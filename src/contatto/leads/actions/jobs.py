@@ -34,7 +34,6 @@ from contatto.leads.actions.annotations import (
     keep_label,
     label_name,
     merge_leads,
-    note_edit,
     put_label,
     undo_merge,
 )
@@ -42,6 +41,7 @@ from contatto.leads.actions.records import (
     change_lead_status,
     delete_lead,
     move_lead,
+    note_edit,
     refresh_with_twins,
     restore_lead,
     upsert_leads,

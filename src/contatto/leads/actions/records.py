@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from contatto.capture.model import Field
 from contatto.kit import errors
@@ -318,7 +318,7 @@ def mark_as_lead(tx: Tx, signal: Signal) -> Lead:
 
 def restore_lead(tx: Tx, lead: Lead, actor: str) -> Lead:
     """Put a deleted lead back into the lists, and publish it to outside systems."""
-    records.record_hidden(tx, lead, None)
+    tx.change(leads, lead.business_id, lead.id, hidden_at=None, merged_into=None)
     refresh_with_twins(tx, lead.business_id, {lead.id})
     note_step(tx, lead.business_id, lead.id, HistoryKind.RESTORED, "", actor)
     emit(tx, lead.business_id, LeadEdited(lead.business_id, lead.id, "restored"))
@@ -328,7 +328,7 @@ def restore_lead(tx: Tx, lead: Lead, actor: str) -> Lead:
 
 def delete_lead(tx: Tx, lead: Lead, actor: str) -> Lead:
     """Hide a lead from all lists. Its rows and its conversion stay: it can be restored."""
-    records.record_hidden(tx, lead, tx.now)
+    tx.change(leads, lead.business_id, lead.id, hidden_at=tx.now, merged_into=None)
     refresh_with_twins(tx, lead.business_id, {lead.id})
     note_step(tx, lead.business_id, lead.id, HistoryKind.DELETED, "", actor)
     emit(tx, lead.business_id, LeadEdited(lead.business_id, lead.id, "deleted"))
@@ -379,6 +379,29 @@ def note_step(tx: Tx, business_id: str, lead_id: str, what: HistoryKind, detail:
     """Append a line to the history of a lead."""
     step = HistoryEntry(new_id(), LeadId(lead_id), what, detail, actor, tx.now)
     tx.insert(lead_history, intake.history_row(tx.vault, business_id, step))
+
+
+_REPORTED_KINDS: Final = frozenset(
+    {
+        HistoryKind.OWNER,
+        HistoryKind.LABELLED,
+        HistoryKind.UNLABELLED,
+        HistoryKind.CONTACT_ADDED,
+        HistoryKind.CONTACT_CHANGED,
+        HistoryKind.CONTACT_MAIN,
+        HistoryKind.CONTACT_WRONG,
+        HistoryKind.CONTACT_RIGHT,
+    }
+)
+"""Changes that outside systems receive; notes and tasks stay with us."""
+
+
+def note_edit(tx: Tx, actor: Actor, lead_id: str, what: HistoryKind, detail: str) -> None:
+    """Record a change in the lead's history, and publish it."""
+    note_step(tx, actor.business_id, lead_id, what, detail, actor.name)
+    emit(tx, actor.business_id, LeadEdited(actor.business_id, lead_id, what))
+    if what in _REPORTED_KINDS:
+        tx.ports[LeadPorts].lead_changed(tx, actor.business_id, lead_id)
 
 
 def change_lead_status(
@@ -434,9 +457,3 @@ def load_listed_lead(tx: Tx, business_id: str, lead_id: str) -> Lead:
     if lead is None or lead.hidden_at is not None:
         raise Refused(errors.NOT_FOUND, "Lead not found.")
     return lead
-
-
-def note_crm_change(tx: Tx, lead: Lead, detail: str, actor: str) -> None:
-    """Record in a lead's history an event from a CRM, and publish it."""
-    note_step(tx, lead.business_id, lead.id, HistoryKind.CRM_EVENT, detail, actor)
-    emit(tx, lead.business_id, LeadEdited(lead.business_id, lead.id, HistoryKind.CRM_EVENT))

@@ -8,9 +8,7 @@ import msgspec
 import sqlalchemy as sa
 
 from contatto.kit.db.tx import Tx, row_of, rows_of
-from contatto.kit.exports import ExportKind, drop_contents
 from contatto.leads.model import (
-    ErasedPeople,
     HeldOut,
     ItemState,
     JobItem,
@@ -24,20 +22,11 @@ from contatto.leads.model import (
 )
 from contatto.leads.store.tables import (
     IS_OPEN,
-    contact_points,
-    evidence,
-    lead_entries,
-    lead_history,
     lead_job_items,
     lead_jobs,
-    lead_labels,
-    lead_merges,
     lead_models,
-    lead_notes,
     lead_scores,
-    lead_tasks,
     leads,
-    rejected_contacts,
 )
 from contatto.measurement.model import ConversionKind
 from contatto.measurement.store import conversions
@@ -210,27 +199,11 @@ def _open_job(tx: Tx, row: Mapping[Any, Any]) -> LeadJob:
     return LeadJob(plan=plan, **{name: row[name] for name in LeadJob.__dataclass_fields__ if name != "plan"})
 
 
-_HANGING: Final = (
-    evidence, contact_points, lead_history, lead_notes, lead_tasks, lead_labels, lead_entries,
-    lead_scores, rejected_contacts,
-)  # fmt: skip
-
-
 def find_tombstone(tx: Tx, business_id: str, lead_id: str) -> Tombstone | None:
     query = sa.select(leads.c.id, leads.c.erased_at, leads.c.erased_by).where(
         leads.c.business_id == business_id
     )
     return tx.find(Tombstone, query.where(leads.c.id == lead_id, leads.c.erased_at.is_not(None)))
-
-
-def delete_traces(tx: Tx, erased: ErasedPeople) -> None:
-    """Delete what hangs on the leads, the journals of their merges, and files that may hold them."""
-    tx.delete(rejected_contacts, erased.business_id, person_id=erased.person_ids)
-    for table in _HANGING:
-        tx.delete(table, erased.business_id, lead_id=erased.lead_ids)
-    tx.delete(lead_merges, erased.business_id, kept_id=erased.lead_ids)
-    tx.delete(lead_merges, erased.business_id, merged_id=erased.lead_ids)
-    drop_contents(tx, ExportKind.LEADS, erased.business_id)
 
 
 def list_jobs_with_plans(tx: Tx, *conditions: sa.ColumnElement[bool]) -> Iterator[LeadJob]:

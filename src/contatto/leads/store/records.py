@@ -1,7 +1,7 @@
 """Reads and changes of single leads: contact points, labels, notes, views, merges."""
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any, Final
 
 import msgspec
@@ -80,11 +80,6 @@ def find_lead_of_conversation(tx: Tx, business_id: str, person_id: str, conversa
     """Return the lead of a person, if it began in this conversation of theirs."""
     query = sa.select(leads).where(*rows_of(leads, business_id, person_id=person_id))
     return tx.find(Lead, query.where(leads.c.conversation_id == conversation_id))
-
-
-def record_hidden(tx: Tx, lead: Lead, at: datetime | None, merged_into: str | None = None) -> None:
-    """Hide a lead from all lists, or show it again with None."""
-    tx.change(leads, lead.business_id, lead.id, hidden_at=at, merged_into=merged_into)
 
 
 def list_leads_by_value(tx: Tx, business_id: str, values: Collection[str]) -> dict[str, list[Lead]]:
