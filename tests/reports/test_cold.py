@@ -104,7 +104,8 @@ class Story:
 
     def _happen(self, tx: Tx) -> None:
         for viewer, person in zip(LOOKERS, PEOPLE, strict=False):  # whom a publisher named, and who chatted
-            measured.append_links(tx, self.world.id, [(viewer, person)])
+            link = {"viewer_id": viewer, "person_id": person, "linked_at": tx.now}
+            tx.insert(measured.viewer_links, {"business_id": self.world.id, **link})
         for touch in self.touches:
             record_touch(tx, touch)
         for day in range(0, 45, 2):

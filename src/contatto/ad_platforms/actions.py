@@ -11,6 +11,7 @@ from typing import Annotated, Final
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+import msgspec
 import sqlalchemy as sa
 from itsdangerous import BadSignature
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -159,7 +160,7 @@ def queue_pull(tx: Tx, account: model.OutsideAccount, walk: model.Walk) -> None:
     state = model.PullState.READY if account.pulled_at else model.PullState.NEW
     store.record_account(tx, account, state=state, reason="")
     destination = f"{account.platform}:{urlsplit(account.base_url).netloc}"
-    progress = "" if walk == model.Walk() else rules.write_walk(walk)
+    progress = "" if walk == model.Walk() else msgspec.json.encode(walk).decode()
     new = outbound.NewRequest(account.business_id, model.PULL, account.id, destination, account.id, progress)
     queue_request(tx, new, rules.PLAN)
 
@@ -316,12 +317,12 @@ def _ask_next(tx: Tx, account: model.OutsideAccount, walk: model.Walk) -> outbou
         if app is None:
             return outbound.Failed("app_missing")
         ask = connector.exchange(account.base_url, app, walk.code, walk.back)
-        return outbound.Ask(ask, rules.write_walk(walk), is_repeatable=False)
+        return outbound.Ask(ask, msgspec.json.encode(walk).decode(), is_repeatable=False)
     token = store.find_outside_token(tx, account)
     if token is None:
         return outbound.Failed("token_missing")
     access = model.PullAccess(account.base_url, account.external_id, token)
-    return outbound.Ask(connector.ask(access, walk), rules.write_walk(walk))
+    return outbound.Ask(connector.ask(access, walk), msgspec.json.encode(walk).decode())
 
 
 def read_pull_answer(tx: Tx, request: outbound.OutboundRequest, answer: outbound.HttpAnswer) -> outbound.Step:

@@ -56,10 +56,6 @@ _ORDER: Final = tuple(model.Part)
 WALKS: Final = msgspec.json.Decoder(model.Walk)
 
 
-def write_walk(walk: model.Walk) -> str:
-    return msgspec.json.encode(walk).decode()
-
-
 def follow_cursor(walk: model.Walk, cursor: str) -> model.Walk | None:
     """Return the position of the next page; None for a repeated cursor, found as in `Walk`."""
     if cursor in (walk.cursor, walk.anchor):

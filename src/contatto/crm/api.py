@@ -14,7 +14,7 @@ from contatto.accounts.auth import ApiCaller, HotRoute, api_routes, load_adverti
 from contatto.accounts.model import Access, Caller, Credential, Permission
 from contatto.crm.actions import checks
 from contatto.crm.actions.targets import load_ledger
-from contatto.crm.connectors.webhook import check_signature, read_changes
+from contatto.crm.connectors.webhook import read_signed_changes
 from contatto.crm.model import EventSet
 from contatto.crm.store.deliveries import find_target, is_echo, list_all_targets, save_echoes
 from contatto.crm.store.events import crm_event_sets, list_event_sets
@@ -357,8 +357,8 @@ async def receive_crm_changes(request: Request) -> Response:
     target = next(iter(await context.db.read(lambda tx: list_all_targets(tx, number=number))), None)
     secret = target.secrets.get(checks.INCOMING, "") if target else ""
     tolerance_s = context.settings.webhook_tolerance_s
-    message_id = check_signature(request.headers, body, secret, context.clock.now(), tolerance_s)
-    changes = read_changes(body)
+    now = context.clock.now()
+    message_id, changes = read_signed_changes(request.headers, body, secret, now, tolerance_s)
     if target is not None:
         business_id, target_id = target.business_id, target.id
         act_for(business_id)

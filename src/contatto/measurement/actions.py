@@ -85,7 +85,9 @@ def record_taps(tx: Tx, taps: Sequence[model.Tap]) -> list[bool]:
         mark_days(tx, model.CountedEvent.TOUCH, [_PLACE_OF(touch) for _, touch in fresh])
         named = {(tap.viewer_id, touch.person_id) for tap, touch in fresh if tap.viewer_id}
         # Earlier views of a linked viewer may have earned earlier conversions of the person.
-        is_linked = bool(named) and store.append_links(tx, business_id, named) > 0
+        link = {"business_id": business_id, "linked_at": tx.now}
+        links = [link | {"viewer_id": viewer, "person_id": person} for viewer, person in sorted(named)]
+        is_linked = bool(links) and insert_new(tx, store.viewer_links, links) > 0
         linked = {person_id for _, person_id in named} if is_linked else set()
         since = 0 if linked else min(touch.ts for _, touch in fresh)
         persons = sorted({touch.person_id for _, touch in fresh})

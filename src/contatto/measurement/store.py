@@ -1,12 +1,12 @@
 """Tables of measured ads, touches and conversions with their winners."""
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
 
-from contatto.kit.db.statements import PreparedQuery, Query, add_counts, insert_new, write_rows
+from contatto.kit.db.statements import PreparedQuery, Query, add_counts, write_rows
 from contatto.kit.db.tx import (
     Choice,
     Row,
@@ -374,13 +374,6 @@ _VIEWERS: Final = Query(
     .order_by(viewer_links.c.linked_at.desc())
     .limit(sa.literal_column(str(MOST)))
 )
-
-
-def append_links(tx: Tx, business_id: str, named: Iterable[tuple[str, str]]) -> int:
-    """Append links of viewers and persons; say how many were not there before."""
-    same = {"business_id": business_id, "linked_at": tx.now}
-    rows = [same | {"viewer_id": viewer, "person_id": person} for viewer, person in sorted(named)]
-    return insert_new(tx, viewer_links, rows)
 
 
 def list_viewers_of(tx: Tx, business_id: str, person_id: str) -> list[str]:

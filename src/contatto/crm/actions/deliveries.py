@@ -209,7 +209,7 @@ class WorkStep[S]:
     def _send(self, progress: Progress) -> Step:
         request = self.connector.ask(link_of(self.target, self.tx), self._operation(progress))
         if isinstance(request, outbound.HttpRequest):
-            return self._ask(request, progress)
+            return outbound.Ask(request, msgspec.json.encode(progress).decode())
         self.turns += 1
         return NotNow("circles") if self.turns > MOST_TURNS else self._take(progress, request)
 
@@ -218,13 +218,10 @@ class WorkStep[S]:
             return crm.RenewSecrets()
         return self.work.operation(msgspec.json.decode(progress.course, type=self.work.shape))
 
-    @staticmethod
-    def _ask(request: outbound.HttpRequest, progress: Progress) -> outbound.Ask:
-        return outbound.Ask(request, msgspec.json.encode(progress).decode())
-
     def _take(self, progress: Progress, reply: Reply) -> Step:
         if isinstance(reply, crm.FollowUp):
-            return self._ask(reply.request, replace(progress, memory=reply.memory))
+            following = replace(progress, memory=reply.memory)
+            return outbound.Ask(reply.request, msgspec.json.encode(following).decode())
         if progress.is_renewing:
             return self._after_renewal(progress, reply)
         if isinstance(reply, crm.Expired):
@@ -332,28 +329,24 @@ class CrmWork[S, C](ABC):
 
 
 def work_kind(work: CrmWork[Any, Any]) -> queue.OutboundKind:
-    def find_step(tx: Tx, request: OutboundRequest) -> WorkStep[Any] | Done | NotNow:
+    def advance(tx: Tx, request: OutboundRequest, answer: outbound.HttpAnswer | None = None) -> Step:
+        """Begin a try, or read an answer and go on."""
         loaded = work.load(tx, request)
         if loaded is None:
             return Done()
-        connector = connector_of(tx, loaded[0])
-        return WorkStep(work, tx, request, *loaded, connector) if connector else NotNow("unknown_connector")
-
-    def begin(tx: Tx, request: OutboundRequest) -> Step:
-        step = find_step(tx, request)
-        if not isinstance(step, WorkStep):
-            return step
-        target = step.target
+        target = loaded[0]
+        connector = connector_of(tx, target)
+        if connector is None:
+            return NotNow("unknown_connector")
+        step = WorkStep(work, tx, request, *loaded, connector)
+        if answer is not None:
+            return step.read(answer)
         if not (target.is_active or (work.only_reads and target.state is TargetState.PAUSED)):
             work.hold(step)
             return Done()
         return step.follow(Progress("", target.secrets_revision), work.begin(step))
 
-    def read(tx: Tx, request: OutboundRequest, answer: outbound.HttpAnswer) -> Step:
-        step = find_step(tx, request)
-        return step.read(answer) if isinstance(step, WorkStep) else step
-
-    handlers = begin, read, work.settle
+    handlers = advance, advance, work.settle
     return queue.OutboundKind(work.kind, *handlers, work.plan, work.replay, work.keeps_progress)
 
 
@@ -447,7 +440,8 @@ class DeliveryWork(CrmWork[Delivery, DeliveryCourse]):
     operation = staticmethod(rules.operation_of)
 
     def load(self, tx: Tx, request: OutboundRequest) -> tuple[Target, Delivery] | None:
-        delivery = store.find_open_delivery(tx, request.business_id, int(request.subject))
+        own = {"of": request.business_id, "number": int(request.subject)}
+        delivery = tx.find(Delivery, store.OPEN_DELIVERY, own)
         target = store.find_target(tx, request.business_id, delivery.target_id) if delivery else None
         return (target, delivery) if target and delivery else None
 

@@ -142,10 +142,13 @@ class _Event(msgspec.Struct):
 _event_decoder: Final = msgspec.json.Decoder(_Event)
 
 
-def check_signature(
+def read_signed_changes(
     headers: Mapping[str, str], body: bytes, secret: str, at: datetime, tolerance_s: int
-) -> str:
-    """Return the id of a message, after a check of its signature and age. Raises UNSIGNED, STALE."""
+) -> tuple[str, list[crm.RecordChange]]:
+    """Return the id of a message and its changes, none for another type of event.
+
+    Raises UNSIGNED, STALE; INVALID.
+    """
     message_id, sent = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
     signatures = headers.get("webhook-signature", "").split()[:10]
     is_time = sent.isascii() and sent.isdigit() and len(sent) < 12
@@ -156,18 +159,13 @@ def check_signature(
         raise Refused(errors.UNSIGNED)
     if abs(at.timestamp() - int(sent)) > tolerance_s:
         raise Refused(errors.STALE)
-    return message_id
-
-
-def read_changes(body: bytes) -> list[crm.RecordChange]:
-    """Return the changes of a message; none for another type of event. Raises INVALID."""
     try:
         event = _event_decoder.decode(body)
     except JSON_ERRORS as error:
         raise Refused(errors.INVALID, "The event needs a type and data.") from error
+    changes = event.data if isinstance(event.data, list) else [event.data]
     if event.type != RECORD_CHANGED:
-        return []
-    return [
-        crm.RecordChange(**msgspec.structs.asdict(change), cursor=crm.Cursor())
-        for change in (event.data if isinstance(event.data, list) else [event.data])
+        changes = []
+    return message_id, [
+        crm.RecordChange(**msgspec.structs.asdict(change), cursor=crm.Cursor()) for change in changes
     ]

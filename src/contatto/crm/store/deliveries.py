@@ -243,7 +243,7 @@ def append_deliveries(
 
 
 _LATER: Final = crm_deliveries.alias("later")
-_OPEN: Final = sa.select(crm_deliveries).where(
+OPEN_DELIVERY: Final = sa.select(crm_deliveries).where(
     crm_deliveries.c.business_id == sa.bindparam("of"),
     crm_deliveries.c.id == sa.bindparam("number"),
     crm_deliveries.c.settled_at.is_(None),
@@ -255,11 +255,7 @@ _OPEN: Final = sa.select(crm_deliveries).where(
         _LATER.c.settled_at.is_(None),
     ),
 )
-
-
-def find_open_delivery(tx: Tx, business_id: str, delivery_id: int) -> crm.Delivery | None:
-    """Return a delivery that did not arrive; None where a later one of its lead will settle it."""
-    return tx.find(crm.Delivery, _OPEN, {"of": business_id, "number": delivery_id})
+"""A delivery that did not arrive, unless a later one of its lead will settle it."""
 
 
 def list_records(tx: Tx, business_id: str, **own: str) -> list[RecordLink]:
