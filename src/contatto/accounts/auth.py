@@ -94,7 +94,13 @@ class TemplatePage:
     is_long: bool = False
 
     async def show(
-        self, request: Request, caller: Caller, refused: Refused | None = None, at: str = "", **sent: Any
+        self,
+        request: Request,
+        caller: Caller,
+        refused: Refused | None = None,
+        at: str = "",
+        status: int = 200,
+        **sent: Any,
     ) -> HTMLResponse:
         """Render the page, after a refusal with the error ``at`` its form; ignore other parameters."""
         parameters, context = signature(self.load).parameters, context_of(request)
@@ -103,7 +109,7 @@ class TemplatePage:
         load = partial(self.load, request=request, caller=caller, **accepted)
         read = context.db.read_long if self.is_long else context.db.read
         values = {**await read(load), "caller": caller, "at": at}
-        return context.pages.render(request, self.template, values, refused=refused)
+        return context.pages.render(request, self.template, values, status, refused)
 
 
 @dataclass(frozen=True, slots=True)

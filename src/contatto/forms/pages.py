@@ -69,7 +69,7 @@ from contatto.leads.store.records import find_lead
 from contatto.measurement.model import MeasuredAd
 from contatto.measurement.store import list_measured_ads
 from contatto.ui.render import iso, translator_of
-from contatto.ui.requests import context_of, csv_file, show_page, stream_csv
+from contatto.ui.requests import context_of, csv_file, stream_csv
 
 KIND_NAMES = {
     QuestionKind.NAME: N_("Name"),
@@ -369,58 +369,51 @@ _MOST_FIELDS: Final = 2_000
 PUBLISH: Final = "publish"
 
 
-@router.get("/forms/{form_id}", Permission.READ_ADS)
-async def show_builder(request: Request, caller: PageCaller, form_id: str, lang: str = "") -> HTMLResponse:
-    """Show the builder; ``lang`` chooses the edited language."""
-    return await _render(request, caller, form_id, lang)
+@router.page("/forms/{form_id}", Permission.READ_ADS, "forms/builder.html")
+def show_builder(
+    tx: Tx, request: Request, caller: Caller, form_id: str, lang: str = "", *, editor: str = ""
+) -> dict[str, Any]:
+    """Show the builder in the language ``lang``.
 
-
-async def _render(
-    request: Request, caller: Caller, form_id: str, lang: str, editor: str = ""
-) -> HTMLResponse:
-    """Render the builder; ``editor`` identifies the open page, so that its saves do not conflict."""
+    ``editor`` identifies the open page, so that its saves do not conflict.
+    """
     words = translator_of(request)
-
-    def load(tx: Tx) -> dict[str, Any]:
-        form = actions.load_form(tx, caller.business_id, form_id)
-        language = lang if lang in form.draft.languages else form.draft.languages[0]
-        content = form.draft
-        first = content.languages[0]
-        problems = [(problem.at, problem.in_language(words)) for problem in list_problems(content)]
-        # the texts in one language, with those of the first one beside them
-        draft = {
-            **row_of(form),
-            **row_of(content),
-            "language": language,
-            "is_first": language == first,
-            "languages": [(code, LANGUAGES.get(code, code)) for code in content.languages],
-            "other_languages": [
-                (code, name) for code, name in LANGUAGES.items() if code not in content.languages
-            ],
-            "texts": content.words.get(language, {}),
-            "first_texts": content.words.get(first, {}),
-            "questions": [
-                _question(content, question, place, words) for place, question in enumerate(content.questions)
-            ],
-            "problems": [{"at": at, "says": says} for at, says in problems],
-            "wrong": dict(reversed(problems)),  # the first problem of a field
-        }
-        return {
-            "draft": draft,
-            "form": _sheet(form, language, tx.now),
-            "versions": [
-                {
-                    "number": str(version.number),
-                    "version": version.version,
-                    "headline": text_of(version.content, "headline", version.content.languages[0]),
-                    "by": version.published_by,
-                    "at": version.published_at,
-                }
-                for version in store.list_versions(tx, caller.business_id, form_id=form.id)
-            ],
-        }
-
-    values: dict[str, Any] = {
+    form = actions.load_form(tx, caller.business_id, form_id)
+    language = lang if lang in form.draft.languages else form.draft.languages[0]
+    content = form.draft
+    first = content.languages[0]
+    problems = [(problem.at, problem.in_language(words)) for problem in list_problems(content)]
+    # the texts in one language, with those of the first one beside them
+    draft = {
+        **row_of(form),
+        **row_of(content),
+        "language": language,
+        "is_first": language == first,
+        "languages": [(code, LANGUAGES.get(code, code)) for code in content.languages],
+        "other_languages": [
+            (code, name) for code, name in LANGUAGES.items() if code not in content.languages
+        ],
+        "texts": content.words.get(language, {}),
+        "first_texts": content.words.get(first, {}),
+        "questions": [
+            _question(content, question, place, words) for place, question in enumerate(content.questions)
+        ],
+        "problems": [{"at": at, "says": says} for at, says in problems],
+        "wrong": dict(reversed(problems)),  # the first problem of a field
+    }
+    return {
+        "draft": draft,
+        "form": _sheet(form, language, tx.now),
+        "versions": [
+            {
+                "number": str(version.number),
+                "version": version.version,
+                "headline": text_of(version.content, "headline", version.content.languages[0]),
+                "by": version.published_by,
+                "at": version.published_at,
+            }
+            for version in store.list_versions(tx, caller.business_id, form_id=form.id)
+        ],
         "can_edit": may(caller, Permission.WRITE_ADS),
         "kind_groups": [
             (words.gettext(group), [(kind.value, words.gettext(kind_name(kind))) for kind in kinds])
@@ -431,7 +424,6 @@ async def _render(
         "account": {"id": "", "display_name": caller.business_name},
         "preview": True,
     }
-    return await show_page(request, caller, "forms/builder.html", load, **values)
 
 
 def _sheet(form: InstantForm, language: str, at: datetime) -> dict[str, Any]:
@@ -477,7 +469,7 @@ async def post_draft(request: Request, caller: FormCaller, form_id: str) -> Resp
         await context_of(request).db.write(save)
     if request.headers.get("hx-request"):
         shown = change.partition(":")[2] if change.startswith("add_language:") else language
-        return await _render(request, caller, form_id, shown, editor)
+        return await show_builder.show(request, caller, form_id=form_id, lang=shown, editor=editor)
     return RedirectResponse(f"/forms/{form_id}?lang={language}", 303)
 
 

@@ -1,7 +1,6 @@
 """Pages of marketplaces, for operators and for the businesses that take part."""
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import Annotated, Any, Final
@@ -10,11 +9,12 @@ from fastapi import Form, Request
 from pydantic import BaseModel, Field
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 
-from contatto.accounts.auth import FormCaller, PageCaller, may, may_use, page_routes, require
+from contatto.accounts.auth import FormCaller, PageCaller, Unsent, may, may_use, page_routes
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.store import find_business
 from contatto.ads.actions.edits import name_ads
 from contatto.ads.store import list_ads
+from contatto.kit import errors
 from contatto.kit.db.database import acting
 from contatto.kit.db.tx import Tx, row_of
 from contatto.kit.errors import Refused, check_found
@@ -29,7 +29,6 @@ from contatto.operators.actions import name_charged_groups, operator_statement
 from contatto.operators.model import (
     AdmissionState,
     Category,
-    Operator,
     PlacedDay,
     Placement,
     ReviewState,
@@ -83,146 +82,9 @@ class PaymentForm(BaseModel):
     is_credit: bool = False
 
 
-@router.get(HOME, Permission.READ_ADS)
-async def show_operator(request: Request, caller: PageCaller) -> HTMLResponse:
+@router.page(HOME, Permission.READ_ADS, "operators/operator.html", is_long=True)
+def show_operator(tx: Tx, request: Request, caller: Caller, *, code: str = "") -> dict[str, Any]:
     """Show the earnings, members and pending reviews of a marketplace."""
-    return await _render_operator(request, caller)
-
-
-@router.post(f"{HOME}/placements", Permission.WRITE_ADS)
-async def post_placement(
-    request: Request, caller: FormCaller, form: Annotated[PlacementForm, Form()]
-) -> Response:
-    """Add a placement, or change its rules."""
-    lang = translator_of(request).lang
-
-    def work(tx: Tx, operator: Operator) -> None:
-        stored = actions.load_placement(tx, operator, form.placement_id) if form.placement_id else None
-        currency = stored.currency if stored else form.currency.strip().upper()
-        floor = read_amount("floor", form.floor, currency or "USD", lang)
-        views = read_whole("most_views", form.most_views, lang) or 0
-        placement = Placement(
-            form.placement_id,
-            operator.business_id,
-            " ".join(form.name.split()),
-            currency,
-            LEAST_FLOOR_MICROS if floor is None else floor,
-            tuple(category.value for category in form.categories),
-            tuple(form.blocked),
-            views,
-            form.is_on or stored is None,
-            tx.now,
-        )
-        if stored is None:
-            actions.add_placement(tx, operator, placement)
-        else:
-            actions.change_placement(tx, operator, replace(placement, id=stored.id))
-
-    return await _change_marketplace(request, caller, Permission.WRITE_ADS, work, "placements")
-
-
-@router.post(f"{HOME}/businesses", Permission.ADMINISTER)
-async def post_decision(
-    request: Request, caller: FormCaller, form: Annotated[DecisionForm, Form()]
-) -> Response:
-    """Admit, refuse or suspend a business, or correct its category."""
-
-    def work(tx: Tx, operator: Operator) -> None:
-        if form.category is not None:
-            admission = check_found(store.find_admission(tx, operator.business_id, form.business_id))
-            tx.save(store.admissions, row_of(replace(admission, category=form.category)))
-        if form.state is not None:
-            actions.decide_admission(tx, operator, form.business_id, form.state, form.reason)
-
-    return await _change_marketplace(request, caller, Permission.ADMINISTER, work, "businesses")
-
-
-@router.post(f"{HOME}/reviews", Permission.WRITE_ADS)
-async def post_review(request: Request, caller: FormCaller, form: Annotated[ReviewForm, Form()]) -> Response:
-    """Approve or refuse a revision of an ad."""
-    decision = (form.ad_id, form.digest, form.state, form.reason)
-    return await _change_marketplace(
-        request,
-        caller,
-        Permission.WRITE_ADS,
-        lambda tx, operator: actions.decide_review(tx, operator, *decision),
-        "reviews",
-    )
-
-
-@router.post(f"{HOME}/payments", Permission.ADMINISTER)
-async def post_payment(
-    request: Request, caller: FormCaller, form: Annotated[PaymentForm, Form()]
-) -> Response:
-    """Record a payment, or set the credit of an account."""
-    lang = translator_of(request).lang
-
-    def work(tx: Tx, operator: Operator) -> None:
-        balance = actions.load_operator_balance(tx, operator, form.ad_account_id)
-        amount = read_amount("amount", form.amount, balance.currency, lang) or 0
-        if form.is_credit:
-            actions.set_balance_limit(tx, balance, amount)
-        else:
-            actions.pay_in(tx, balance, operator.timezone, amount, form.note)
-
-    return await _change_marketplace(request, caller, Permission.ADMINISTER, work, "balances")
-
-
-@router.post(f"{HOME}/codes", Permission.ADMINISTER)
-async def post_new_code(request: Request, caller: FormCaller) -> HTMLResponse:
-    """Show a new code that admits one business; it is shown only once."""
-    code = await context_of(request).db.write(
-        lambda tx: actions.make_code(tx, actions.load_operator(tx, caller.business_id))
-    )
-    return await _render_operator(request, caller, code=code)
-
-
-@router.get(f"{HOME}/statement.csv", Permission.READ_REPORTS)
-async def download_operator_statement(request: Request, caller: PageCaller) -> StreamingResponse:
-    """Download the payments and charges of all ad accounts with this operator, by day."""
-    db = context_of(request).db
-    operator = await db.read(lambda tx: actions.load_operator(tx, caller.business_id))
-    with acting(""):  # the ad groups belong to other tenants; only their names are shown
-        groups = await db.read_long(lambda tx: name_charged_groups(tx, operator), caller.business_id)
-    rows = await db.read_long(lambda tx: operator_statement(tx, operator, groups), caller.business_id)
-    return csv_file("statement.csv", csv_lines(rows, bom=True))
-
-
-async def _change_marketplace(
-    request: Request,
-    caller: Caller,
-    permission: Permission,
-    work: Callable[[Tx, Operator], object],
-    part: str,
-) -> Response:
-    """Make a change, and show its part of the page, or the page with the error there."""
-    require(caller, permission)
-    try:
-        await context_of(request).db.write(lambda tx: work(tx, actions.load_operator(tx, caller.business_id)))
-    except Refused as refused:
-        return await _render_operator(request, caller, problem=refused, part=part)
-    return RedirectResponse(f"{HOME}#{part}", 303)
-
-
-async def _render_operator(
-    request: Request, caller: Caller, *, problem: Refused | None = None, part: str = "", code: str = ""
-) -> HTMLResponse:
-    context = context_of(request)
-    values = await context.db.read_long(lambda tx: _load(tx, caller), caller.business_id)
-    values |= {
-        "caller": caller,
-        "can_manage": may(caller, Permission.ADMINISTER),
-        "can_write": may(caller, Permission.WRITE_ADS),
-        "category_texts": {category.value: text for category, text in CATEGORY_TEXTS.items()},
-        "currencies": currency_choices(translator_of(request)),
-        "shown_days": SHOWN_DAYS,
-        "code": code,
-        "error_part": part,
-    }
-    return context.pages.render(request, "operators/operator.html", values, refused=problem)
-
-
-def _load(tx: Tx, caller: Caller) -> dict[str, Any]:
     operator = actions.load_operator(tx, caller.business_id)
     last = local_day(micros(tx.now), operator.timezone)
     first = (date.fromisoformat(last) - timedelta(days=SHOWN_DAYS - 1)).isoformat()
@@ -258,7 +120,95 @@ def _load(tx: Tx, caller: Caller) -> dict[str, Any]:
             if review.state is not ReviewState.PENDING
         ],
         "balances": store.list_balances(tx, operator.business_id),
+        "can_manage": may(caller, Permission.ADMINISTER),
+        "can_write": may(caller, Permission.WRITE_ADS),
+        "category_texts": {category.value: text for category, text in CATEGORY_TEXTS.items()},
+        "currencies": currency_choices(translator_of(request)),
+        "shown_days": SHOWN_DAYS,
+        "code": code,
     }
+
+
+@router.form(f"{HOME}/placements", Permission.WRITE_ADS, show_operator, *errors.ALL, at="placements")
+def post_placement(tx: Tx, request: Request, caller: Caller, form: Annotated[PlacementForm, Form()]) -> str:
+    """Add a placement, or change its rules."""
+    lang, operator = translator_of(request).lang, actions.load_operator(tx, caller.business_id)
+    stored = actions.load_placement(tx, operator, form.placement_id) if form.placement_id else None
+    currency = stored.currency if stored else form.currency.strip().upper()
+    floor = read_amount("floor", form.floor, currency or "USD", lang)
+    views = read_whole("most_views", form.most_views, lang) or 0
+    placement = Placement(
+        form.placement_id,
+        operator.business_id,
+        " ".join(form.name.split()),
+        currency,
+        LEAST_FLOOR_MICROS if floor is None else floor,
+        tuple(category.value for category in form.categories),
+        tuple(form.blocked),
+        views,
+        form.is_on or stored is None,
+        tx.now,
+    )
+    if stored is None:
+        actions.add_placement(tx, operator, placement)
+    else:
+        actions.change_placement(tx, operator, replace(placement, id=stored.id))
+    return f"{HOME}#placements"
+
+
+@router.form(f"{HOME}/businesses", Permission.ADMINISTER, show_operator, *errors.ALL, at="businesses")
+def post_decision(tx: Tx, request: Request, caller: Caller, form: Annotated[DecisionForm, Form()]) -> str:
+    """Admit, refuse or suspend a business, or correct its category."""
+    operator = actions.load_operator(tx, caller.business_id)
+    if form.category is not None:
+        admission = check_found(store.find_admission(tx, operator.business_id, form.business_id))
+        tx.save(store.admissions, row_of(replace(admission, category=form.category)))
+    if form.state is not None:
+        actions.decide_admission(tx, operator, form.business_id, form.state, form.reason)
+    return f"{HOME}#businesses"
+
+
+@router.post(f"{HOME}/reviews", Permission.WRITE_ADS)
+async def post_review(request: Request, caller: FormCaller, form: Annotated[ReviewForm, Form()]) -> Response:
+    """Approve or refuse a revision of an ad, which the audit log names."""
+    decision = (form.ad_id, form.digest, form.state, form.reason)
+    try:
+        await context_of(request).db.write(
+            lambda tx: actions.decide_review(tx, actions.load_operator(tx, caller.business_id), *decision)
+        )
+    except Refused as refused:
+        return await show_operator.show(request, caller, refused, "reviews")
+    return RedirectResponse(f"{HOME}#reviews", 303)
+
+
+@router.form(f"{HOME}/payments", Permission.ADMINISTER, show_operator, *errors.ALL, at="balances")
+def post_payment(tx: Tx, request: Request, caller: Caller, form: Annotated[PaymentForm, Form()]) -> str:
+    """Record a payment, or set the credit of an account."""
+    operator = actions.load_operator(tx, caller.business_id)
+    balance = actions.load_operator_balance(tx, operator, form.ad_account_id)
+    amount = read_amount("amount", form.amount, balance.currency, translator_of(request).lang) or 0
+    if form.is_credit:
+        actions.set_balance_limit(tx, balance, amount)
+    else:
+        actions.pay_in(tx, balance, operator.timezone, amount, form.note)
+    return f"{HOME}#balances"
+
+
+@router.form(f"{HOME}/codes", Permission.ADMINISTER, show_operator)
+def post_new_code(tx: Tx, request: Request, caller: Caller) -> dict[str, Any]:
+    """Show a new code that admits one business; it is shown only once."""
+    return {"code": actions.make_code(tx, actions.load_operator(tx, caller.business_id))}
+
+
+@router.get(f"{HOME}/statement.csv", Permission.READ_REPORTS)
+async def download_operator_statement(request: Request, caller: PageCaller) -> StreamingResponse:
+    """Download the payments and charges of all ad accounts with this operator, by day."""
+    db = context_of(request).db
+    operator = await db.read(lambda tx: actions.load_operator(tx, caller.business_id))
+    with acting(""):  # the ad groups belong to other tenants; only their names are shown
+        groups = await db.read_long(lambda tx: name_charged_groups(tx, operator), caller.business_id)
+    rows = await db.read_long(lambda tx: operator_statement(tx, operator, groups), caller.business_id)
+    return csv_file("statement.csv", csv_lines(rows, bom=True))
 
 
 MARKETPLACES: Final = "/settings/marketplaces"
@@ -289,60 +239,10 @@ class CodeForm(BaseModel):
 
 
 @router.get(MARKETPLACES, Permission.READ_ADS)
-async def show_marketplaces(request: Request, caller: PageCaller) -> HTMLResponse:
-    """Show the marketplaces of the business, and those that it may ask to join."""
-    return await _render_marketplaces(request, caller)
-
-
-@router.post(MARKETPLACES, Permission.ADMINISTER)
-async def post_admission_request(
-    request: Request, caller: FormCaller, form: Annotated[AdmissionForm, Form()]
-) -> Response:
-    """Ask a listed marketplace for admission."""
-    return await _enter(request, caller, form, form.operator_id)
-
-
-@router.post(f"{MARKETPLACES}/code", Permission.ADMINISTER)
-async def post_code(request: Request, caller: FormCaller, form: Annotated[CodeForm, Form()]) -> Response:
-    """Join a marketplace by a code."""
-    return await _enter(request, caller, form, "")
-
-
-async def _enter(
-    request: Request, caller: Caller, form: AdmissionForm | CodeForm, operator_id: str
-) -> Response:
-    """Ask for admission or join by a code; an admitted business sends its ads at once."""
-    require(caller, Permission.ADMINISTER)
-
-    def enter(tx: Tx) -> None:
-        business = check_found(find_business(tx, caller.business_id))
-        if isinstance(form, CodeForm):
-            admission = actions.join_by_code(tx, form.code, business, form.category)
-        else:
-            admission = actions.ask_admission(tx, operator_id, business, form.category)
-        if admission.state is AdmissionState.ADMITTED:
-            actions.send_ads(tx, admission)
-
-    try:
-        with acting(""):  # the marketplace is another tenant
-            await context_of(request).db.write(enter)
-    except Refused as refused:
-        return await _render_marketplaces(request, caller, refused)
-    return RedirectResponse(MARKETPLACES, 303)
-
-
-@router.post(f"{MARKETPLACES}/leave", Permission.ADMINISTER)
-async def post_leave(
-    request: Request, caller: FormCaller, operator_id: Annotated[str, Form(max_length=36)] = ""
-) -> RedirectResponse:
-    """Leave a marketplace."""
-    await context_of(request).db.write(lambda tx: actions.leave_operator(tx, caller.business_id, operator_id))
-    return RedirectResponse(MARKETPLACES, 303)
-
-
-async def _render_marketplaces(
-    request: Request, caller: Caller, problem: Refused | None = None
+async def show_marketplaces(
+    request: Request, caller: PageCaller, problem: Annotated[Refused | None, Unsent] = None
 ) -> HTMLResponse:
+    """Show the marketplaces of the business, and those that it may ask to join."""
     context = context_of(request)
 
     def load(tx: Tx) -> list[dict[str, Any]]:
@@ -399,3 +299,48 @@ async def _render_marketplaces(
         "categories": [(category.value, text) for category, text in CATEGORY_TEXTS.items()],
     }
     return context.pages.render(request, "operators/marketplaces.html", values, refused=problem)
+
+
+@router.post(MARKETPLACES, Permission.ADMINISTER)
+async def post_admission_request(
+    request: Request, caller: FormCaller, form: Annotated[AdmissionForm, Form()]
+) -> Response:
+    """Ask a listed marketplace for admission."""
+    return await _enter(request, caller, form, form.operator_id)
+
+
+@router.post(f"{MARKETPLACES}/code", Permission.ADMINISTER)
+async def post_code(request: Request, caller: FormCaller, form: Annotated[CodeForm, Form()]) -> Response:
+    """Join a marketplace by a code."""
+    return await _enter(request, caller, form, "")
+
+
+async def _enter(
+    request: Request, caller: Caller, form: AdmissionForm | CodeForm, operator_id: str
+) -> Response:
+    """Ask for admission or join by a code; an admitted business sends its ads at once."""
+
+    def enter(tx: Tx) -> None:
+        business = check_found(find_business(tx, caller.business_id))
+        if isinstance(form, CodeForm):
+            admission = actions.join_by_code(tx, form.code, business, form.category)
+        else:
+            admission = actions.ask_admission(tx, operator_id, business, form.category)
+        if admission.state is AdmissionState.ADMITTED:
+            actions.send_ads(tx, admission)
+
+    try:
+        with acting(""):  # the marketplace is another tenant
+            await context_of(request).db.write(enter)
+    except Refused as refused:
+        return await show_marketplaces(request, caller, refused)
+    return RedirectResponse(MARKETPLACES, 303)
+
+
+@router.post(f"{MARKETPLACES}/leave", Permission.ADMINISTER)
+async def post_leave(
+    request: Request, caller: FormCaller, operator_id: Annotated[str, Form(max_length=36)] = ""
+) -> RedirectResponse:
+    """Leave a marketplace."""
+    await context_of(request).db.write(lambda tx: actions.leave_operator(tx, caller.business_id, operator_id))
+    return RedirectResponse(MARKETPLACES, 303)

@@ -9,10 +9,10 @@ import phonenumbers
 from fastapi import Form
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 
 from contatto.accounts import store as accounts
-from contatto.accounts.auth import FormCaller, PageCaller, Unsent, load_advertiser, may, page_routes
+from contatto.accounts.auth import FormCaller, load_advertiser, may, page_routes
 from contatto.accounts.model import AdAccount, Caller, Permission
 from contatto.ads.actions.campaigns import load_ad_account
 from contatto.ads.actions.edits import delete_unused_audiences, load_uses
@@ -111,7 +111,7 @@ async def post_list(request: Request, caller: FormCaller, sent: Annotated[_ListF
         customers = await context_of(request).db.run_aside(read_list)
         faults = customers.faults
         if faults and not (sent.leave_out and customers.digests):
-            return await show_list_form(request, caller, sent, faults=faults)
+            return await show_list_form.show(request, caller, status=WRONG, typed=sent, faults=faults)
         db = context_of(request).db
         make_fingerprints = partial(actions.blind_digests, db.vault, caller.business_id, customers.digests)
         fingerprints = await db.run_aside(make_fingerprints)
@@ -134,25 +134,26 @@ async def post_list(request: Request, caller: FormCaller, sent: Annotated[_ListF
     except Refused as refused:
         if refused.code is errors.NO_ADVERTISER:
             raise
-        return await show_list_form(request, caller, sent, field_errors(refused, translator_of(request)))
+        wrong = field_errors(refused, translator_of(request))
+        return await show_list_form.show(request, caller, status=WRONG, typed=sent, wrong=wrong)
     return RedirectResponse("/ads/audiences", 303)
 
 
-@router.get("/ads/audiences/new", Permission.WRITE_ADS)
-async def show_list_form(
+@router.page("/ads/audiences/new", Permission.WRITE_ADS, "ads/audience_new.html")
+def show_list_form(
+    tx: Tx,
     request: Request,
-    caller: PageCaller,
-    typed: Annotated[_ListForm | None, Unsent] = None,
-    wrong: Annotated[Mapping[str, str] | None, Unsent] = None,
-    faults: Annotated[Sequence[rules.LineFault] | None, Unsent] = None,
-) -> HTMLResponse:
+    caller: Caller,
+    *,
+    typed: _ListForm | None = None,
+    wrong: Mapping[str, str] | None = None,
+    faults: Sequence[rules.LineFault] = (),
+) -> dict[str, Any]:
     """Show the form with the entered values; wrong lines by their numbers, without their text."""
-    context, faults = context_of(request), faults or ()
-    channel_accounts = await context.db.read(lambda tx: list_accounts(tx, caller.business_id))
+    channel_accounts = list_accounts(tx, caller.business_id)
     country = channel_accounts[0].registration_country if channel_accounts else ""
-    ad_accounts = await context.db.read(lambda tx: accounts.list_ad_accounts(tx, caller.business_id))
-    values = {
-        "caller": caller,
+    ad_accounts = accounts.list_ad_accounts(tx, caller.business_id)
+    return {
         "form": typed or _ListForm(once=new_id(), country=country),
         "errors": wrong or {},
         "faults": faults[:MOST_FAULTS],
@@ -160,8 +161,6 @@ async def show_list_form(
         "ad_accounts": [(str(account.number), account.name) for account in ad_accounts],
         "countries": sorted_countries(translator_of(request), COUNTRIES),
     }
-    status = WRONG if wrong or faults else 200
-    return context.pages.render(request, "ads/audience_new.html", values, status)
 
 
 @router.post("/ads/audiences/lookalikes", Permission.WRITE_ADS)
@@ -186,36 +185,37 @@ async def post_lookalike(
         if refused.code is errors.NOT_FOUND:
             raise
         wrong = field_errors(refused, translator_of(request))
-        return await show_lookalike_form(request, caller, sent.source, sent, wrong)
+        form: dict[str, Any] = {"source": sent.source, "typed": sent, "wrong": wrong}
+        return await show_lookalike_form.show(request, caller, status=WRONG, **form)
     return RedirectResponse("/ads/audiences", 303)
 
 
-@router.get("/ads/audiences/lookalikes/new", Permission.WRITE_ADS)
-async def show_lookalike_form(
+@router.page("/ads/audiences/lookalikes/new", Permission.WRITE_ADS, "ads/lookalike_new.html")
+def show_lookalike_form(
+    tx: Tx,
     request: Request,
-    caller: PageCaller,
+    caller: Caller,
     source: str = "",
-    typed: Annotated[_LookalikeForm | None, Unsent] = None,
-    wrong: Annotated[Mapping[str, str] | None, Unsent] = None,
-) -> HTMLResponse:
-    context = context_of(request)
+    *,
+    typed: _LookalikeForm | None = None,
+    wrong: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     form = typed or _LookalikeForm(once=new_id(), source=source[:20])
-
-    def work(tx: Tx) -> list[tuple[str, str]]:
-        ad_accounts = accounts.list_ad_accounts(tx, caller.business_id)
-        audiences = [
-            audience
-            for account in ad_accounts
-            for audience in store.list_audiences(tx, caller.business_id, account.id)
-        ]
-        return [
+    ad_accounts = accounts.list_ad_accounts(tx, caller.business_id)
+    audiences = [
+        audience
+        for account in ad_accounts
+        for audience in store.list_audiences(tx, caller.business_id, account.id)
+    ]
+    return {
+        "form": form,
+        "errors": wrong or {},
+        "sources": [
             (str(audience.number), audience.name)
             for audience in audiences
             if audience.kind is not AudienceKind.LOOKALIKE
-        ]
-
-    values = {"caller": caller, "form": form, "errors": wrong or {}, "sources": await context.db.read(work)}
-    return context.pages.render(request, "ads/lookalike_new.html", values, WRONG if wrong else 200)
+        ],
+    }
 
 
 @router.post("/ads/audiences/{number}/delete", Permission.WRITE_ADS)

@@ -8,10 +8,10 @@ from urllib.parse import urlencode
 from fastapi import Form
 from starlette.datastructures import FormData
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from contatto.accounts import store as accounts
-from contatto.accounts.auth import FormCaller, PageCaller, Unsent, load_advertiser, page_routes
+from contatto.accounts.auth import FormCaller, load_advertiser, page_routes
 from contatto.accounts.model import AdAccount, Caller, Permission
 from contatto.ads import store
 from contatto.ads.actions import campaigns as actions
@@ -300,15 +300,11 @@ async def post_draft_away(
     return RedirectResponse("/ads" if back == "list" else tree.NEW_FORM_PATHS[kind].format(place[1]), 303)
 
 
-@router.get("/ads/campaigns/{number}/eligibility", Permission.READ_ADS)
-async def show_eligibility(request: Request, caller: PageCaller, number: str) -> HTMLResponse:
+@router.page("/ads/campaigns/{number}/eligibility", Permission.READ_ADS, "ads/_eligibility.html")
+def show_eligibility(tx: Tx, request: Request, caller: Caller, number: str) -> dict[str, Any]:
     """Return the three checks for the chosen countries and account."""
-    context = context_of(request)
     form = tree.read_form(tree.AdGroupForm, request.query_params.multi_items())
-
-    panel = await context.db.read(lambda tx: eligibility_of(tx, _load_campaign(tx, caller, number)[1], form))
-    values = {"caller": caller, "eligibility": panel}
-    return context.pages.render(request, "ads/_eligibility.html", values)
+    return {"eligibility": eligibility_of(tx, _load_campaign(tx, caller, number)[1], form)}
 
 
 @router.post("/ads/campaigns/{number}/ad-groups", Permission.WRITE_ADS)
@@ -390,7 +386,8 @@ async def post_ad_group(request: Request, caller: FormCaller, number: str) -> Re
             typed = Typed(form, capture=company, prompt=True)
         elif turn_on and set(wrong) <= set(CAPTURE_FIELDS):
             typed = Typed(form, capture=company, capture_errors=wrong, prompt=True)
-        return await show_ad_group_form(request, caller, number, typed)
+        status = WRONG if typed.errors or typed.prompt else 200
+        return await show_ad_group_form.show(request, caller, status=status, number=number, typed=typed)
     return RedirectResponse(f"/ads/ad-groups/{new_group.number}/ads/new", 303)
 
 
@@ -399,42 +396,37 @@ def _load_campaign(tx: Tx, caller: Caller, number: str) -> tuple[Campaign, AdAcc
     return campaign, actions.load_ad_account(tx, caller.business_id, campaign.ad_account_id)
 
 
-@router.get("/ads/campaigns/{number}/ad-groups/new", Permission.WRITE_ADS)
-async def show_ad_group_form(
-    request: Request, caller: PageCaller, number: str, typed: Annotated[Typed | None, Unsent] = None
-) -> HTMLResponse:
+@router.page("/ads/campaigns/{number}/ad-groups/new", Permission.WRITE_ADS, "ads/ad_group_form.html")
+def show_ad_group_form(
+    tx: Tx, request: Request, caller: Caller, number: str, *, typed: Typed | None = None
+) -> dict[str, Any]:
     """Render the form with the submitted values, those of a draft, or the defaults."""
-    context = context_of(request)
     words = translator_of(request)
-
-    def work(tx: Tx) -> dict[str, Any]:
-        campaign, account = _load_campaign(tx, caller, number)
-        place = (NodeKind.AD_GROUP, campaign.number)
-        blank = tree.new_ad_group_form(account.currency, words.lang)
-        form, draft = open_form(tx, request, caller, place, blank, typed.form if typed else None)
-        shown = typed or Typed(form)
-        channel_accounts = channels.list_accounts(tx, caller.business_id)
-        if not shown.form.channel_account_id and channel_accounts:
-            shown = replace(shown, form=replace(shown.form, channel_account_id=channel_accounts[0].id))
-        # the dialog that turns capture on; None keeps it closed
-        channel = channels.find_account(tx, caller.business_id, shown.form.channel_account_id)
-        capture_account = None
-        if channel is not None and shown.prompt:
-            switch = switches.find_switch(tx, caller.business_id, channel.id)
-            state = "off" if switch else "not_applied"
-            capture_account = {"id": channel.id, "display_name": channel.name, "state": state}
-            for name in CAPTURE_FIELDS:
-                capture_account[name] = shown.capture.get(name) or (getattr(switch, name) if switch else "")
-        return ad_group_form_values(tx, campaign, account, shown.form, words) | {
-            "draft": draft,
-            "errors": shown.errors,
-            "capture_errors": shown.capture_errors,
-            "capture_account": capture_account,
-        }
-
-    values = {"caller": caller, "edited": None, "leaps": {}, **await context.db.read(work)}
-    wrong = typed is not None and bool(typed.errors or typed.prompt)
-    return context.pages.render(request, "ads/ad_group_form.html", values, 422 if wrong else 200)
+    campaign, account = _load_campaign(tx, caller, number)
+    place = (NodeKind.AD_GROUP, campaign.number)
+    blank = tree.new_ad_group_form(account.currency, words.lang)
+    form, draft = open_form(tx, request, caller, place, blank, typed.form if typed else None)
+    shown = typed or Typed(form)
+    channel_accounts = channels.list_accounts(tx, caller.business_id)
+    if not shown.form.channel_account_id and channel_accounts:
+        shown = replace(shown, form=replace(shown.form, channel_account_id=channel_accounts[0].id))
+    # the dialog that turns capture on; None keeps it closed
+    channel = channels.find_account(tx, caller.business_id, shown.form.channel_account_id)
+    capture_account = None
+    if channel is not None and shown.prompt:
+        switch = switches.find_switch(tx, caller.business_id, channel.id)
+        state = "off" if switch else "not_applied"
+        capture_account = {"id": channel.id, "display_name": channel.name, "state": state}
+        for name in CAPTURE_FIELDS:
+            capture_account[name] = shown.capture.get(name) or (getattr(switch, name) if switch else "")
+    return ad_group_form_values(tx, campaign, account, shown.form, words) | {
+        "edited": None,
+        "leaps": {},
+        "draft": draft,
+        "errors": shown.errors,
+        "capture_errors": shown.capture_errors,
+        "capture_account": capture_account,
+    }
 
 
 type Text = Annotated[str, Form()]
@@ -458,38 +450,36 @@ async def post_campaign(
         campaign = await context_of(request).db.write(work)
     except Refused as refused:
         typed = tree.CampaignForm(advertiser_id, name)
-        return await show_campaign_form(request, caller, typed, field_errors(refused, translator_of(request)))
+        wrong = field_errors(refused, translator_of(request))
+        return await show_campaign_form.show(request, caller, status=WRONG, typed=typed, wrong=wrong)
     return RedirectResponse(f"/ads/campaigns/{campaign.number}/ad-groups/new", 303)
 
 
-@router.get("/ads/campaigns/new", Permission.WRITE_ADS)
-async def show_campaign_form(
+@router.page("/ads/campaigns/new", Permission.WRITE_ADS, "ads/campaign_new.html")
+def show_campaign_form(
+    tx: Tx,
     request: Request,
-    caller: PageCaller,
-    typed: Annotated[tree.CampaignForm | None, Unsent] = None,
-    wrong: Annotated[Mapping[str, str] | None, Unsent] = None,
-) -> HTMLResponse:
-    context = context_of(request)
-
-    def work(tx: Tx) -> dict[str, Any]:
-        ad_accounts = accounts.list_ad_accounts(tx, caller.business_id)
-        form, draft = open_form(tx, request, caller, NEW_CAMPAIGN, tree.CampaignForm(), typed)
-        return {
-            "form": asdict(form),
-            "draft": draft,
-            "ad_accounts": [
-                {
-                    "advertiser_id": str(account.number),
-                    "name": account.name,
-                    "country": account.country,
-                    "currency": account.currency,
-                }
-                for account in ad_accounts
-            ],
-        }
-
-    values = {"caller": caller, "errors": wrong or {}, **await context.db.read(work)}
-    return context.pages.render(request, "ads/campaign_new.html", values, WRONG if wrong else 200)
+    caller: Caller,
+    *,
+    typed: tree.CampaignForm | None = None,
+    wrong: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    ad_accounts = accounts.list_ad_accounts(tx, caller.business_id)
+    form, draft = open_form(tx, request, caller, NEW_CAMPAIGN, tree.CampaignForm(), typed)
+    return {
+        "errors": wrong or {},
+        "form": asdict(form),
+        "draft": draft,
+        "ad_accounts": [
+            {
+                "advertiser_id": str(account.number),
+                "name": account.name,
+                "country": account.country,
+                "currency": account.currency,
+            }
+            for account in ad_accounts
+        ],
+    }
 
 
 @router.post("/ads/ad-groups/{number}/ads", Permission.WRITE_ADS)
@@ -518,28 +508,26 @@ async def post_ad(request: Request, caller: FormCaller, number: str) -> Response
         if refused.code is errors.NOT_FOUND:
             raise
         wrong = field_errors(refused, translator_of(request))
-        return await show_ad_form(request, caller, number, typed, wrong)
+        form: dict[str, Any] = {"number": number, "typed": typed, "wrong": wrong}
+        return await show_ad_form.show(request, caller, status=WRONG, **form)
     return RedirectResponse(f"/ads/{ad.number}/preview", 303)
 
 
-@router.get("/ads/ad-groups/{number}/ads/new", Permission.WRITE_ADS)
-async def show_ad_form(
+@router.page("/ads/ad-groups/{number}/ads/new", Permission.WRITE_ADS, "ads/ad_new.html")
+def show_ad_form(
+    tx: Tx,
     request: Request,
-    caller: PageCaller,
+    caller: Caller,
     number: str,
-    typed: Annotated[tree.AdForm | None, Unsent] = None,
-    wrong: Annotated[Mapping[str, str] | None, Unsent] = None,
-) -> HTMLResponse:
-    context = context_of(request)
-
-    def work(tx: Tx) -> dict[str, Any]:
-        group = check_found(store.find_node(tx, AdGroup, caller.business_id, number=number_of(number)))
-        channel = actions.find_channel(tx, caller.business_id, group.channel_account_id)
-        form, draft = open_form(tx, request, caller, (NodeKind.AD, group.number), tree.AdForm(), typed)
-        return ad_form_values(tx, group, channel) | {"edited": None, "form": asdict(form), "draft": draft}
-
-    values = {"caller": caller, "errors": wrong or {}, **await context.db.read(work)}
-    return context.pages.render(request, "ads/ad_new.html", values, WRONG if wrong else 200)
+    *,
+    typed: tree.AdForm | None = None,
+    wrong: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    group = check_found(store.find_node(tx, AdGroup, caller.business_id, number=number_of(number)))
+    channel = actions.find_channel(tx, caller.business_id, group.channel_account_id)
+    form, draft = open_form(tx, request, caller, (NodeKind.AD, group.number), tree.AdForm(), typed)
+    values = {"errors": wrong or {}, "edited": None, "form": asdict(form), "draft": draft}
+    return ad_form_values(tx, group, channel) | values
 
 
 def ad_form_values(tx: Tx, group: AdGroup, channel: ChannelAccount) -> dict[str, Any]:

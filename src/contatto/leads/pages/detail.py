@@ -9,7 +9,7 @@ from fastapi import Depends, Form, Request
 from pydantic import Field as Limits
 from starlette.responses import RedirectResponse, Response
 
-from contatto.accounts.auth import FormCaller, PageCaller, may, page_routes
+from contatto.accounts.auth import FormCaller, PageCaller, Unsent, may, page_routes
 from contatto.accounts.model import BusinessId, Caller, Permission, ReadAudit
 from contatto.accounts.store import list_able_members
 from contatto.audit import AuditEntry, audit_entries, list_audit_entries
@@ -111,11 +111,9 @@ _FIELD_NAMES: Final = {"phone": N_("Phone"), "email": N_("E-mail"), "name": N_("
 
 
 @router.get("/leads/{lead_id}", Permission.READ_LEADS, ReadAudit.EACH)
-async def show_lead(request: Request, caller: PageCaller, lead_id: str) -> Response:
-    return await answer_lead(request, caller, lead_id, None)
-
-
-async def answer_lead(request: Request, caller: Caller, lead_id: str, refused: Refused | None) -> Response:
+async def show_lead(
+    request: Request, caller: PageCaller, lead_id: str, refused: Annotated[Refused | None, Unsent] = None
+) -> Response:
     """Render the page of a lead, or of its tombstone; after a refused change with the reason."""
     context, words = context_of(request), translator_of(request)
     sees_views = may(caller, Permission.ADMINISTER)
@@ -370,7 +368,7 @@ class LeadForm:
         try:
             await context_of(self.request).db.write(change)
         except Refused as refused:
-            return await answer_lead(
+            return await show_lead(
                 self.request, self.caller, self.lead_id, refused.expect(errors.CONFLICT, errors.INVALID)
             )
         return RedirectResponse(f"/leads/{self.lead_id}", 303)
