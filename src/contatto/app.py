@@ -204,11 +204,7 @@ class _Assets(StaticFiles):
     """Static files, cached for a year when the address has a hash, else revalidated each time."""
 
     def file_response(
-        self,
-        full_path: PathLike,
-        stat_result: os.stat_result,
-        scope: Scope,
-        status_code: int = 200,
+        self, full_path: PathLike, stat_result: os.stat_result, scope: Scope, status_code: int = 200
     ) -> Response:
         response = super().file_response(full_path, stat_result, scope, status_code)
         hashed = b"v=" in scope["query_string"]

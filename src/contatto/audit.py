@@ -74,8 +74,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "POST /settings/profile": N_("Changed own profile"),
     "POST /settings/profile/sessions/": N_("Ended own sessions"),
     **dict.fromkeys(
-        ("GET /inbox", "GET /business/message/", "POST /business/message/media/download/"),
-        N_("Viewed chats"),
+        ("GET /inbox", "GET /business/message/", "POST /business/message/media/download/"), N_("Viewed chats")
     ),
     "POST /inbox/{conversation_id}/assign": N_("Assigned a chat"),
     "POST /inbox/{conversation_id}/block": N_("Blocked a person"),

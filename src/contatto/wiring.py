@@ -247,19 +247,13 @@ def queued_work(settings: Settings, parallel: int = 1) -> tuple[QueuedWork, ...]
         QueuedWork("crm_sweeps", has_sweep, sweep_leads, tables={crm_targets.name}),
         QueuedWork("crm_held", crm_ledger.has_waiting, release_deliveries, tables=crm_ledger.tables),
         QueuedWork(
-            "signals_held",
-            signal_ledger.has_waiting,
-            ad_signals.release_signals,
-            tables=signal_ledger.tables,
+            "signals_held", signal_ledger.has_waiting, ad_signals.release_signals, tables=signal_ledger.tables
         ),
         QueuedWork("pushes_held", push_ledger.has_waiting, pushes.release_pushes, tables=push_ledger.tables),
     )
 
 
-EXPORTS: Final = {
-    ExportKind.REPORT: reports.REPORT_FILES,
-    ExportKind.LEADS: forms.LEAD_FILES,
-}
+EXPORTS: Final = {ExportKind.REPORT: reports.REPORT_FILES, ExportKind.LEADS: forms.LEAD_FILES}
 
 
 def outbound_kinds(settings: Settings) -> dict[str, OutboundKind]:

@@ -32,15 +32,7 @@ from contatto.accounts.model import (
     ReadAudit,
 )
 from contatto.accounts.rules import ROLE_PERMISSIONS
-from contatto.audit import (
-    API_PREFIX,
-    AuditRecord,
-    FoldedReads,
-    act_of,
-    append_records,
-    objects_of,
-    seen_text,
-)
+from contatto.audit import API_PREFIX, AuditRecord, FoldedReads, act_of, append_records, objects_of, seen_text
 from contatto.kit import errors
 from contatto.kit.api_types import Answer, Answered, api_answer, describe_query, read_query, request_id_of
 from contatto.kit.concurrency import take_slot
@@ -51,13 +43,7 @@ from contatto.kit.errors import ErrorCode, Refused
 from contatto.kit.ids import hash_secret, new_secret
 from contatto.kit.outbox import last_seq
 from contatto.kit.rate_limits import RequestLimit
-from contatto.ui.render import (
-    BEFORE_RENDERING,
-    SHOWN_ONCE,
-    check_csrf,
-    is_navigation,
-    session_token,
-)
+from contatto.ui.render import BEFORE_RENDERING, SHOWN_ONCE, check_csrf, is_navigation, session_token
 from contatto.ui.requests import context_of, part_of
 
 API_HEADER: Final = "access-token"

@@ -12,18 +12,7 @@ from contatto.accounts.model import AdAccount, ApiToken, Business, BusinessId, F
 from contatto.accounts.model import KeptPage, Member, Permission, Role, Session, User, Workplace
 from contatto.accounts.rules import MOST_KEPT_PAGES, ROLE_PERMISSIONS
 from contatto.kit.db.statements import PreparedQuery
-from contatto.kit.db.tx import (
-    Choice,
-    Tx,
-    Words,
-    instant,
-    key,
-    metadata,
-    rows_of,
-    sealed,
-    tenant,
-    text,
-)
+from contatto.kit.db.tx import Choice, Tx, Words, instant, key, metadata, rows_of, sealed, tenant, text
 
 businesses = sa.Table(
     "businesses",

@@ -133,11 +133,7 @@ def post_disconnect(tx: Tx, request: Request, caller: Caller, outside_id: str) -
 
 @router.page("", Permission.READ_ADS, "ad_platforms/accounts.html")
 def show_ad_platforms(
-    tx: Tx,
-    request: Request,
-    caller: Caller,
-    *,
-    form: actions.NewOutsideAccount | None = None,
+    tx: Tx, request: Request, caller: Caller, *, form: actions.NewOutsideAccount | None = None
 ) -> dict[str, Any]:
     """Show the list; after a refusal with the error and the entries, but no token."""
     counts = count_nodes(tx, caller.business_id)

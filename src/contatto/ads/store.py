@@ -162,8 +162,7 @@ def list_ads(tx: Tx, business_id: str, **key: list[str] | list[int]) -> list[Ad]
 
 _BY_ID: Final[dict[type[Any], PreparedQuery[Any]]] = {
     kind: PreparedQuery(
-        kind,
-        sa.select(table).where(table.c.business_id == sa.bindparam("of"), within(table.c.id, "named")),
+        kind, sa.select(table).where(table.c.business_id == sa.bindparam("of"), within(table.c.id, "named"))
     )
     for kind, table in _TABLES.items()
 }

@@ -13,14 +13,7 @@ from typing import Final
 
 import msgspec
 
-from contatto.audiences.model import (
-    Audience,
-    AudienceKind,
-    Fingerprint,
-    ListKind,
-    Lookalike,
-    LookalikeSpec,
-)
+from contatto.audiences.model import Audience, AudienceKind, Fingerprint, ListKind, Lookalike, LookalikeSpec
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_

@@ -6,14 +6,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from contatto.audiences.model import (
-    Audience,
-    AudienceKind,
-    ChangeKind,
-    Fingerprint,
-    Lookalike,
-    MemberChange,
-)
+from contatto.audiences.model import Audience, AudienceKind, ChangeKind, Fingerprint, Lookalike, MemberChange
 from contatto.kit.db.statements import insert_new
 from contatto.kit.db.tx import Choice, Tx, instant, key, metadata, rows_of, tenant, text, within
 from contatto.kit.fair_queue import Queue

@@ -165,9 +165,7 @@ class SharedLimit:
             raise Refused(errors.TOO_MANY, self.says, (at + worth - latest) // _SECOND + 1)
         insert = tx.upsert(rate_limits).values(key=row_key, busy_until=at + worth)
         statement = insert.on_conflict_do_update(
-            index_elements=["key"],
-            set_={"busy_until": busy + worth},
-            where=busy + worth <= latest,
+            index_elements=["key"], set_={"busy_until": busy + worth}, where=busy + worth <= latest
         ).returning(rate_limits.c.busy_until)
         if tx.execute(statement).first() is None:
             until = tx.scalar(sa.select(rate_limits.c.busy_until).where(rate_limits.c.key == row_key))

@@ -26,13 +26,7 @@ from contatto.kit.values import micros
 from contatto.measurement.rules import local_day
 from contatto.operators import actions, store
 from contatto.operators.actions import name_charged_groups, operator_statement
-from contatto.operators.model import (
-    AdmissionState,
-    Category,
-    PlacedDay,
-    Placement,
-    ReviewState,
-)
+from contatto.operators.model import AdmissionState, Category, PlacedDay, Placement, ReviewState
 from contatto.operators.rules import LEAST_FLOOR_MICROS, sum_days
 from contatto.ui.render import translator_of
 from contatto.ui.requests import context_of, csv_file

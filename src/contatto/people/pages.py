@@ -9,14 +9,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from contatto.accounts import actions as accounts
 from contatto.accounts import store as accounts_store
-from contatto.accounts.auth import (
-    FormCaller,
-    PageCaller,
-    may,
-    member_caller,
-    page_routes,
-    record_act,
-)
+from contatto.accounts.auth import FormCaller, PageCaller, may, member_caller, page_routes, record_act
 from contatto.accounts.model import Access, Caller, Credential, FailedTries, Member, Permission, Role
 from contatto.accounts.rules import (
     check_password,

@@ -35,16 +35,7 @@ from contatto.measurement.store import (
     touches,
 )
 from contatto.operators.store import list_placed_days_of_account
-from contatto.reports.model import (
-    STORED,
-    Counts,
-    DayRange,
-    Fact,
-    Grain,
-    Level,
-    ReachQuery,
-    TimeStep,
-)
+from contatto.reports.model import STORED, Counts, DayRange, Fact, Grain, Level, ReachQuery, TimeStep
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,12 +66,7 @@ from contatto.measurement.store import list_measured_ads
 from contatto.reports.actions.overview import load_overview
 from contatto.reports.actions.reports import DayCounter
 from contatto.reports.rules.queries import OverviewQuery, Period
-from contatto.simulator.traffic import (
-    build_ad_request,
-    opened_from_ad,
-    text_message,
-    thread_of,
-)
+from contatto.simulator.traffic import build_ad_request, opened_from_ad, text_message, thread_of
 from contatto.simulator.world import (
     TIMEZONE,
     AdMoment,

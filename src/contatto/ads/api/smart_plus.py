@@ -10,14 +10,7 @@ from starlette.requests import Request
 from contatto.accounts.auth import api_routes, load_advertiser
 from contatto.accounts.model import AdAccount, Caller, Permission
 from contatto.ads import store
-from contatto.ads.actions.campaigns import (
-    AdChanges,
-    NewAd,
-    create_ad,
-    create_ad_group,
-    find_own,
-    update_ad,
-)
+from contatto.ads.actions.campaigns import AdChanges, NewAd, create_ad, create_ad_group, find_own, update_ad
 from contatto.ads.api import campaigns as api
 from contatto.ads.model import Ad, AdGroup, Campaign, NodeFilter, NodeKind
 from contatto.ads.rules.settings import MOST_AD_GROUPS, OPERATIONS, Operation, check_auto_message

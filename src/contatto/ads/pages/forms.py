@@ -109,10 +109,7 @@ BUDGET_MODES: Final = {
     BudgetMode.TOTAL: N_("Lifetime"),
     BudgetMode.INFINITE: N_("No own budget"),
 }
-PACINGS: Final = {
-    Pacing.SMOOTH: N_("Evenly over the day"),
-    Pacing.FAST: N_("As fast as possible"),
-}
+PACINGS: Final = {Pacing.SMOOTH: N_("Evenly over the day"), Pacing.FAST: N_("As fast as possible")}
 KINDS: Final = {
     AudienceKind.CUSTOMER_FILE: N_("List of customers"),
     AudienceKind.LOOKALIKE: N_("Lookalike"),

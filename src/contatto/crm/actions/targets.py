@@ -23,14 +23,7 @@ from contatto.crm.model import ConnectorTraits, OAuth, Target, TargetState
 from contatto.crm.rules import deliveries as rules
 from contatto.crm.store import deliveries as store
 from contatto.crm.store import events
-from contatto.integrations.model import (
-    ALERTED,
-    Alarm,
-    DeliveryState,
-    Denied,
-    ErasureState,
-    LedgerCounts,
-)
+from contatto.integrations.model import ALERTED, Alarm, DeliveryState, Denied, ErasureState, LedgerCounts
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx, rows_of
 from contatto.kit.errors import Refused, check_found

@@ -81,11 +81,7 @@ VALUE: Final = "value."
 
 @router.page("/{target_id}/log", Permission.ADMINISTER, "crm/log.html")
 def show_log(
-    tx: Tx,
-    request: Request,
-    caller: Caller,
-    target_id: str,
-    state: Annotated[str, Query(max_length=16)] = "",
+    tx: Tx, request: Request, caller: Caller, target_id: str, state: Annotated[str, Query(max_length=16)] = ""
 ) -> dict[str, Any]:
     chosen = DeliveryState(state) if state in DELIVERIES else None
     target, target_view = load_view(tx, caller.business_id, target_id)

@@ -411,11 +411,7 @@ def post_reconnect(
 
 @router.form("/{target_id}/remove", Permission.ADMINISTER, show_integration, errors.INVALID, at="remove")
 def post_remove(
-    tx: Tx,
-    request: Request,
-    caller: Caller,
-    target_id: str,
-    word: Annotated[str, Form(max_length=200)] = "",
+    tx: Tx, request: Request, caller: Caller, target_id: str, word: Annotated[str, Form(max_length=200)] = ""
 ) -> str:
     """Unlink a CRM, for a member who types its name; its records stay there."""
     target = actions.load_target(tx, caller.business_id, number_of(target_id))

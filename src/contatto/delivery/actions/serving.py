@@ -686,8 +686,7 @@ async def serve_placement(
         placement = next(named, None)
     if placement is None:
         raise Refused(
-            errors.NOT_FOUND,
-            "placement: Unknown placement. Give the id or name of one of your placements.",
+            errors.NOT_FOUND, "placement: Unknown placement. Give the id or name of one of your placements."
         )
     viewer = NOBODY
     if request.has_consent:

@@ -25,17 +25,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from contatto.kit.concurrency import TenantSlots, slot_released
 from contatto.kit.db.statements import Tables, note_changes, take_changes
-from contatto.kit.db.tx import (
-    BYTES_OF,
-    NO_PARTS,
-    Clock,
-    ContactReads,
-    Parts,
-    Tx,
-    Work,
-    in_time,
-    savepoint,
-)
+from contatto.kit.db.tx import BYTES_OF, NO_PARTS, Clock, ContactReads, Parts, Tx, Work, in_time, savepoint
 from contatto.kit.settings import Settings
 from contatto.kit.vault import KEY_FILE, Vault, load_keys
 

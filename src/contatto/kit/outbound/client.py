@@ -167,11 +167,7 @@ class Client:
         headers = {**request.headers, "Host": host, "Accept-Encoding": "identity"}
         name = host.rpartition(":")[0] if ":" in host else host
         async with self._http.stream(
-            request.method,
-            url,
-            headers=headers,
-            content=request.body,
-            extensions={"sni_hostname": name},
+            request.method, url, headers=headers, content=request.body, extensions={"sni_hostname": name}
         ) as answer:
             body = bytearray()
             async for part in answer.aiter_raw():

@@ -557,11 +557,7 @@ def settle_requests(
 
 
 def _run_alone[T, U](
-    tx: Tx,
-    kind: OutboundKind,
-    work: Callable[[], T],
-    instead: U,
-    passes: type[Exception] | tuple[()] = (),
+    tx: Tx, kind: OutboundKind, work: Callable[[], T], instead: U, passes: type[Exception] | tuple[()] = ()
 ) -> T | U:
     """Return the result of an owner's function, or of an error, which concerns this request alone.
 

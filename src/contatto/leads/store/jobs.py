@@ -20,14 +20,7 @@ from contatto.leads.model import (
     ScoredLead,
     Tombstone,
 )
-from contatto.leads.store.tables import (
-    IS_OPEN,
-    lead_job_items,
-    lead_jobs,
-    lead_models,
-    lead_scores,
-    leads,
-)
+from contatto.leads.store.tables import IS_OPEN, lead_job_items, lead_jobs, lead_models, lead_scores, leads
 from contatto.measurement.model import ConversionKind
 from contatto.measurement.store import conversions
 from contatto.spam.store import chats

@@ -31,12 +31,7 @@ type Score = Callable[[Ints, Floats, Flags, Past], Floats]
 """Function from viewers, shifts of clicks, allowed ads and the past to scores of requests and ads."""
 
 
-POLICIES: Final = {
-    "random": "lead",
-    "oracle_conv": "conversation",
-    "oracle_obs": "lead",
-    "oracle": "lead",
-}
+POLICIES: Final = {"random": "lead", "oracle_conv": "conversation", "oracle_obs": "lead", "oracle": "lead"}
 """Players that know the world, and their goals."""
 
 

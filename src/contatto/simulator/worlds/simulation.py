@@ -224,11 +224,7 @@ def program_players(programs: Sequence[Program], arms: Sequence[Player]) -> list
 
 
 def play_program(
-    world: World,
-    program: Program,
-    goal: Player,
-    compared: RunResults,
-    row: tuple[str, OnDay],
+    world: World, program: Program, goal: Player, compared: RunResults, row: tuple[str, OnDay]
 ) -> None:
     """Play a world by a program, and add its figures to the results. Raises ProgramError: it broke off.
 
