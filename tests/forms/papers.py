@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from contatto.forms import actions as forms
-from contatto.forms.actions import FilledForm, Unanswered, keep_answers, look_through_forms
+from contatto.forms.actions import FilledForm, Unanswered, check_forms, save_answers
 from contatto.forms.model import (
     END,
     REFUSE,
@@ -82,7 +82,7 @@ def submit_form(tx: Tx, version: FormVersion, respondent: Respondent, sent: Subm
     Raises:
         Unanswered: with a problem for each field that lacks something.
     """
-    (looked,) = look_through_forms(tx, version.business_id, [FilledForm(version, respondent, sent)])
+    (looked,) = check_forms(tx, version.business_id, [FilledForm(version, respondent, sent)])
     if isinstance(looked, Unanswered):
         raise looked
-    return looked if isinstance(looked, FormAnswer) else keep_answers(tx, [looked])[0][0]
+    return looked if isinstance(looked, FormAnswer) else save_answers(tx, [looked])[0][0]

@@ -17,7 +17,7 @@ from contatto.forms.rules.answers import (
     read_clock,
     show_slots,
 )
-from contatto.forms.rules.drafts import add_question, edit_content, list_problems, place_hours
+from contatto.forms.rules.drafts import add_question, edit_content, list_problems, set_time_zone
 from contatto.forms.rules.views import show_sheet
 from contatto.forms.store import form_bookings, list_bookings
 from contatto.kit.db.database import Database
@@ -126,10 +126,10 @@ def test_hours_that_offer_nothing_cannot_be_published(hours: Hours, says: str) -
 
 
 def test_new_hours_take_the_zone_of_the_business_and_keep_the_one_that_was_chosen() -> None:
-    form = place_hours(add_question(content(), QuestionKind.APPOINTMENT), "Asia/Jakarta")
+    form = set_time_zone(add_question(content(), QuestionKind.APPOINTMENT), "Asia/Jakarta")
     key = form.questions[-1].key
     typed = {f"q:{key}:sent": ["1"], f"q:{key}:day": ["6", "7", "8"], f"q:{key}:opens": ["10:00"]}
-    edited = place_hours(edit_content(form, typed, "en"), "Asia/Singapore")
+    edited = set_time_zone(edit_content(form, typed, "en"), "Asia/Singapore")
     assert edited.questions[-1].hours == Hours("Asia/Jakarta", (6, 7), "10:00", "17:00", 30, 14)
     assert list_problems(edited) == []
 

@@ -104,7 +104,9 @@ def check_form_name(name: str) -> str:
 def save_draft(tx: Tx, form: Form, content: Content, base_revision: int, editor: str) -> Form:
     """Save a draft. ``base_revision`` is the revision that was edited, ``editor`` identifies an open page.
 
-    Raises Refused: CONFLICT, when somebody else has changed the draft meanwhile; theirs stays.
+    A page may overwrite its own later saves.
+    Raises Refused: CONFLICT, when somebody else has changed the draft meanwhile; theirs stays. INVALID for a
+    picture that was not uploaded.
     """
     is_new_image = content.image not in ("", form.draft.image)
     if is_new_image and store.form_pictures.find(tx, form.business_id, content.image) is None:
@@ -207,7 +209,10 @@ def find_test_lead(tx: Tx, business_id: str, version: FormVersion | None) -> Lea
 
 
 def forget_answers(tx: Tx, erased: ErasedPeople) -> set[str]:
-    """Delete answers of erased persons; consent receipts stay, without the person."""
+    """Delete answers of erased persons; consent receipts stay, without the person.
+
+    A port of leads: return the contact values in the answers, here none.
+    """
     in_business = form_answers.c.business_id == erased.business_id
     about = form_answers.c.lead_id.in_(erased.lead_ids) | form_answers.c.person_id.in_(erased.person_ids)
     answers = sa.select(form_answers.c.id).where(in_business, about)
@@ -250,17 +255,17 @@ class FreshAnswer:
     bookings: list[Booking]
 
 
-type KeptAnswer = tuple[FormAnswer, Lead | None]
+type SavedAnswer = tuple[FormAnswer, Lead | None]
 """Saved answer with its new or updated lead."""
-type Looked = FormAnswer | FreshAnswer | Unanswered
+type CheckedForm = FormAnswer | FreshAnswer | Unanswered
 """Result of a check: an earlier answer, a new one, or the problems of the form."""
 
 
-def look_through_forms(tx: Tx, business_id: str, filled: Sequence[FilledForm]) -> list[Looked]:
-    """Check forms of one business, in their order; nothing is kept yet.
+def check_forms(tx: Tx, business_id: str, filled: Sequence[FilledForm]) -> list[CheckedForm]:
+    """Check submitted forms of one business, and return a result for each; save nothing.
 
-    Two of the same person and submission are one answer: the second gets that of the first, as it is before
-    it is kept. Who sends the same at the same time waits for this transaction, and finds its answer.
+    Repeats of a submission by the same person share one result. Advisory locks make a concurrent repeat
+    wait for this transaction, so that it gets the saved answer.
     """
     ids = sorted({form.answer_id for form in filled})
     booked = sorted({form.version.form_id for form in filled if list_hours(form.version.content)})
@@ -270,12 +275,12 @@ def look_through_forms(tx: Tx, business_id: str, filled: Sequence[FilledForm]) -
     answers: dict[str, FormAnswer | FreshAnswer] = {
         answer.id: answer for answer in store.list_answers_by_id(tx, business_id, ids)
     }
-    results: list[Looked] = []
+    results: list[CheckedForm] = []
     for form in filled:
         form_id = form.version.form_id
-        looked = answers.get(form.answer_id)
-        if looked is not None:
-            results.append(looked)
+        existing = answers.get(form.answer_id)
+        if existing is not None:
+            results.append(existing)
             continue
         version, respondent, sent = form.version, form.respondent, form.sent
         form_bookings = bookings.get(form_id, ())
@@ -317,7 +322,7 @@ def look_through_forms(tx: Tx, business_id: str, filled: Sequence[FilledForm]) -
     return results
 
 
-def keep_answers(tx: Tx, fresh: Sequence[FreshAnswer]) -> list[KeptAnswer]:
+def save_answers(tx: Tx, fresh: Sequence[FreshAnswer]) -> list[SavedAnswer]:
     """Save answers once each; create leads, consent receipts and events for accepted ones."""
     new_answers = {new_answer.answer.id: new_answer for new_answer in fresh}
     accepted = [
@@ -363,7 +368,7 @@ def keep_answers(tx: Tx, fresh: Sequence[FreshAnswer]) -> list[KeptAnswer]:
             )
     new_leads = upsert_leads(tx, signals)
     lead_of = {new_answer.answer.id: lead for new_answer, lead in zip(accepted, new_leads, strict=True)}
-    saved_answers: dict[str, KeptAnswer] = {}
+    saved_answers: dict[str, SavedAnswer] = {}
     for answer_id, new_answer in new_answers.items():
         lead = lead_of.get(answer_id)
         saved_answers[answer_id] = replace(new_answer.answer, lead_id=lead.id if lead else ""), lead

@@ -76,9 +76,9 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Hours:
-    """Opening hours of a business in its IANA zone: ISO weekdays, from and until.
+    """Opening hours of a business in its IANA time zone, with its ISO weekdays.
 
-    A slot lasts ``slot_minutes``; people choose up to ``ahead_days`` ahead.
+    An appointment lasts ``slot_minutes``; people can book up to ``ahead_days`` ahead.
     """
 
     zone: str = ""
@@ -241,10 +241,11 @@ class Prefill:
 
 
 NOBODY: Final = Prefill()
+"""Prefill for a person without known details."""
 
 
 class FormVerdict(StrEnum):
-    """Verdict on an answer; only accepted answers are saved with their contents."""
+    """Verdict on an answer; only accepted (``TAKEN``) answers are saved with their contents."""
 
     TAKEN = "taken"
     NO_FIT = "no_fit"

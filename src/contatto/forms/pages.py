@@ -50,7 +50,7 @@ from contatto.forms.rules.answers import (
     option_text,
     text_of,
 )
-from contatto.forms.rules.drafts import PICTURE_ID, change_content, edit_content, list_problems, place_hours
+from contatto.forms.rules.drafts import PICTURE_ID, change_content, edit_content, list_problems, set_time_zone
 from contatto.forms.rules.views import REGIONS, picture_path, sample_text, show_sheet, without_wrong
 from contatto.forms.store import form_pictures, list_default_forms
 from contatto.kit import errors
@@ -452,7 +452,7 @@ async def post_draft(request: Request, caller: FormCaller, form_id: str) -> Resp
         form = actions.load_form(tx, caller.business_id, form_id)
         content = change_content(edit_content(form.draft, fields, language, lang), change)
         ad_accounts = list_ad_accounts(tx, caller.business_id)
-        content = place_hours(content, ad_accounts[0].timezone if ad_accounts else "")
+        content = set_time_zone(content, ad_accounts[0].timezone if ad_accounts else "")
         renamed = replace(form, name=actions.check_form_name(first.get("name", "")))
         saved = actions.save_draft(tx, renamed, content, base_revision, editor)
         if change == PUBLISH:

@@ -253,7 +253,7 @@ def _edit_question(question: FormQuestion, sent: Sent, lang: str) -> FormQuestio
     )
 
 
-def place_hours(content: Content, zone: str) -> Content:
+def set_time_zone(content: Content, zone: str) -> Content:
     """Return the content with this time zone for opening hours without one."""
     questions = tuple(
         replace(question, hours=replace(question.hours, zone=zone))

@@ -11,12 +11,12 @@ from contatto.channels.model import ChannelAccount, MessageKind, WasRead
 from contatto.channels.store import CONNECTORS
 from contatto.forms import model
 from contatto.forms.actions import (
+    CheckedForm,
     FilledForm,
     FreshAnswer,
-    Looked,
     Unanswered,
-    keep_answers,
-    look_through_forms,
+    check_forms,
+    save_answers,
 )
 from contatto.forms.rules.answers import list_hours, text_of
 from contatto.forms.store import list_bookings, list_versions_by_number, list_who_sent
@@ -171,16 +171,16 @@ class _FormBatch:
             in_language = sent if sent.language in languages else replace(sent, language=languages[0])
             filled.append(FilledForm(version, respondent, in_language))
         to_look = [form for form in filled if isinstance(form, FilledForm)]
-        looked = iter(look_through_forms(self._tx, self._business_id, to_look))
+        looked = iter(check_forms(self._tx, self._business_id, to_look))
         outcomes = [next(looked) if isinstance(form, FilledForm) else form for form in filled]
         refused = self._refuse_newcomers(outcomes, most_new) if most_new else {}
-        admitted: list[Looked | Refused] = [
+        admitted: list[CheckedForm | Refused] = [
             refused.get(form.conversation_id, one) if isinstance(one, FreshAnswer) else one
             for form, one in zip(self._handed, outcomes, strict=True)
         ]
         return self._keep(admitted)
 
-    def _refuse_newcomers(self, outcomes: Sequence[Looked | Refused], most: int) -> dict[str, Refused]:
+    def _refuse_newcomers(self, outcomes: Sequence[CheckedForm | Refused], most: int) -> dict[str, Refused]:
         """Count new threads against their networks; return the refusals of those above the limit."""
         limit, lines = limit_newcomers(most), defaultdict[str, list[str]](list)
         for form, one in zip(self._handed, outcomes, strict=True):
@@ -200,9 +200,9 @@ class _FormBatch:
                         refused[conversation_id] = error
         return refused
 
-    def _keep(self, looked: Sequence[Looked | Refused]) -> list[Outcome]:
+    def _keep(self, looked: Sequence[CheckedForm | Refused]) -> list[Outcome]:
         """Keep leads before threads, as is done for messages: a new thread is inserted with its lead."""
-        kept_answers = keep_answers(
+        kept_answers = save_answers(
             self._tx, [answer for answer in looked if isinstance(answer, FreshAnswer)]
         )
         answers = iter(kept_answers)
