@@ -147,7 +147,8 @@ def _alert_members(
 ) -> int:
     """Alert the assignee, else all members if ``is_for_all``, as they chose; return the number of new alerts.
 
-    ``subject`` is kind, id and stamp. Members need the permission, and a local day from ``from_day`` on.
+    ``subject`` is kind, id and stamp. Members without the permission get none, nor do those in a time zone
+    that has not reached ``from_day``.
     """
     kind, subject_id, stamp = subject
     of_business = store.alert_choices.c.business_id == business_id

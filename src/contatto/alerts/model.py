@@ -1,4 +1,4 @@
-"""Kinds of alerts, the choices of members, and pending alerts."""
+"""Kinds of alerts, the choices of members, and their alerts."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,7 +26,7 @@ class AlertKind(StrEnum):
 
 
 class AlertMedium(StrEnum):
-    """Medium of a pending alert."""
+    """Medium of an alert outside our own pages."""
 
     MAIL = "mail"
     PUSH = "push"
@@ -74,7 +74,10 @@ class AlertChoices:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """Pending alert; ``stamp`` separates alerts of the same subject, such as by day."""
+    """Alert of one member; ``stamp`` separates alerts of the same subject, such as by day.
+
+    It stays stored after it was sent, so that no alert is sent twice.
+    """
 
     business_id: str
     member_id: str

@@ -1,7 +1,8 @@
 """Values of CRM sync: operations and replies of connectors, targets, deliveries and trials.
 
-A connector is two pure functions and its traits. The engine gives it an operation, sends the request that
-``ask`` makes of it, and passes the answer to ``read``. The engine alone decides which operation follows:
+A connector is two pure functions and its traits. The engine (``rules`` and ``actions``) gives it an
+operation, sends the request that ``ask`` returns, and passes the answer to ``read``. The engine alone decides
+which operation follows:
 
     find by our id → read the stored id → find by e-mail or phone → write → read back
 
@@ -585,7 +586,10 @@ class MappingFault:
 
 @dataclass(frozen=True, slots=True)
 class LiveTarget:
-    """Columns of a target that scheduling needs; ``number`` is its short name in lines and metrics."""
+    """Columns of a target that scheduling needs.
+
+    ``number`` is its short name in commands, metrics and the queue of requests.
+    """
 
     id: str
     business_id: str

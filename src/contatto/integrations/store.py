@@ -131,7 +131,7 @@ class DeliveryLedger[E: LedgerEntry]:
         return tx.scalar(query.limit(1)) is not None
 
     def release(self, tx: Tx, limit: int) -> Iterator[E]:
-        """Yield waiting entries of active receivers, of all businesses, until the time is up.
+        """Yield waiting entries of active receivers, of all businesses, until the time of a batch is up.
 
         The caller queues a request for each; then the entry is marked as queued.
         """

@@ -50,6 +50,7 @@ FLUSH_S: Final = 0.1
 """Delay before the counts of requests and shown ads are written, in the background."""
 
 type Sighting = tuple[str, str, str, str]
+"""Operator, placement, viewer and day."""
 
 
 def load_operator_snapshot(tx: Tx, operator_id: str) -> OperatorSnapshot | None:
@@ -77,6 +78,7 @@ def load_operator_snapshot(tx: Tx, operator_id: str) -> OperatorSnapshot | None:
 class OperatorIndex:
     """Snapshots of operators in this process, with recent promises and unwritten counts.
 
+    A promise is the price of a shown ad that no balance contains yet.
     The snapshot of a tenant that is no operator is None.
     """
 
@@ -84,7 +86,7 @@ class OperatorIndex:
         self._db = db
         self.snapshots = FreshValues(db.clock.now, self._load, "operators.field_not_read")
         self._promises: defaultdict[str, deque[tuple[datetime, int]]] = defaultdict(deque)
-        """Prices of recently shown ads that a balance does not include yet, by ad account."""
+        """Times and prices in micros, by ad account."""
         self._promised: Counter[str] = Counter()
         """Their sums in micros."""
         self._sightings: Counter[Sighting] = Counter()
@@ -123,7 +125,9 @@ class OperatorIndex:
         """Return the current day in the time zone of an operator."""
         return local_day(micros(self._db.clock.now()), operator.timezone)
 
-    def note(self, operator: Operator, placement: Placement, viewer: str, *, is_filled: bool) -> None:
+    def count_request(
+        self, operator: Operator, placement: Placement, viewer: str, *, is_filled: bool
+    ) -> None:
         """Count a request for a placement, and the shown ad of an identified viewer."""
         day = self.day_of(operator)
         key = (operator.business_id, placement.id, day)

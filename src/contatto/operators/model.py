@@ -199,7 +199,10 @@ class PlacedDay:
 
 @dataclass(frozen=True, slots=True)
 class RequestDay:
-    """Requests for a placement on a day (UTC), and those that got an ad."""
+    """Requests for a placement on a day of its operator; ``filled`` counts those that got an ad.
+
+    The day is in the operator's time zone.
+    """
 
     business_id: str
     placement_id: str

@@ -68,7 +68,7 @@ class CrmPorts:
 AT_ONCE: Final = 200
 LEAD_GONE: Final = "lead_gone"
 VERIFIED_WITHIN: Final = timedelta(seconds=10)
-"""Precision of a target's last verification: all deliveries that arrive at once share its row."""
+"""Shortest time between two updates of a target's ``verified_at``: all its deliveries write that row."""
 MOST_TURNS: Final = 40
 """Most replies in a row without a request; a connector that gives more is in a loop."""
 
@@ -125,7 +125,10 @@ def release_deliveries(tx: Tx) -> int:
 
 
 def sweep_leads(tx: Tx) -> int:
-    """Schedule a page of leads for a newly linked or resynchronised target; return the page's size."""
+    """Schedule a page of leads for a newly linked or resynchronised target.
+
+    Return the size of the page, at least 1; 0 without such a target.
+    """
     target = store.find_swept_target(tx)
     if target is None:
         return 0
@@ -293,6 +296,7 @@ class CrmWork[S, C](ABC):
     only_reads: ClassVar[bool] = False
     """Work that changes nothing in the CRM continues while the target is paused."""
     keeps_progress: ClassVar[bool] = False
+    """A replay continues from the saved progress, as a poll does."""
     trait: ClassVar[str] = ""
     """The trait that a connector needs for it; empty for none."""
 
@@ -329,6 +333,8 @@ class CrmWork[S, C](ABC):
 
 
 def work_kind(work: CrmWork[Any, Any]) -> queue.OutboundKind:
+    """Return the kind of outbound requests that runs a work in steps."""
+
     def advance(tx: Tx, request: OutboundRequest, answer: outbound.HttpAnswer | None = None) -> Step:
         """Begin a try, or read an answer and go on."""
         loaded = work.load(tx, request)
@@ -451,7 +457,8 @@ class DeliveryWork(CrmWork[Delivery, DeliveryCourse]):
         if lead is None:
             return Failed(LEAD_GONE)
         if lead.id != delivery.lead_id:
-            # The lead was merged, and the other's delivery has all values: only find an earlier try's record.
+            # The lead was merged into another, and that one's delivery writes all values. An earlier try may
+            # have created a record: find it, so that the CRM can merge it.
             if step.request.attempts <= 1:
                 _delete_delivery(tx, delivery)
                 return Done()
@@ -579,7 +586,7 @@ def schedule_merge(tx: Tx, business_id: str, kept_id: str, merged_id: str, *, is
 def schedule_erasure(tx: Tx, business_id: str, lead_ids: Collection[str]) -> None:
     """Make erasures of deleted leads due at each target, and delete their deliveries; a port of leads.
 
-    The erasure finds a record that is on its way meanwhile by our id.
+    A delivery that is being sent may still create a record; the erasure finds it by our id.
     """
     targets = store.list_live_targets(tx, business_id)
     record_ids = {
@@ -615,6 +622,7 @@ def schedule_erasure(tx: Tx, business_id: str, lead_ids: Collection[str]) -> Non
 
 
 def purge_sync(tx: Tx) -> int:
+    """Delete old deliveries except dead ones, and old digests of written values; return their number."""
     is_old = store.crm_deliveries.c.settled_at < tx.now - rules.KEEP
     deleted = tx.delete_some(store.crm_deliveries, is_old, store.crm_deliveries.c.state != DeliveryState.DEAD)
     return deleted + tx.delete_some(store.crm_echoes, store.crm_echoes.c.at < tx.now - rules.ECHO)

@@ -11,15 +11,20 @@ from contatto.kit.outbound.model import Failed, NotNow
 
 
 class EraseStage(StrEnum):
+    """Stages of an erasure."""
+
     FIND = "find"
+    """Find a record by our id."""
     LOOK = "look"
+    """Read the record that we know."""
     ERASE = "erase"
     PROVE = "prove"
+    """Check that the record is gone."""
 
 
 @dataclass(frozen=True, slots=True)
 class EraseCourse:
-    """State of an erasure: find, look up, erase, and prove, until no record is left.
+    """State of an erasure, which repeats its stages until no record is left.
 
     A record is erased only if it carries our id, or is the successor of ours and no other lead has it. Where
     a CRM stores no id of ours, it is the record that we wrote. ``stored_id`` is the record that we know,

@@ -72,7 +72,7 @@ _LIVE: Final = PreparedQuery(
 
 
 def list_live_targets(tx: Tx, business_id: str) -> list[LiveTarget]:
-    """Return the targets at which changes of a business's leads are due, in any state."""
+    """Return the targets of a business that are not removed; leads are due at all of them."""
     return _LIVE.list(tx, {"of": business_id})
 
 

@@ -721,7 +721,7 @@ async def serve_placement(
                 own_request = replace(placed, prints=prints) if prints != placed.prints else placed
                 entrants.append(Entrant(tenant, own_request))
         served = await _compete(server, market, placement, entrants, at, signer)
-    server.operators.note(market.operator, placement, viewer, is_filled=served is not None)
+    server.operators.count_request(market.operator, placement, viewer, is_filled=served is not None)
     return served
 
 

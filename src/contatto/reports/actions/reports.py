@@ -44,7 +44,10 @@ from contatto.reports import engines, model, store
 from contatto.reports.rules import figures, queries
 
 SETTLED: Final = LATE + timedelta(minutes=1)
-"""Age at which events are counted: later ones mark their day, and no open transaction holds an older one."""
+"""Age at which events are counted; a recount adds those that are stored later.
+
+The minute beyond ``LATE`` lets open transactions end.
+"""
 PAUSE: Final = timedelta(minutes=5)
 """Pause between two counts of an account."""
 WORTH: Final = 100
@@ -123,6 +126,7 @@ def note_lead(tx: Tx, event: LeadStatusChanged | LeadsMerged) -> None:
 
 
 def _recount(tx: Tx, account: tuple[str, str], marked: tuple[str, CountedEvent, list[str]]) -> Save:
+    """Count a marked day again; ``marked`` are the day, the kind of events, and the ids of the marks."""
     day, source, mark_ids = marked
     progress = engines.find_progress(tx, *account)
     # a day that is not counted yet needs no new count
@@ -499,7 +503,7 @@ def compare_windows(
 def list_gaps(tx: Tx, account: AdAccount, first: date, last: date) -> list[tuple[sealing.BrokenFile, bool]]:
     """Return the damaged files of some days, and whether the database still has the whole day.
 
-    In a folder that this machine lacks, only files with dropped views count.
+    If this machine lacks the folder of a file, the file counts only if the database dropped its views.
     """
     broken = sealing.list_broken(
         sealing.list_sealed_files(tx, sealing.sealed_files.c.day.between(first.isoformat(), last.isoformat()))

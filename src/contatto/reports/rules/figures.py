@@ -282,8 +282,10 @@ class TouchVerdict(StrEnum):
     WON = "won"
     EARLIER = "earlier"
     BEHIND_CLICK = "behind_click"
+    """A later view, while a click has priority."""
     EXPIRED = "expired"
     NEVER_COUNTS = "never_counts"
+    """The window of the ad group for this kind of touch is off."""
     AFTERWARDS = "afterwards"
 
 
@@ -354,7 +356,10 @@ class RivalTouches:
     view_group: str | None
 
     def apply_policy(self, policy: AttributionPolicy, sealed_view: Touch | None = None) -> WhatIfConversion:
-        """Choose between the touches as ``measurement.rules.last_touch`` does; a view may be in a file."""
+        """Choose the winner as ``measurement.rules.last_touch`` does.
+
+        ``sealed_view`` is the latest view in the archive files, if any.
+        """
         view_ts, view_group = self.view_ts, self.view_group
         if sealed_view is not None:
             sealed_place = (sealed_view.ts, sealed_view.touch_id)
