@@ -86,7 +86,7 @@ _COLUMNS = ("id", "field", "value", "start", "end", "raw", "confidence", "rule",
 
 
 class InputMessage(NamedTuple):
-    """One message to read, under the id it came with."""
+    """One message to read; its id is its line number if the input has none."""
 
     id: str | int
     text: str
@@ -210,9 +210,9 @@ def _csv_rows(lines: Iterable[bytes], country: str) -> Iterator[tuple[int, Input
 
 
 def _checked(
-    number: int, message_id: str | int | None, text: str, market: str | None, default: str
+    number: int, message_id: str | int | None, text: str, message_country: str | None, default: str
 ) -> InputMessage:
-    country = (market or default).upper()
+    country = (message_country or default).upper()
     if country and not country_code(country):
         raise BadLine(f"country {_NO_COUNTRY.format(country)}")
     return InputMessage(number if message_id is None else message_id, text, country)
@@ -256,7 +256,7 @@ def attribute_command(
     and skipped; then the exit code is 1.
     """
     options = EngineOptions(policy, engine, connection, memory_limit)
-    with _answered(file, options, output) as (staged, out):
+    with _computed(file, options, output) as (staged, out):
         report = load_report(staged)
         _write(out, chain(list_attributions(staged), report.days, report.totals, report.unattributed))
 
@@ -274,13 +274,13 @@ def report_command(
     Reads what `contatto attribute` reads, and writes rows of type report, total and unattributed.
     """
     options = EngineOptions(policy, engine, connection, memory_limit)
-    with _answered(file, options, output) as (staged, out):
+    with _computed(file, options, output) as (staged, out):
         report = load_report(staged)
         _write(out, chain(report.days, report.totals, report.unattributed))
 
 
 class _Faults:
-    """Tells of the first faults, and counts all of them."""
+    """Counter of faulty lines that prints the first ones."""
 
     count = 0
 
@@ -291,7 +291,8 @@ class _Faults:
 
 
 @contextmanager
-def _answered(file: str, options: EngineOptions, output: Path | None) -> Iterator[tuple[Staged, TextIO]]:
+def _computed(file: str, options: EngineOptions, output: Path | None) -> Iterator[tuple[Staged, TextIO]]:
+    """Compute attribution over a file; yield results and output. Exit with 1 if lines were skipped."""
     faults = _Faults()
     try:
         with ExitStack() as stack:

@@ -26,14 +26,14 @@ from contatto.kit.settings import Settings
 
 
 class Storage(NamedTuple):
-    """An open database and the settings that led to it; the caller closes the database."""
+    """An open database, which the caller closes, and its settings."""
 
     settings: Settings
     db: Database
 
 
 class _LatePorts(Parts):
-    """The ports of `wiring`, which loads when work first needs one of them."""
+    """Ports that import `wiring` at the first access."""
 
     def __getitem__[T](self, kind: type[T]) -> T:
         port: T = import_module("contatto.wiring").PORTS[kind]
@@ -41,7 +41,7 @@ class _LatePorts(Parts):
 
 
 def read_settings(**chosen: Any) -> Settings:
-    """Read the settings; those ``chosen`` win. Print wrong ones, and end the command with code 2."""
+    """Read the settings; ``chosen`` overrides them. Print invalid ones, and end the command with code 2."""
     try:
         settings = Settings(**chosen)
     except ValidationError as error:
@@ -90,9 +90,9 @@ def is_current(engine: sa.Engine) -> bool:
 
 
 def bring_up_to_date(db: Database) -> None:
-    """Give the database the schema of this release, or end the command with 2: another version wrote it.
+    """Migrate the database to the schema of this release; end the command with 2 for an unknown schema.
 
-    SQLite at the last step needs no Alembic for that.
+    A current SQLite database is left alone, without loading Alembic.
     """
     if db.engine.dialect.name == "sqlite" and is_current(db.engine):
         return
@@ -152,9 +152,9 @@ def business_transaction(name_or_id: str) -> Iterator[tuple[Tx, Business]]:
 
 
 def print_table(table: Table, empty: str = "") -> None:
-    """Print a table with every id, address and link whole, past the edge of the screen where it must be.
+    """Print a table without breaking words, wider than the screen if necessary.
 
-    One without rows is replaced by the text for it.
+    A table without rows is replaced by the text ``empty``.
     """
     if empty and not table.rows:
         out.print(empty)

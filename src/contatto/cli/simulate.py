@@ -28,7 +28,7 @@ from contatto.simulator.worlds.simulation import (
 
 _out: Final = Console(highlight=False)
 _err: Final = Console(stderr=True, highlight=False)
-_ARMS_BY_GOAL: Final = {
+_PLAYERS_BY_GOAL: Final = {
     Player.LEAD: tuple(Player),
     Player.CONVERSATION: (Player.CONVERSATION, Player.RANDOM, Player.ORACLE_CONV, Player.ORACLE_OBS),
 }
@@ -68,19 +68,20 @@ def simulate_command(
     counted by the true chances of the world, so that luck plays no part.
     """
     simulated = _make_world(world, seed, size, [*(world_setting or []), *([f"days={days}"] if days else [])])
-    if goal not in _ARMS_BY_GOAL:
+    if goal not in _PLAYERS_BY_GOAL:
         raise typer.BadParameter("the goal is lead or conversation", param_hint="--goal")
-    arms = (Player(goal),) if is_alone else _ARMS_BY_GOAL[Player(goal)]
+    players = (Player(goal),) if is_alone else _PLAYERS_BY_GOAL[Player(goal)]
     programs = _programs(command or [])
-    settings, players = read_settings(setting or []), len(arms) + len(program_players(programs, arms))
+    settings = read_settings(setting or [])
+    player_count = len(players) + len(program_players(programs, players))
     with Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=_err) as bar:
-        task = bar.add_task("", total=players * simulated.days)
+        task = bar.add_task("", total=player_count * simulated.days)
 
         def show(player: str, day: int) -> None:
             text = f"{player_label(player)}, day {day + 1} of {simulated.days}"
             bar.update(task, description=text, advance=1)
 
-        compared = compare(simulated, arms, settings, show, programs)
+        compared = compare(simulated, players, settings, show, programs)
     title = (
         f"World {world.value}, size {size.value}, seed {seed}, {simulated.days} days; "
         "figures of the second half"
@@ -92,10 +93,10 @@ def simulate_command(
     for row in columns[1:]:
         table.add_row(*row)
     print_table(table)
-    known_lifts = {player: lifts for player, lifts in compared.lifts.items() if lifts.groups}
-    if known_lifts:
+    player_lifts = {player: lifts for player, lifts in compared.lifts.items() if lifts.groups}
+    if player_lifts:
         _out.print("Lookalikes of the first leads:")
-    for player, lifts in known_lifts.items():
+    for player, lifts in player_lifts.items():
         _out.print(
             f"  {player_label(player)}: the best 1 % are worth {lifts.top_1:.1f} times the mean, "
             f"the best 5 % {lifts.top_5:.1f} times, with {lifts.spam:.2f} times the spam."

@@ -88,7 +88,7 @@ class AdFigures:
     """A week of an ad account, up to today.
 
     ``goals`` has the cost per conversion of each goal (``cost_micros``, None without one) between
-    ``low_micros`` and ``high_micros`` (95 %; None without an end).
+    ``low_micros`` and ``high_micros`` (95 %; None without an upper bound).
     """
 
     name: str
