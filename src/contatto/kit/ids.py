@@ -13,19 +13,19 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Final
 
-_EPOCH_BITS: Final = 22
+_COUNTER_BITS: Final = 22
 _TICK_BITS: Final = 12
 """Bits of the counter within a millisecond; an overflow continues in the next one."""
 _lock = threading.Lock()
 _read_ns = time.time_ns
 _last_tick = 0
 _counter = itertools.count(int.from_bytes(os.urandom(3)))
-_DRAWN: Final = 4_096
+_BLOCK_BYTES: Final = 4_096
 _MASK_48: Final = (1 << 48) - 1
 
 
 def new_id() -> str:
-    """Make a UUIDv7 as text: one made later in this process sorts later; the last 62 bits cannot be guessed.
+    """Make a UUIDv7 as text; later ids of this process sort later, and the last 62 bits are unguessable.
 
     Source: RFC 9562, sections 5.7 and 6.2.
     """
@@ -41,15 +41,15 @@ class _Random:
 
     def __init__(self, seed: int | None = None) -> None:
         self.pieces: list[bytes] = []
-        self._draw = os.urandom if seed is None else random.Random(seed).randbytes  # noqa: S311
+        self._read_bytes = os.urandom if seed is None else random.Random(seed).randbytes  # noqa: S311
 
     def draw(self) -> bytes:
         """Return eight unused random bytes."""
         try:
             return self.pieces.pop()
         except IndexError:
-            drawn = self._draw(_DRAWN)
-            pieces = [drawn[start : start + 8] for start in range(0, _DRAWN, 8)]
+            block = self._read_bytes(_BLOCK_BYTES)
+            pieces = [block[start : start + 8] for start in range(0, _BLOCK_BYTES, 8)]
             piece = pieces.pop()
             self.pieces += pieces
             return piece
@@ -63,9 +63,9 @@ if hasattr(os, "register_at_fork"):
 
 @contextmanager
 def seeded_ids(seed: int, at_ms: int) -> Iterator[None]:
-    """Make the same ids and numbers in this block each time, as those of a moment in milliseconds since 1970.
+    """Make ids and numbers repeatable in this block: the clock stands at ``at_ms``, random bytes have a seed.
 
-    They can be guessed, so this is only for a world to try things in. Secrets stay random.
+    Such ids can be guessed, so only simulations use this. Secrets stay random.
     """
     global _read_ns, _last_tick, _counter, _random
     before = (_read_ns, _last_tick, _counter, _random)
@@ -89,13 +89,13 @@ def new_number() -> int:
 
 
 def number_at(at_ms: int, step: int) -> int:
-    """Return the number that a process makes at a moment, in milliseconds since 1970, as one of its steps."""
-    return at_ms << _EPOCH_BITS | step & ((1 << _EPOCH_BITS) - 1)
+    """Return the number of a moment, in milliseconds since 1970; ``step`` counts the numbers of a process."""
+    return at_ms << _COUNTER_BITS | step & ((1 << _COUNTER_BITS) - 1)
 
 
 def made_at_ms(number: int) -> int:
     """Return when a number was made, in milliseconds since 1970."""
-    return number >> _EPOCH_BITS
+    return number >> _COUNTER_BITS
 
 
 @lru_cache(maxsize=16_384)
@@ -109,10 +109,10 @@ def named_id(namespace: str, name: str) -> str:
 
 
 def timed_id(at_ms: int, namespace: str, name: str) -> str:
-    """Derive the same UUID from the same moment, namespace and name; those of a later moment sort later.
+    """Derive the same UUID from the same moment, namespace and name; ids of later moments sort later.
 
-    ``at_ms`` is in milliseconds since 1970. Rows with such ids lie beside each other in the index of ids,
-    where those of ``named_id`` lie anywhere in it.
+    ``at_ms`` is in milliseconds since 1970. Rows of one time are neighbours in the index of ids; those of
+    ``named_id`` are scattered.
     Source: RFC 9562, section 5.8 (UUIDv8).
     """
     digest = hashlib.sha1(_raw_id(namespace) + name.encode(), usedforsecurity=False).digest()

@@ -28,7 +28,7 @@ REFUSED: Final = {"$ref": _REF + _REFUSAL}
 
 
 def answer_types(app: FastAPI, prefix: str) -> Iterator[tuple[str, str, type[Answer] | None]]:
-    """Yield path, method and answer type of each operation; None for a file."""
+    """Yield path, method and answer type of each operation; the type is None for a file download."""
     for route in iter_route_contexts(app.routes):
         if route.endpoint is None or not (route.path or "").startswith(prefix):
             continue
@@ -39,7 +39,7 @@ def answer_types(app: FastAPI, prefix: str) -> Iterator[tuple[str, str, type[Ans
 
 
 def describe_answers(types: Iterable[type[Answer]]) -> tuple[dict[type[Answer], Schema], dict[str, Schema]]:
-    """Return the schema of each answer type, an envelope or a refusal, and all named schemas."""
+    """Return the schema of each answer type (its envelope, or a refusal), and all named schemas by name."""
     kinds = sorted(set(types), key=lambda kind: kind.__name__)
     references, named = schema_components(kinds, ref_template=_REF + "{name}")
     names = {kind: _name(reference) for kind, reference in zip(kinds, references, strict=True)}

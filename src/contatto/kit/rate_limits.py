@@ -37,7 +37,7 @@ class RateLimit:
             self.look(key, now_s).append(now_s)
 
     def look(self, key: str, now_s: float) -> deque[float]:
-        """Return the tries of a key, without counting one; raises TOO_MANY when the limit is reached."""
+        """Return the times of a key's tries, for the caller to append to; raises TOO_MANY at the limit."""
         tries = self._seen.pop(key, None) or deque()
         while tries and tries[0] <= now_s - self.span_s:
             tries.popleft()
@@ -61,30 +61,30 @@ class RequestLimit(RateLimit):
 
 
 class GuessLimit:
-    """Limit of wrong secrets per network and name, and per network, within a minute.
+    """Limits of wrong secrets per network and name, and per network.
 
     A correct secret does not count. Concurrent guesses of a network run in sequence, so that a burst cannot
     pass before its first wrong guesses count.
     """
 
-    def __init__(self, of_one: int = 10, of_all: int = 60, span_s: float = 60) -> None:
-        self._of_one, self._of_all = RateLimit(of_one, span_s), RateLimit(of_all, span_s)
+    def __init__(self, per_name: int = 10, per_network: int = 60, span_s: float = 60) -> None:
+        self._per_name, self._per_network = RateLimit(per_name, span_s), RateLimit(per_network, span_s)
         self._turns: dict[str, tuple[asyncio.Lock, int]] = {}
 
-    async def judge[T](self, network: str, name: str, look: Callable[[], Awaitable[T]]) -> T:
-        """Return the result of ``look``, which checks a secret of a name; if it refuses, count a wrong guess.
+    async def judge[T](self, network: str, name: str, check_secret: Callable[[], Awaitable[T]]) -> T:
+        """Return the result of ``check_secret``; if it refuses, count a wrong guess for the name and network.
 
-        Raises TOO_MANY, or the refusal of ``look``.
+        Raises TOO_MANY, or the refusal of ``check_secret``.
         """
         lock, waiting = self._turns.get(network, (asyncio.Lock(), 0))
         self._turns[network] = lock, waiting + 1
         try:
             async with lock:
                 now_s = time.monotonic()
-                keys = ((self._of_one, f"{network} {name}"), (self._of_all, network))
+                keys = ((self._per_name, f"{network} {name}"), (self._per_network, network))
                 counts = [limit.look(key, now_s) for limit, key in keys]
                 try:
-                    return await look()
+                    return await check_secret()
                 except Refused:
                     for tries in counts:
                         tries.append(now_s)
@@ -152,30 +152,30 @@ class SharedLimit:
     burst: int = 0
 
     @property
-    def _worth(self) -> int:
+    def _cost(self) -> int:
         """Return the cost of one try in microseconds."""
         return self.span // timedelta(microseconds=1) // self.most
 
     def take(self, tx: Tx, key: str, tries: int = 1) -> None:
         """Count one or more tries; raises TOO_MANY with the seconds to wait, and then counts none."""
-        at, row_key, worth = micros(tx.now), self._row_key(tx, key), self._worth * tries
+        at, row_key, cost = micros(tx.now), self._row_key(tx, key), self._cost * tries
         busy = sa.case((rate_limits.c.busy_until > at, rate_limits.c.busy_until), else_=at)
-        latest = at + self._worth * (self.burst or self.most)
-        if at + worth > latest:
-            raise Refused(errors.TOO_MANY, self.says, (at + worth - latest) // _SECOND + 1)
-        insert = tx.upsert(rate_limits).values(key=row_key, busy_until=at + worth)
+        latest = at + self._cost * (self.burst or self.most)
+        if at + cost > latest:
+            raise Refused(errors.TOO_MANY, self.says, (at + cost - latest) // _SECOND + 1)
+        insert = tx.upsert(rate_limits).values(key=row_key, busy_until=at + cost)
         statement = insert.on_conflict_do_update(
-            index_elements=["key"], set_={"busy_until": busy + worth}, where=busy + worth <= latest
+            index_elements=["key"], set_={"busy_until": busy + cost}, where=busy + cost <= latest
         ).returning(rate_limits.c.busy_until)
         if tx.execute(statement).first() is None:
             until = tx.scalar(sa.select(rate_limits.c.busy_until).where(rate_limits.c.key == row_key))
-            wait_s = max((int(until) + worth - latest) // _SECOND, 0) + 1
+            wait_s = max((int(until) + cost - latest) // _SECOND, 0) + 1
             raise Refused(errors.TOO_MANY, self.says, wait_s)
 
     def give_back(self, tx: Tx, key: str) -> None:
-        """Return a try that did no harm; a key with all its tries leaves no row."""
+        """Take back one counted try, as after a success; delete the row of a key without counted tries."""
         own = rate_limits.c.key == self._row_key(tx, key)
-        until = rate_limits.c.busy_until - self._worth
+        until = rate_limits.c.busy_until - self._cost
         tx.execute(rate_limits.delete().where(own, until <= micros(tx.now)))
         tx.execute(sa.update(rate_limits).where(own).values(busy_until=until))
 
@@ -184,5 +184,5 @@ class SharedLimit:
 
 
 def purge_limits(tx: Tx) -> int:
-    """Delete the rows of keys with all their tries, and return how many."""
+    """Delete the rows of keys without counted tries, and return how many."""
     return tx.execute(rate_limits.delete().where(rate_limits.c.busy_until <= micros(tx.now))).rowcount

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Final
 _STARTS_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 _PHONES: Final = re.compile(r"\+[1-9]\d{6,14}(?:, \+[1-9]\d{6,14})*", re.ASCII)
 BOM: Final = b"\xef\xbb\xbf"
-"""Tells spreadsheets that the bytes are UTF-8."""
+"""Prefix that makes spreadsheets read the bytes as UTF-8."""
 _CHUNK_ROWS: Final = 200
 
 
 def safe_cell(value: str) -> str:
-    """Return a cell that no spreadsheet takes for a formula: an apostrophe precedes what would start one.
+    """Return a cell that no spreadsheet evaluates: put an apostrophe before the start of a formula.
 
-    A wholly valid E.164 number keeps its plus, and so do several with commas between them: they can do
-    nothing, and an apostrophe would spoil the import.
+    E.164 numbers, alone or in a list with commas, keep their plus. They are harmless, and an apostrophe
+    would spoil an import.
 
     Source: OWASP, "CSV Injection"; ITU-T E.164 (a plus and 7 to 15 digits).
     """
@@ -30,13 +30,13 @@ def safe_cell(value: str) -> str:
 
 
 def csv_lines(rows: Iterable[Sequence[str]], *, bom: bool = False) -> Iterator[bytes]:
-    """Rows as CSV in UTF-8 (RFC 4180), a few hundred rows at a time; every cell is made safe."""
+    """Yield rows as CSV in UTF-8 (RFC 4180), 200 rows at a time; `safe_cell` treats every cell."""
     if bom:
         yield BOM
-    for some in batched(rows, _CHUNK_ROWS):
+    for chunk in batched(rows, _CHUNK_ROWS):
         buffer = io.StringIO()
         writer = csv.writer(buffer)
-        for row in some:
+        for row in chunk:
             writer.writerow([safe_cell(cell) for cell in row])
         yield buffer.getvalue().encode("utf-8", "replace")
 
@@ -45,15 +45,15 @@ if TYPE_CHECKING:
     import xlsxwriter
 
 MOST_ROWS: Final = 1_048_576
-"""Rows of one sheet; a larger table goes on in the next."""
+"""Most rows of one sheet; a larger table continues in another sheet."""
 _CELL_LIMIT: Final = 32_767
 
 
 class SheetFile:
-    """A table that is written some rows at a time; close it at the end.
+    """XLSX file, written some rows at a time; close it afterwards.
 
-    No cell is a formula or a link, whatever it holds, and none a number but those in the columns ``numbers``:
-    a phone number keeps its plus.
+    Only the columns ``numbers`` contain numbers. All other cells are text, never formulas or links, so a
+    phone number keeps its plus.
     """
 
     def __init__(self, path: Path, head: Sequence[str], numbers: Collection[int] = ()) -> None:

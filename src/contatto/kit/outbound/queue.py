@@ -128,7 +128,7 @@ _COPIED: Final = ("business_id", "kind", "subject", "destination", "line")
 
 
 def list_requests_of(tx: Tx, business_id: str, kind: str, subjects: Collection[str]) -> list[OutboundRequest]:
-    """Return requests by their owner's names."""
+    """Return the requests of subjects: names of the owner's own objects, such as ids of deliveries."""
     own = rows_of(jobs, business_id, kind=kind, subject=list(subjects))
     return tx.list(OutboundRequest, sa.select(jobs).where(*own))
 
@@ -144,14 +144,17 @@ def is_unsure(business_id: sa.Column[Any], kind: str, subject: sa.Column[Any]) -
 
 
 def mark_requests_done(tx: Tx, business_id: str, kind: str, subject: str) -> None:
-    """Settle requests that news of the outside system settled."""
+    """Mark the requests of a subject as done, claimed or not.
+
+    For an outcome that arrived another way, such as a webhook, or before the owner queues a new request.
+    """
     own = rows_of(jobs, business_id, kind=kind, subject=subject)
     values = {"state": RequestState.DONE, "claim": None, "is_unsure": False, "settled_at": tx.now}
     tx.execute(sa.update(jobs).where(*own).values(**values, reason="", failed_at=None))
 
 
 def hasten_requests(tx: Tx, business_id: str, kind: str, destination: str, at: datetime) -> None:
-    """Retry waiting requests by that time, as their destination is back, or news arrived."""
+    """Retry unclaimed requests at ``at`` at the latest, as their destination responds again."""
     own = rows_of(jobs, business_id, kind=kind, destination=destination)
     waiting = sa.update(jobs).where(DUE, *own, jobs.c.claim.is_(None), jobs.c.due_at > at)
     tx.execute(waiting.values(due_at=at))
@@ -170,9 +173,9 @@ def seal_progress(
 
 
 def record_asked(tx: Tx, steps: Collection[Claimed], until: datetime | None = None) -> None:
-    """Store steps before they are sent, so that another process can continue; first ones claim a request.
+    """Store steps before they are sent, so that another process can continue.
 
-    ``until`` is the end of the lease.
+    The first step of a request also claims it: ``until`` is the end of its lease.
     """
     rows = []
     for request, ask in steps:
@@ -209,9 +212,9 @@ _CLAIMS: Final = (
 )
 
 
-_AT: Final = sa.bindparam("now", type_=Instant)
+_DUE_BY: Final = sa.bindparam("now", type_=Instant)
 _MOST: Final = sa.bindparam("most", type_=sa.Integer)
-_BUT: Final[sa.BindParameter[Any]] = sa.bindparam("but", type_=sa.String, expanding=True)
+_EXCLUDED: Final[sa.BindParameter[Any]] = sa.bindparam("but", type_=sa.String, expanding=True)
 
 
 def _comes_first_in_its_line() -> sa.ColumnElement[bool]:
@@ -225,29 +228,31 @@ def _comes_first_in_its_line() -> sa.ColumnElement[bool]:
 
 
 _SAME_DESTINATION: Final = jobs.c.destination == sa.bindparam("destination")
-# They run after each commit, so they are built once.
-_PLACES: Final = distinct_due(jobs.c.destination, DUE, jobs.c.due_at)
-_DESTINATIONS: Final = _PLACES.where(_PLACES.selected_columns[0].not_in(_BUT))
-_REQUESTS: Final = (
+# These queries run after each commit, so they are built once.
+_DUE_DESTINATIONS: Final = distinct_due(jobs.c.destination, DUE, jobs.c.due_at)
+_DESTINATIONS: Final = _DUE_DESTINATIONS.where(_DUE_DESTINATIONS.selected_columns[0].not_in(_EXCLUDED))
+_REQUESTS_TO_ONE: Final = (
     sa.select(jobs)
-    .where(DUE, _SAME_DESTINATION, jobs.c.due_at <= _AT, _comes_first_in_its_line())
+    .where(DUE, _SAME_DESTINATION, jobs.c.due_at <= _DUE_BY, _comes_first_in_its_line())
     .order_by(jobs.c.due_at, jobs.c.id)
     .limit(_MOST)
     .with_for_update(skip_locked=True)
 )
-_TURN: Final = _DESTINATIONS.subquery("turn_of")
-_SOME: Final = (
+_DESTINATION: Final = _DESTINATIONS.subquery("turn_of")
+_FIRST_REQUESTS: Final = (
     sa.select(jobs)
-    .where(DUE, jobs.c.destination == _TURN.c.value, jobs.c.due_at <= _AT, _comes_first_in_its_line())
+    .where(
+        DUE, jobs.c.destination == _DESTINATION.c.value, jobs.c.due_at <= _DUE_BY, _comes_first_in_its_line()
+    )
     .order_by(jobs.c.due_at, jobs.c.id)
     .limit(sa.bindparam("each", type_=sa.Integer))
     .with_for_update(skip_locked=True)
     .lateral("some")
 )
-_ALL_LOCKED: Final = (
-    sa.select(*_SOME.c)
-    .select_from(_TURN.join(_SOME, sa.true()))
-    .order_by(_SOME.c.destination, _SOME.c.due_at, _SOME.c.id)
+_SEVERAL_DESTINATIONS: Final = (
+    sa.select(*_FIRST_REQUESTS.c)
+    .select_from(_DESTINATION.join(_FIRST_REQUESTS, sa.true()))
+    .order_by(_FIRST_REQUESTS.c.destination, _FIRST_REQUESTS.c.due_at, _FIRST_REQUESTS.c.id)
 )
 """Some requests of several destinations, in one round trip."""
 WAITING: Final = Queue(jobs, sa.and_(DUE, _SAME_DESTINATION), jobs.c.due_at, _comes_first_in_its_line())
@@ -255,7 +260,7 @@ WAITING: Final = Queue(jobs, sa.and_(DUE, _SAME_DESTINATION), jobs.c.due_at, _co
 
 
 def list_due_destinations(tx: Tx, after: str, but: Collection[str], most: int) -> list[str]:
-    """Return destinations with a due request, after one of them, by name.
+    """Return at most ``most`` destinations with a due request, by name, from ``after`` on, without ``but``.
 
     An index skip scan avoids reading many requests to one destination.
     """
@@ -268,24 +273,26 @@ def list_due(
 ) -> dict[str, list[OutboundRequest]]:
     """Return due requests of at most ``most`` destinations, ``limit_each`` per destination.
 
-    Of each line it returns only the first unsettled one.
+    Requests of one line are sent in sequence, so only the first unsettled one of a line may be among them.
     """
     values = {"after": after, "now": tx.now, "but": list(but), "most": most, "each": limit_each}
     if not tx.locks_rows:  # SQLite has no lateral join, and its queries are cheap
         return {
-            name: tx.list(OutboundRequest, _REQUESTS, values | {"destination": name, "most": limit_each})
+            name: tx.list(
+                OutboundRequest, _REQUESTS_TO_ONE, values | {"destination": name, "most": limit_each}
+            )
             for name in list_due_destinations(tx, after, but, most)
         }
-    waiting: dict[str, list[OutboundRequest]] = {}
-    for request in tx.list(OutboundRequest, _ALL_LOCKED, values):
-        waiting.setdefault(request.destination, []).append(request)
-    return waiting
+    due: dict[str, list[OutboundRequest]] = {}
+    for request in tx.list(OutboundRequest, _SEVERAL_DESTINATIONS, values):
+        due.setdefault(request.destination, []).append(request)
+    return due
 
 
 def record_replay(
     tx: Tx, request: OutboundRequest, lifetime: timedelta | None, *, keeps_progress: bool = False
 ) -> None:
-    """Make an unclaimed job due again with all its tries."""
+    """Make an unclaimed job due again, with all tries of its plan left."""
     fresh = {"state": RequestState.DUE, "attempts": 0, "due_at": tx.now, "reason": "", "failed_at": None}
     fresh |= {"settled_at": None, "expires_at": lifetime and tx.now + lifetime}
     fresh["is_wanted_again"] = False
