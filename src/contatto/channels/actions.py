@@ -91,7 +91,7 @@ def check_external_id(text: str) -> str:
 
 
 def check_access_token(text: str) -> str:
-    """Return an access token of a platform without blank ends; refuse what cannot be one."""
+    """Return an access token without outer spaces. Raises INVALID for a text that cannot be one."""
     token = text.strip()
     if not 0 < len(token) <= 2_000 or not (token.isascii() and token.isprintable()) or " " in token:
         raise Refused(errors.INVALID, "access_token: Paste the token as shown by the platform.")
@@ -107,7 +107,7 @@ def set_access_token(tx: Tx, business_id: str, account_id: str, access_token: st
 
 
 def ask_platform(tx: Tx, business_id: str, account_id: str) -> None:
-    """Check the token and name of an account now, and then daily. Raises NOT_FOUND; INVALID."""
+    """Queue a check of an account's token and name, which then repeats daily. Raises NOT_FOUND; INVALID."""
     account = _load_account(tx, business_id, account_id)
     if account_id not in store.list_token_checks(tx, business_id):
         raise Refused(errors.INVALID, "access_token: no token is saved yet. Save one first.")

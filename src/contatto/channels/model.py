@@ -165,7 +165,7 @@ class Progressed:
 
 @dataclass(frozen=True, slots=True)
 class Unusable:
-    """An unusable delivery with its reason; it stays in the ledger as refused."""
+    """Unusable delivery with its reason; it is stored as refused."""
 
     reason: str
 
@@ -175,7 +175,10 @@ type Incoming = Chatted | Referred | WasRead | Progressed | Unusable
 
 @dataclass(frozen=True, slots=True)
 class ReceiptCounts:
-    """Deliveries of a business; ``merged`` are duplicates, and ``received`` is the sum of all others."""
+    """Counts of deliveries.
+
+    ``merged`` are duplicates, ``received`` is the sum of the other counts.
+    """
 
     received: int
     stored: int
@@ -189,8 +192,8 @@ class ReceiptCounts:
 class Outgoing:
     """A text to be sent from an account to a person.
 
-    ``message_id`` is our own id. A platform that returns such an id gets it, so that a lost answer is
-    distinguished from a lost message.
+    ``message_id`` is our own id. Some platforms return it in webhooks, as ``echo_of``. A message that arrived
+    is then recognised even if the response to its request was lost.
     """
 
     base_url: str

@@ -144,6 +144,7 @@ def post_disconnect(
     tx: Tx, request: Request, caller: Caller, account_id: str, confirmed: Annotated[str, Form()] = ""
 ) -> str:
     """Delete the token of an account, after a tick that confirms it."""
+    # Runs first, so that an unknown account is not found; a missing tick rolls it back.
     actions.disconnect_account(tx, caller.business_id, account_id)
     if confirmed != "1":
         raise Refused(errors.INVALID, "confirmed: tick the box to confirm that replies end.")

@@ -18,7 +18,7 @@ from contatto.kit.db.tx import Choice, Tx, Words, instant, key, metadata, sealed
 from contatto.kit.errors import Refused
 
 MOST_NAMED: Final = 100
-"""Most businesses with the same app id that a webhook reads."""
+"""Most businesses with the same app id among which a webhook finds its sender."""
 
 channel_accounts = sa.Table(
     "channel_accounts",
@@ -131,7 +131,7 @@ def list_accounts(tx: Tx, business_id: str) -> list[model.ChannelAccount]:
 
 
 def save_token(tx: Tx, business_id: str, account_id: str, access_token: str) -> None:
-    """Save the access token of an account, sealed, in the place of the last one."""
+    """Save the sealed access token of an account, in place of the last one; its check is untried."""
     new = {
         "access_token": tx.vault.seal(access_token, business_id, "channel_tokens.access_token", account_id),
         "changed_at": tx.now,

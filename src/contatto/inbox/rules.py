@@ -25,7 +25,7 @@ SNIPPET_LIMIT: Final = 120
 
 
 def check_client_id(client_message_id: str) -> None:
-    """Refuse an id of a message that no browser of ours would give. Raises Refused: INVALID."""
+    """Refuse an id of a message that our chat page would not send. Raises Refused: INVALID."""
     if not (8 <= len(client_message_id) <= 64 and client_message_id.isprintable()):
         raise Refused(errors.INVALID, "client_message_id: use 8 to 64 printable characters.")
 
@@ -78,12 +78,12 @@ Source: TikTok, automatic messages for business accounts.
 
 
 def media_token(business_id: str, holder: str, digest: str, until_s: int, signer: Signer) -> str:
-    """Content of a picture link: owner, requester, picture, and expiry."""
+    """Return the signed token of a picture link; ``holder`` is the id of the access token."""
     return signer.sign(f"{business_id}.{holder}.{digest}.{until_s}").decode()
 
 
 def read_media_token(token: str, now_s: int, signer: Signer) -> tuple[str, str, str]:
-    """Return business, access token and picture of our link. Raises UNSIGNED; LINK_EXPIRED."""
+    """Return business, id of the access token, and picture of a link. Raises UNSIGNED; LINK_EXPIRED."""
     try:
         business_id, holder, digest, until_s = signer.unsign(token).decode().split(".")
     except BadSignature as error:
@@ -126,9 +126,9 @@ def automatic_problem(content: AutomaticMessages) -> LazyText | None:
 
 
 def with_ad(content: AutomaticMessages, ad: MeasuredAd | None) -> AutomaticMessages:
-    """Return automatic messages of a chat that an ad opened: the ad's own ones, if it has any.
+    """Return automatic messages of a chat, with the welcome and questions of the ad that opened it, if any.
 
-    The account's other answers still hold: somebody may know its words from another day.
+    The account's prompts and keywords stay: a returning person may know them.
     """
     if ad is None or not ad.welcome:
         return content
@@ -161,10 +161,10 @@ MOST_SCHEDULED: Final = 20
 """Replies of one thread that may wait at the same time."""
 TARGET_LIMIT_MIN: Final = 7 * 24 * 60
 SEARCHED_MESSAGES: Final = 4_000
-"""The newest messages that a search reads: they are sealed, so each has to be opened."""
+"""Most messages that a search decrypts, newest first."""
 
 FORM_LINK_DAYS: Final = 30
-"""How long the link of a form that was sent may be opened."""
+"""Days for which the link of a form works."""
 _LINK: Final = struct.Struct(">16s16sQI")
 
 
@@ -197,7 +197,7 @@ NOTE_LIMIT: Final = 4_000
 SHORTCUT: Final = re.compile(r"[\w-]{1,30}")
 MOST_SAVED: Final = 200
 SNOOZES: Final = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(days=7)}
-"""How long a conversation may be put away, by the word that the page sends."""
+"""Spans of a snooze, by the word that the page sends."""
 
 
 def stop_text(reason: str) -> LazyText:

@@ -16,7 +16,10 @@ _LATEST_US: Final = 4_102_444_800_000_000
 
 
 class WebchatDelivery(msgspec.Struct):
-    """A message of the chat page's API: verified ``visitor``, stored ``photo``, ``ts`` in µs."""
+    """Message from our chat page or API, stored like a webhook delivery.
+
+    ``visitor`` is verified, ``photo`` names a stored picture, ``ts`` is in microseconds.
+    """
 
     account_id: str
     visitor: str

@@ -42,7 +42,7 @@ from contatto.measurement.store import list_last_taps
 AT_ONCE: Final = 64
 """Most forms in one transaction; more would hold SQLite's one writer for longer than other batches do."""
 SHOWN: Final = 300
-"""Characters of an answer that stand in the thread; the answers of the form have all of it."""
+"""Characters of an answer in the thread; the saved form answer is complete."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +56,13 @@ class ChatVisitor:
 
 @dataclass(frozen=True, slots=True)
 class HandedIn:
-    """A form as a customer handed it in.
+    """Form that a customer submitted.
 
     Attributes:
-        number: that of the version that they opened.
-        conversation_id: the thread that they stand in; beside a chat it may be a new one.
-        chat: the chat that it was filled in beside; None where a link opened it.
-        misopened: the fault of its opening.
+        number: number of the version that the customer opened.
+        conversation_id: the customer's thread, which may not exist yet beside a chat.
+        chat: the chat beside which the form was filled in; None for a form link.
+        misopened: refusal of a forged or too recent opening time.
     """
 
     business_id: str
@@ -80,8 +80,8 @@ type Handing = Callable[[Callable[[Tx], list[Outcome]]], Callable[[Tx], list[Out
 class FormBatcher(WorkBatcher[HandedIn, model.FormAnswer]):
     """Batching writer of submitted forms.
 
-    ``most_new`` newcomers may come to an account in an hour, by network; 0 for any number. ``handing`` makes
-    a transaction dispatch its events.
+    ``most_new`` is the limit of new threads per account, network and hour; 0 for none. ``handing`` makes a
+    transaction dispatch its events.
     """
 
     def __init__(self, db: Database, most_new: int, handing: Handing) -> None:
@@ -93,7 +93,7 @@ class FormBatcher(WorkBatcher[HandedIn, model.FormAnswer]):
 
 
 def take_form(tx: Tx, handed: HandedIn) -> model.FormAnswer:
-    """Take one form. Raises Unanswered, with problems; Refused: NOT_FOUND, or a fault of its opening."""
+    """Take one form. Raises Unanswered, with problems; Refused: NOT_FOUND, or for its opening time."""
     (outcome,) = take_forms(tx, [handed])
     if isinstance(outcome, Exception):
         raise outcome
@@ -101,9 +101,9 @@ def take_form(tx: Tx, handed: HandedIn) -> model.FormAnswer:
 
 
 def take_forms(tx: Tx, handed: Sequence[HandedIn], most_new: int = 0) -> list[Outcome]:
-    """Take forms in their order, each once, and thank in the thread for those filled in beside a chat.
+    """Save forms in their order, each once; thank in the thread for those filled in beside a chat.
 
-    Of a form that is refused, or lacks something, nothing is kept (R41, R42).
+    A refused or incomplete form is not saved (R41, R42).
     """
     outcomes: dict[int, Outcome] = {}
     for business_id in dict.fromkeys(form.business_id for form in handed):
@@ -124,7 +124,7 @@ class _FormBatch:
         self._versions = list_versions_by_number(tx, business_id, {form.number for form in handed})
         self._threads.read([business_id], {form.conversation_id for form in handed}, [], [])
         self._person_ids = list[str]()
-        """Person of each form; empty for a link into a thread that is not there."""
+        """Person of each form; empty for a link to a deleted thread."""
         for form in handed:
             conversation = self._threads.find_conversation(business_id, form.conversation_id)
             chat_person = person_id_of(tx.vault, form.chat.account, form.chat.visitor) if form.chat else ""
@@ -201,13 +201,13 @@ class _FormBatch:
         return refused
 
     def _keep(self, looked: Sequence[CheckedForm | Refused]) -> list[Outcome]:
-        """Keep leads before threads, as is done for messages: a new thread is inserted with its lead."""
+        """Save leads before threads, as for messages: a new thread is inserted with its lead."""
         kept_answers = save_answers(
             self._tx, [answer for answer in looked if isinstance(answer, FreshAnswer)]
         )
         answers = iter(kept_answers)
         outcomes = [next(answers)[0] if isinstance(answer, FreshAnswer) else answer for answer in looked]
-        # Open the threads of persons who answered outside a chat, and append the thank-you messages.
+        # Open the threads of forms that were filled in beside a chat, and append the thank-you messages.
         is_taken = [
             isinstance(reply, model.FormAnswer) and reply.verdict is model.FormVerdict.TAKEN
             for reply in outcomes
@@ -218,17 +218,17 @@ class _FormBatch:
             chat = form.chat
             if chat is None or not isinstance(reply, model.FormAnswer):
                 continue
-            # The person stands in the thread: to open it, that is all that needs to be known.
-            was_there = WasRead(chat.visitor, chat.visitor, self._tx.now)
-            conversation = self._threads.open(chat.account, was_there)
+            # Opening a thread needs only its person, so an event without a message will do.
+            read_mark = WasRead(chat.visitor, chat.visitor, self._tx.now)
+            conversation = self._threads.open(chat.account, read_mark)
             version = self._versions[form.number]
-            handed_in = "\n".join(
+            answer_lines = "\n".join(
                 f"{form_answer.label}: {form_answer.shown[:SHOWN]}"
                 for form_answer in reply.answers
                 if form_answer.shown
             )
             parts = (text_of(version.content, key, reply.language) for key in ("thanks_title", "thanks_text"))
-            text = "\n\n".join(filter(None, ("\n".join(filter(None, parts)), handed_in)))
+            text = "\n\n".join(filter(None, ("\n".join(filter(None, parts)), answer_lines)))
             message_id = named_id(reply.id, "thanks")
             message = Message.of_business(message_id, conversation.id, text, reply.at, version.name)
             message = replace(message, kind=MessageKind.AUTOMATIC)
@@ -243,7 +243,7 @@ class _FormBatch:
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """Opening of a form by a visitor of our own chat; ``number`` is that of its version."""
+    """Opening of a form by a visitor of our own chat; ``number`` is its version's number."""
 
     account: ChannelAccount
     visitor: str
@@ -259,7 +259,7 @@ class OpeningBatcher(WorkBatcher[Opening, Opened | None]):
 
 
 def list_opened(tx: Tx, openings: Sequence[Opening]) -> list[Opened | None]:
-    """Return the forms that were opened, in their order; None for one that is not there."""
+    """Return the opened forms with their prefills, in their order; None for an unknown form."""
     opened: dict[Opening, Opened] = {}
     for business_id in {opening.account.business_id for opening in openings}:
         own = [opening for opening in openings if opening.account.business_id == business_id]
@@ -273,7 +273,7 @@ def list_opened(tx: Tx, openings: Sequence[Opening]) -> list[Opened | None]:
 def list_prefills(
     tx: Tx, business_id: str, versions: Mapping[Opening, model.FormVersion]
 ) -> dict[Opening, model.Prefill]:
-    """Return the prefill of opened forms: whether the visitor sent it before, and their own details."""
+    """Return the prefill of opened forms: earlier submission, own details, and booked appointments."""
     people = {opening: person_id_of(tx.vault, opening.account, opening.visitor) for opening in versions}
     forms = {version.form_id for version in versions.values()}
     sent = list_who_sent(tx, business_id, forms, set(people.values())) if forms else set()
@@ -294,7 +294,7 @@ def _find_details(
 ) -> dict[model.QuestionKind, str]:
     """Return the details that a visitor wrote in their own messages.
 
-    Their lead may hold more: what a member typed or imported, or that came from a merged person.
+    They omit other values of the lead: a member or an import entered them, or a merge added them.
     """
     if not any(question.prefill for question in version.content.questions):
         return {}

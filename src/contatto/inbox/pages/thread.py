@@ -1,4 +1,4 @@
-"""Thread of a conversation; an entry's ``kind`` selects its template."""
+"""Thread pane of a conversation: messages, notices, notes and ads by time."""
 
 from dataclasses import asdict
 from datetime import datetime
@@ -31,7 +31,10 @@ _ORDER: Final = {"ad": 0, "message": 1, "notice": 2, "note": 3}
 def thread_part(
     tx: Tx, account: ChannelAccount, conversation: Conversation, before: datetime | None = None
 ) -> dict[str, Any]:
-    """Return the thread of a conversation, or an older page, and the limits of a reply."""
+    """Return the entries of a thread, or of an older page, and the limits of a reply.
+
+    The ``kind`` of an entry selects its template.
+    """
     business_id = conversation.business_id
     chat_messages = messages.list_messages(tx, business_id, conversation.id, THREAD_PAGE, before)
     start = chat_messages[0].at if chat_messages and len(chat_messages) == THREAD_PAGE else None
@@ -82,7 +85,7 @@ def thread_part(
     entries += [
         {"kind": "note", **asdict(note)} for note in list_private_notes(tx, business_id, conversation.id)
     ]
-    # Show the ads that this person tapped as cards in the thread; ours with all their names.
+    # Taps on our own ads and, below, those that a platform reported become entries of the thread.
     entries += [
         {
             "kind": "ad",
@@ -98,7 +101,7 @@ def thread_part(
         }
         for touch, ad in list_own_taps(tx, conversation)
     ]
-    for referral in list_referrals(tx, business_id, conversation.id):  # as the platform reported the ad
+    for referral in list_referrals(tx, business_id, conversation.id):
         number = str(referral.ad_number) if referral.ad_number else ""
         entries.append(
             {

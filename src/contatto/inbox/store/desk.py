@@ -46,6 +46,7 @@ mentions = sa.Table(
 
 
 def list_unseen_mentions(tx: Tx, business_id: str, member_id: str) -> set[str]:
+    """Return the conversations with a mention that the member has not seen, by id."""
     named = sa.select(mentions.c.conversation_id).where(*rows_of(mentions, business_id, member_id=member_id))
     return set(tx.execute(named.where(mentions.c.seen_at.is_(None))).scalars())
 
@@ -57,10 +58,10 @@ class ConversationFilter:
     Attributes:
         tab: all, mine, mentions, unassigned, waiting (leads without an answer), late (without an answer
             since ``late_before``), unread or leads.
-        ids: these alone; None for all.
-        state: where on the desk they lie; None for everywhere but blocked.
+        ids: only these conversations; None for all.
+        state: state of the thread; None for all but blocked.
         member_id: member who reads the list.
-        active_since: those with a message since then; None for all.
+        active_since: only those with a message since then; None for all.
     """
 
     tab: str = "all"
@@ -92,7 +93,7 @@ def list_conversations_of_account(
 ) -> list[model.Conversation]:
     """Return conversations of an account with messages, latest first; ``span`` is offset and limit.
 
-    Answered are those in which a message of the business stands that did not write itself.
+    A conversation is answered when a member of the business wrote in it; automatic messages do not count.
     """
     answered = sa.select(messages.c.id).where(
         messages.c.business_id == business_id,
@@ -180,7 +181,7 @@ IS_WAITING: Final = conversations.c.waiting_since.is_not(None)
 
 
 def select_leads_of_chats(_tx: Tx, business_id: str, condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
-    """Return a select of the leads with such chats, for a larger statement."""
+    """Return a select of the leads with chats that meet the condition; a port of leads."""
     has_lead = (conversations.c.business_id == business_id, conversations.c.lead_id.is_not(None))
     return sa.select(conversations.c.lead_id).where(*has_lead, condition)
 
@@ -307,7 +308,7 @@ SUSPECTS: Final = PreparedQuery(
         conversations.c.business_id == _BUSINESS, within(conversations.c.id, "ids")
     ),
 )
-"""Chats that still exist."""
+"""Query of chats to check for spam, without deleted ones."""
 
 
 TAPS: Final = Query(
@@ -318,7 +319,7 @@ TAPS: Final = Query(
     )
     .group_by(touches.c.person_id)
 )  # fmt: skip
-"""Ad taps by person since a microsecond, without persons that have none."""
+"""Count of ad taps by person from ``since`` on (in microseconds), without persons that have none."""
 
 
 _MARKED: Final = Query(
@@ -348,18 +349,18 @@ def list_marked_chats(tx: Tx, business_id: str, person_ids: Collection[str]) -> 
 def _latest_of_each(on: str) -> Query:
     """Build the query for the latest messages of several chats; its syntax depends on the database."""
     latest = messages.alias("latest")
-    of_customer = (
+    of_chat = (
         latest.c.business_id == conversations.c.business_id,
         latest.c.conversation_id == conversations.c.id,
     )
-    some = sa.select(latest).where(*of_customer).order_by(latest.c.at.desc(), latest.c.seq.desc())
-    some = some.limit(sa.bindparam("each", type_=sa.Integer()))
+    newest = sa.select(latest).where(*of_chat).order_by(latest.c.at.desc(), latest.c.seq.desc())
+    newest = newest.limit(sa.bindparam("each", type_=sa.Integer()))
     message_rows: Any = messages
     if on == "postgresql":
-        message_rows = some.lateral("said")
+        message_rows = newest.lateral("said")
         both = conversations.join(message_rows, sa.true())
     else:
-        seqs = some.with_only_columns(latest.c.seq).correlate(conversations)
+        seqs = newest.with_only_columns(latest.c.seq).correlate(conversations)
         both = conversations.join(message_rows, message_rows.c.seq.in_(seqs))
     query: sa.Select[Any] = sa.select(
         message_rows.c.conversation_id,
@@ -410,4 +411,4 @@ def list_waiting_receipts(tx: Tx, business_id: str, account: str) -> list[model.
 TABLES_OF_CHATS: Final = (
     sends, ad_referrals, conversation_labels, private_notes, mentions, scheduled_replies, messages,
 )  # fmt: skip
-"""Tables with rows of a conversation, without inline notices."""
+"""Tables with rows of a conversation; inline notices also belong to a lead and are deleted apart."""
