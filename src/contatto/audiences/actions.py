@@ -330,7 +330,10 @@ def purge_files(tx: Tx) -> int:
 
 
 def forget_members(tx: Tx, erased: ErasedPeople) -> set[str]:
-    """Remove persons from all audiences by their contact values; return no further values."""
+    """Remove erased persons from all audiences by their contact values; a port of leads.
+
+    It returns an empty set, since audiences contain no contact values.
+    """
     # a list may have a value in any of these spellings
     spellings = {form for value in erased.contacts for form in (value, value.lower(), value.lstrip("+"))}
     digests = {

@@ -1,4 +1,4 @@
-"""Set-up steps, and help pages: rendering, search, and pages by screen."""
+"""First steps of a business; rendering and search of help pages."""
 
 import posixpath
 import re

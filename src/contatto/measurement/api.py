@@ -57,7 +57,7 @@ async def tap_ad(request: Request) -> Response:
     ticket, ad = await _ticket_and_ad(context, request, {TicketKind.CLICK, TicketKind.CHAT})
     # Source: https://developer.mozilla.org/docs/Web/HTTP/Reference/Headers/Sec-Purpose
     purpose = " ".join(request.headers.get(name, "") for name in _PREFETCH).lower()
-    # Otherwise the browser would reuse the redirect for the tap itself, which would not be counted.
+    # A browser would reuse a prefetched redirect for the tap itself, which would then not count.
     if any(word in purpose for word in ("prefetch", "prerender", "preview")):
         return Response(status_code=503, headers=_NO_STORE)
     response = RedirectResponse(ad.landing_path, 303, headers=_NO_STORE)

@@ -40,9 +40,9 @@ class MeasuredAd:
     """Ad for attribution; the package ``ads`` publishes it after each change.
 
     The ``…_number`` fields are the API's ids. Windows are in seconds; None means that such touches never
-    count. ``landing_path`` is the target of a tap. ``page_id`` is the instant form of the chat, or empty.
-    ``welcome`` is the first message of the chat, empty for the account's own. ``questions`` are suggestions
-    with their answers.
+    count. ``landing_path`` is the target of a tap. ``page_id`` is the instant form that the chat offers, or
+    empty. ``welcome`` is the first message of the chat, empty for the account's own. ``questions`` are
+    suggestions with their answers.
     """
 
     ad_id: str
@@ -145,7 +145,7 @@ class Conversion:
 class Attribution(Conversion):
     """A conversion and the touch that won it (all None when there was none).
 
-    ``via`` and ``day`` are the touch's kind and day, ``rt_day`` is the conversion's day.
+    ``via`` and ``day`` are the touch's kind and day, ``rt_day`` ("real-time") is the conversion's day.
     """
 
     touch_id: int | None
@@ -160,7 +160,7 @@ class Attribution(Conversion):
 
 @dataclass(frozen=True, slots=True)
 class SealedFile:
-    """Parquet file of one day's touches of all businesses, which never changes.
+    """Immutable Parquet file with one day's touches of all businesses.
 
     ``name`` is its path below ``folder``; it depends on the day and the number of the part alone. The
     database has deleted ``dropped`` of its views: those with an id up to ``dropped_through``.

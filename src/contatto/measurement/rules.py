@@ -35,7 +35,7 @@ TRACKING_KEY: Final = "tracking"
 
 
 def expires_ts(ad: model.MeasuredAd, kind: model.TouchKind, ts: int) -> int:
-    """Return the last microsecond at which a touch may win; before its own time if it never counts."""
+    """Return the last microsecond at which a touch may win; ``ts - 1`` if it never wins."""
     window_s = ad.click_window_s if kind is model.TouchKind.CLICK else ad.view_window_s
     return ts - 1 if window_s is None else ts + window_s * MICROSECONDS
 
@@ -121,7 +121,7 @@ def impression_of(touch: model.Touch, ticket: model.TrackingTicket) -> model.Imp
 
 
 def read_ticket(token: str, kinds: Collection[model.TicketKind], signer: Signer) -> model.TrackingTicket:
-    """Read the ticket of a token that we signed, of one of these kinds."""
+    """Return the ticket of a signed token. Raises UNSIGNED, also for a ticket of another kind."""
     try:
         body = signer.unsign(token).decode()
     except BadSignature as error:

@@ -204,7 +204,7 @@ SIGNALS_PER_RUN: Final = 200
 
 
 def schedule_signals(tx: Tx, business_id: str, /, *lead_ids: str) -> None:
-    """Make steps of leads due at the ad accounts credited with them; part of a port of leads.
+    """Make steps of leads due at the ad accounts credited with them; `carry_change` calls it.
 
     Signals of an inactive account wait until it is active again.
     """
@@ -455,7 +455,7 @@ def settle_signal(tx: Tx, request: OutboundRequest, outcome: Outcome, state: Req
 
 
 def ready_signal(tx: Tx, request: OutboundRequest) -> None:
-    """Make a dead signal due, before its request runs again.
+    """Make a dead signal due before a member replays its request.
 
     Raises CONFLICT, if the platform might count it twice.
     """

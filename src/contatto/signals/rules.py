@@ -25,6 +25,7 @@ VALID_IN: Final[Mapping[SignalStep, frozenset[LeadStatus]]] = {
     SignalStep.CONVERTED: frozenset({LeadStatus.CONVERTED}),
     SignalStep.DISQUALIFIED: frozenset({LeadStatus.UNQUALIFIED}),
 }
+"""Statuses in which a lead's step is still true when its signal is sent; other steps need none."""
 EVENT_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_ .-]{0,49}", re.ASCII)
 """Valid event names. Source: TikTok, Events API: up to 50 characters."""
 

@@ -61,7 +61,7 @@ def fill_with_postgres(staged: staging.Staged, policy: AttributionPolicy, connec
 
 
 _SETTINGS: Final = "SET join_use_nulls = 1"
-"""The definition joins as the SQL standard: a row without a partner has nulls, not empty values or zeros."""
+"""Makes outer joins follow the SQL standard: a row without a partner has nulls, not zeros."""
 
 
 def fill_with_clickhouse(staged: staging.Staged, policy: AttributionPolicy, connection: str) -> None:
@@ -101,7 +101,7 @@ class EngineName(StrEnum):
 
 
 type Fill = Callable[[staging.Staged, AttributionPolicy, str], None]
-"""Takes the staged events, the policy, and where the engine is to be found."""
+"""Computes the results of staged events by a policy, with an engine at an address."""
 
 CONNECT: Final = "sc://"
 _EVENTS: Final = ("touches", "conversions")
@@ -155,7 +155,7 @@ def open_session(connection: str) -> Any:
 
 
 def answer_statements(session: Any, policy: AttributionPolicy, results: Iterable[str], folder: str) -> None:
-    """Run the definition over the views `touches` and `conversions`; each result is written below the folder.
+    """Run the SQL of attribution over the views `touches` and `conversions`; write results below ``folder``.
 
     The winners are written first and read again, since every other statement starts from them.
     """
@@ -220,18 +220,18 @@ class UnattributedRow(msgspec.Struct, tag="unattributed", tag_field="type", froz
 
 @dataclass(frozen=True, slots=True)
 class EventReport:
-    """Report of events: by ad group and day, by ad group, and without credit by business."""
+    """Report of ad groups by day and in total, and unattributed conversions."""
 
     days: list[DayRow]
     totals: list[TotalRow]
     unattributed: list[UnattributedRow]
 
 
-_NONE: Final = (0,) * 7
+_ZEROS: Final = (0,) * 7
 
 
 def list_attributions(staged: staging.Staged) -> Iterator[AttributionRow]:
-    """One row a conversion, a few thousand in memory at once."""
+    """Yield one row per conversion, with at most 10,000 in memory at once."""
     names = {key: row.adgroup_id for key, (_, row) in staged.setup.adgroups.items()}
     cursor = staged.db.execute("SELECT conversion_id, touch_id, adgroup_id, click FROM attributions")
     while rows := cursor.fetchmany(_ROWS_PER_BATCH):
@@ -245,7 +245,7 @@ def list_attributions(staged: staging.Staged) -> Iterator[AttributionRow]:
 
 def load_report(staged: staging.Staged) -> EventReport:
     setup = staged.setup
-    sums: dict[str, tuple[int, ...]] = dict.fromkeys(setup.adgroups, _NONE)
+    sums: dict[str, tuple[int, ...]] = dict.fromkeys(setup.adgroups, _ZEROS)
     days = []
     counted = "spend_micros, impressions, clicks, conversations, leads, rt_conversations, rt_leads"
     result = staged.db.execute(f"SELECT adgroup_id, day::VARCHAR, {counted} FROM report ORDER BY 1, 2")
@@ -265,7 +265,7 @@ def load_report(staged: staging.Staged) -> EventReport:
 
 
 def _figures(adgroup_id: staging.Id, goal: Goal, counts: tuple[int, ...]) -> dict[str, Any]:
-    """Conversions follow the goal; a cost per conversion is floored, and None where there is none."""
+    """Return the figures of a row; a cost per conversion is floored, and None without conversions."""
     spend, impressions, clicks, conversations, leads, rt_conversations, rt_leads = counts
     by_leads = goal is Goal.LEAD
     conversions = leads if by_leads else conversations
@@ -291,7 +291,7 @@ type Source = str | Path | BufferedIOBase | RawIOBase | Iterable[dict[str, Any]]
 
 
 class MalformedLine(UserWarning):
-    """A warning of a line that is no event and was left out; its text has the number and the reason."""
+    """Warning of an omitted line, with its number and the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,9 +299,9 @@ class EngineOptions:
     """Options of a run.
 
     Attributes:
-        policy: which touch wins; None leaves it to the file, and a file without a word is ``click_first``.
+        policy: which touch wins; None for the policy in the file, ``click_first`` if it names none.
         connection: where the engine is: a database URL, a Spark master, a Spark Connect address.
-        memory_limit: what the embedded engine may use, such as ``1GB``; empty for four fifths of the machine.
+        memory_limit: limit of DuckDB, such as ``1GB``; empty for four fifths of the machine's memory.
     """
 
     policy: AttributionPolicy | None = None
@@ -318,8 +318,8 @@ def attribute(
     Args:
         events: configuration and events: a path of JSON Lines, Parquet or CSV, an open binary file of JSON
             Lines, or the rows as dictionaries. See ``docs/how-to/attribute-files-of-events.md``.
-        policy: ``click_first`` or ``last_touch``; None leaves it to a ``config`` row.
-        engine: ``duckdb``, ``postgres``, ``spark`` or ``sail``.
+        policy: ``click_first`` or ``last_touch``; None for that of a ``config`` row.
+        engine: ``duckdb``, ``postgres``, ``spark``, ``sail`` or ``clickhouse``.
         connection: where the engine is; see ``EngineOptions``.
 
     Yields:
@@ -337,7 +337,7 @@ def attribute(
 def report(
     events: Source, *, policy: str | None = None, engine: str = "duckdb", connection: str = ""
 ) -> EventReport:
-    """Make the report of ad groups by day, their totals, and what no touch won. Warns of malformed lines."""
+    """Make the report of a file, see `EventReport`. Warns of malformed lines, as in `attribute`."""
     chosen_policy = None if policy is None else AttributionPolicy(policy)
     options = EngineOptions(chosen_policy, EngineName(engine), connection)
     with answered(events, options, _warn) as staged:
@@ -351,7 +351,7 @@ def answered(
     complain: staging.Complaint,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Iterator[staging.Staged]:
-    """Read events, run the definition over them, and hold the results open.
+    """Read events, attribute and count them with the engine, and hold the results open.
 
     ``complain`` gets each line that is left out, ``advance`` the number of bytes read.
     """
