@@ -145,7 +145,7 @@ _ALL: Final = (
 )
 
 CASES: Final[Mapping[str, CrmCase]] = {case.connector: case for case in _ALL}
-"""By the name of the connector. Tryton and BottleCRM are tried as they are, too."""
+"""Cases by name of the connector. Other tests run the real Tryton and BottleCRM."""
 
 
 MOST_REQUESTS: Final = 8
@@ -236,11 +236,11 @@ class NotApplicable(Exception):
 class CrmBench:
     """One connector and one CRM in memory, with helpers for plays."""
 
-    def __init__(self, case: CrmCase, server: CrmServer, speaker: ConnectorDriver) -> None:
-        self.case, self.server, self.speaker = case, server, speaker
+    def __init__(self, case: CrmCase, server: CrmServer, driver: ConnectorDriver) -> None:
+        self.case, self.server, self.driver = case, server, driver
         self.vendor = server.vendor
         self.crm = server.vendor.crm
-        self.traits = speaker.connector.traits
+        self.traits = driver.connector.traits
 
     def payload(self, number: int = 0, revision: int = 1, **more: str) -> crm.Payload:
         """Return a lead: the first is Ada, the others have contact details of their own."""
@@ -257,7 +257,7 @@ class CrmBench:
 
     def deliver(self, payload: crm.Payload, stored_id: str = "") -> str:
         """Deliver a lead, and return the id of its record. Raises CheckFailed: it does not arrive."""
-        outcome = self.speaker.deliver(payload, stored_id)
+        outcome = self.driver.deliver(payload, stored_id)
         if isinstance(outcome, NotNow | Failed):
             raise CheckFailed(f"the lead does not arrive: {outcome.reason}")
         return outcome.record_id
@@ -274,7 +274,7 @@ class CrmBench:
                 raise CheckFailed(f"{len(matches)} records of one lead")
             for name, value in payload.values.items():
                 has = matches[0].get(name, "")
-                if name in self.crm.fields and not self.speaker.connector.is_same_value(name, value, has):
+                if name in self.crm.fields and not self.driver.connector.is_same_value(name, value, has):
                     raise CheckFailed(f"{name} is not what was sent")
         if len(records) != len(payloads):
             raise CheckFailed(f"{len(records)} records of {len(payloads)} leads")
@@ -291,7 +291,7 @@ STORM: Final = 10
 
 
 def play_exists(bench: CrmBench) -> None:
-    """Type the person in by hand before."""
+    """Deliver a lead to a CRM that has a record of the same person already."""
     bench.needs(crm.FindBy.EMAIL in bench.traits.finds_by, "it is not searched by contact details")
     values = {name: value for name, value in bench.case.ada.items() if name != bench.crm.our_id}
     bench.crm.make(values)
@@ -300,7 +300,7 @@ def play_exists(bench: CrmBench) -> None:
 
 
 def _meet(bench: CrmBench, faults: Sequence[VendorFault]) -> None:
-    """Let each of the first four requests of a delivery meet these faults; each lead is another one."""
+    """Deliver four leads; each meets the faults one request later than the lead before."""
     bench.needs(bench.traits.reads_back or VendorFault.HTML not in faults, "its 2xx says all")
     is_signed = bench.case.connector == "webhook"
     bench.needs(VendorFault.EXPIRED not in faults or not is_signed, "a signature does not expire")
@@ -312,10 +312,10 @@ def _meet(bench: CrmBench, faults: Sequence[VendorFault]) -> None:
 
 
 def play_lag(bench: CrmBench) -> None:
-    """Lose the answer of a write that a search does not find yet."""
+    """Lose the answer to a write, while searches do not find the new record yet."""
     bench.crm.lag = 1
     bench.server.faults.extend([*[None] * len(bench.traits.finds_by), VendorFault.LOST])
-    outcome = bench.speaker.deliver(bench.payload())
+    outcome = bench.driver.deliver(bench.payload())
     bench.crm.lag = 0
     if not isinstance(outcome, Arrived):
         bench.deliver(bench.payload())
@@ -348,7 +348,7 @@ def play_two_merged(bench: CrmBench) -> None:
     for _ in range(2):
         bench.deliver(second_lead, second)
         bench.deliver(ada, first)
-    # who is not told of the merge finds nothing of the other lead, and makes it anew
+    # a connector that gets no word of the merge finds no record of the other lead, and makes a new one
     bench.check(*([ada] if bench.case.tells_merges else [ada, second_lead]))
 
 
@@ -387,7 +387,7 @@ def _write_gone(bench: CrmBench, *, is_field: bool) -> None:
 
 
 def play_killed(bench: CrmBench) -> None:
-    """Kill the engine between the write and the note of it: everything begins again."""
+    """Deliver each lead twice, as after a crash before the engine recorded its write."""
     for number in range(4):
         bench.deliver(bench.payload(number))
         bench.deliver(bench.payload(number))
@@ -428,7 +428,7 @@ def play_restored(bench: CrmBench) -> None:
 
 
 def play_told_once(bench: CrmBench, skew: timedelta = timedelta()) -> None:
-    """Tell each of six changes once; with a clock that is off, since the feed compares its own times."""
+    """Check that the change feed lists each of six changes once, also with a wrong clock (``skew``)."""
     bench.crm.skew = skew
     bench.needs(bench.traits.tells_changes, "it tells no changes")
     bench.needs(bench.case.connector != "pipedrive", "it tells of deals, which nobody has made here")
@@ -437,7 +437,7 @@ def play_told_once(bench: CrmBench, skew: timedelta = timedelta()) -> None:
     changed_ids: list[str] = []
     cursor = crm.Cursor()
     for _ in range(12):
-        reply = bench.speaker.do(crm.ListChanges(cursor))
+        reply = bench.driver.do(crm.ListChanges(cursor))
         if not isinstance(reply, crm.ChangesListed):
             raise CheckFailed("changes are not told")
         changed_ids += [change.external_id for change in reply.changes]
@@ -455,8 +455,8 @@ def play_repeated(bench: CrmBench) -> None:
     bench.needs(bench.traits.tells_changes, "it tells no changes")
     bench.needs(bench.case.connector != "pipedrive", "it tells of deals, which nobody has made here")
     bench.deliver(bench.payload())
-    first = bench.speaker.do(crm.ListChanges(crm.Cursor()))
-    second = bench.speaker.do(crm.ListChanges(crm.Cursor()))
+    first = bench.driver.do(crm.ListChanges(crm.Cursor()))
+    second = bench.driver.do(crm.ListChanges(crm.Cursor()))
     if not isinstance(first, crm.ChangesListed) or not isinstance(second, crm.ChangesListed):
         raise CheckFailed("changes are not told")
     if first.cursor != second.cursor or second.is_more:
@@ -464,7 +464,7 @@ def play_repeated(bench: CrmBench) -> None:
 
 
 def play_twice(bench: CrmBench) -> None:
-    """Deliver two revisions of a lead, and lose the answer of the later one: it stays."""
+    """Lose the answer to the later of two revisions of a lead; the record keeps that revision."""
     bench.deliver(bench.payload())
     late = bench.payload(0, 2, **{bench.case.phone: "+6598765432"})
     bench.server.faults.extend([*[None] * 3, VendorFault.LOST])
@@ -481,8 +481,8 @@ def play_erased(bench: CrmBench) -> None:
     bench.server.faults.extend([VendorFault.DOWN, VendorFault.LOST])
     for _ in range(4):
         with suppress(NoReply):
-            bench.speaker.do(crm.EraseRecord(record_id, LEADS[0]))
-    reply = bench.speaker.do(crm.ReadRecord(record_id)) if bench.traits.reads_back else crm.Unsupported()
+            bench.driver.do(crm.EraseRecord(record_id, LEADS[0]))
+    reply = bench.driver.do(crm.ReadRecord(record_id)) if bench.traits.reads_back else crm.Unsupported()
     if isinstance(reply, crm.FoundRecords) or bench.vendor.list_values():
         raise CheckFailed("something of the person is left")
 
@@ -536,9 +536,9 @@ def verify_connector(connector: crm.CrmConnector, case: CrmCase) -> Iterator[Fau
     for name, play in FAULTS.items():
         with CrmServer(case.vendor()).running() as server:
             link = crm.CrmLink(server.address, case.settings, case.secrets, datetime.now(UTC))
-            speaker = ConnectorDriver(connector, link, server.patience_s)
+            driver = ConnectorDriver(connector, link, server.patience_s)
             try:
-                play(CrmBench(case, server, speaker))
+                play(CrmBench(case, server, driver))
                 yield FaultResult(case.connector, name, is_right=True, detail="")
             except NotApplicable as reason:
                 yield FaultResult(case.connector, name, None, str(reason))
@@ -547,4 +547,4 @@ def verify_connector(connector: crm.CrmConnector, case: CrmCase) -> Iterator[Fau
             except NoReply:
                 yield FaultResult(case.connector, name, is_right=False, detail="no answer came")
             finally:
-                speaker.close()
+                driver.close()

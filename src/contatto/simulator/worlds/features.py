@@ -104,9 +104,10 @@ class LinearWorld(World):
         self._vectors = (base[vertical] + own).astype(np.float32)
         self._format = rng.integers(0, len(_FORMATS), count)
         self._form = rng.random(count) < 0.5
-        self._pull = rng.normal(0, 0.3, (3, count)).astype(np.float32)
+        self._by_ad = rng.normal(0, 0.3, (3, count)).astype(np.float32)
         self._format_shift = rng.normal(0, 0.15, len(_FORMATS))
-        self._xi = rng.normal(0, 1, (2, _VERTICALS, FIELDS["age"], FIELDS["gender"])).astype(np.float32)
+        shape = (2, _VERTICALS, FIELDS["age"], FIELDS["gender"])
+        self._by_age_gender = rng.normal(0, 1, shape).astype(np.float32)
         self._vertical = vertical
         kinds = rng.permutation(np.arange(count) % 3)
         aimed = rng.random((count, len(COUNTRIES))) < 0.7
@@ -200,21 +201,24 @@ class LinearWorld(World):
         self._activity = weight
 
     def _parts(self) -> tuple[Floats, Floats, Floats, Floats]:
-        """Return the visible parts of the logits, of viewers (rows) and ads (columns)."""
+        """Return the visible taste of viewers (rows) for ads (columns), and that part of three logits.
+
+        These are the logits of click, spam and lead.
+        """
         values_by_field = self._values
         tastes = (self._tastes @ self._vectors.T).astype(np.float32)
-        xi = self._xi[
+        by_age_gender = self._by_age_gender[
             :, self._vertical[None, :], values_by_field["age"][:, None], values_by_field["gender"][:, None]
         ]
-        click = -3.3 + self._format_shift[self._format] + self._pull[0] + 0.4 * xi[0]
+        click = -3.3 + self._format_shift[self._format] + self._by_ad[0] + 0.4 * by_age_gender[0]
         spam = (
             -1.1
             - 1.3 * (values_by_field["verified"] == 1)
             - 0.5 * values_by_field["account_age"] / 4
             + self._spammy
         )
-        lead = -1.5 + 0.5 * self._form + self._pull[2] + 0.6 * xi[1]
-        return tastes, click.astype(np.float32), (spam[:, None] + self._pull[1]).astype(np.float32), lead
+        lead = -1.5 + 0.5 * self._form + self._by_ad[2] + 0.6 * by_age_gender[1]
+        return tastes, click.astype(np.float32), (spam[:, None] + self._by_ad[1]).astype(np.float32), lead
 
     def flow(self, day: int) -> Floats:
         return self._flow
@@ -247,7 +251,7 @@ class LinearWorld(World):
         return ObservableChances(*sums)
 
     def delays_s(self, group: int, draws: Floats) -> Floats:
-        """Draw delays: fast 0.03 days; mixed half of them 1.5 days; slow four fifths 3 days."""
+        """Draw delays: hours, but days for half of the mixed and four fifths of the slow leads."""
         share, fast, slow = {"fast": (0.0, 0.03, 1.0), "mixed": (0.5, 0.04, 1.5), "slow": (0.8, 0.1, 3.0)}[
             self.groups[group].kind
         ]
@@ -336,8 +340,8 @@ class ThresholdsWorld(World):
         self.viewer_ids = tuple(f"{rng.integers(0, 1 << 62):016x}" for _ in range(count))
         numbers = rng.normal(0, 1, (len(_NUMBERS), count))
         topics = rng.random((count, _TOPICS)) < rng.beta(0.5, 5, _TOPICS)
-        sure = rng.random(count)
-        hidden = np.stack([sure < 0.5 / (1 + np.exp(-1.5 * row)) for row in numbers])
+        gap_draws = rng.random(count)
+        hidden = np.stack([gap_draws < 0.5 / (1 + np.exp(-1.5 * row)) for row in numbers])
         hidden[0] = hidden[5] = False
         # The five answers of each viewer (rows).
         present = np.where(hidden, -np.inf, numbers)
@@ -433,16 +437,16 @@ class ThresholdsWorld(World):
         """Return means over hidden noise; viewers with much spam are likely a farm."""
         click, talk, spam, lead = self._logits()
         soft = np.float32(logistic_shrinkage(_VIEWER_NOISE))
-        reached, talks = np.zeros(click.shape, np.float32), np.zeros(click.shape, np.float32)
+        mean_clicks, talks = np.zeros(click.shape, np.float32), np.zeros(click.shape, np.float32)
         for node, weight in normal_nodes():
             clicks = sigmoid(click + np.float32(0.3 * (_VIEWER_NOISE * node)))
-            reached += np.float32(weight) * clicks
+            mean_clicks += np.float32(weight) * clicks
             talks += np.float32(weight) * (clicks * sigmoid(talk + np.float32(_VIEWER_NOISE * node)))
         spams, leads = sigmoid(soft * spam), sigmoid(soft * lead)
         farm = np.zeros(self.setting.viewers)
         if _FARM_DAYS[0] <= day < _FARM_DAYS[1]:
             farm = farm_chance(0.02 * self.setting.farms, _FARM[2], 1 - _FARM[2], past)
-        people = (reached, talks, talks * (1 - spams) * leads, talks * spams)
+        people = (mean_clicks, talks, talks * (1 - spams) * leads, talks * spams)
         return mix_farms(farm[:, None], people, (_FARM,))
 
     def delays_s(self, group: int, draws: Floats) -> Floats:

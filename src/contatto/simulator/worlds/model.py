@@ -26,7 +26,7 @@ DAY: Final = 24 * HOUR
 STARTS_TS: Final = 1_772_409_600 * SECOND
 """Every world begins on Monday, 2026-03-02, at 00:00 UTC; moments are microseconds since 1970."""
 TICKS: Final = 96
-"""A day has ticks of a quarter of an hour; no time zone of a world is set by less."""
+"""Quarter hours of a day; each time zone of a world is a whole number of them from UTC."""
 TICK: Final = DAY // TICKS
 NEVER: Final = 1 << 62
 DRAWS: Final = 10
@@ -121,7 +121,7 @@ class Tables:
 
 @dataclass(frozen=True, slots=True)
 class ObservableChances:
-    """Chances that follow from a request: means over hidden parts.
+    """Best possible predictions from a request: means over hidden parts.
 
     For one view, ``click`` is the chance of a click and ``talks`` of a conversation. ``spams`` is of one
     that is spam, and ``leads`` of a genuine lead.
@@ -156,7 +156,7 @@ class Nature:
     """True if a viewer becomes a lead of an advertiser only once."""
     view_lost: float = 0.0
     view_after_s: float = 0.0
-    """Views come at once, or within this many seconds; a share ``view_lost`` of these never comes."""
+    """Views come at once if this is 0, else within this many seconds; a share ``view_lost`` never comes."""
     spam_after_s: tuple[float, float] = (300.0, 1_800.0)
     announced_late: bool = False
     """True if ad groups are announced at their start; else all at the beginning."""
@@ -188,8 +188,8 @@ class Past:
         return cls(views, np.zeros((viewers, len(world.advertisers)), np.bool_), chats, spams)
 
 
-_PER_MILLE: Final = 1e9
-"""Micros of a thousand views for one unit of currency a view."""
+_CPM_MICROS: Final = 1e9
+"""Micros for a thousand views, per unit of currency for one view."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,7 +354,7 @@ class World(ABC):
         log_price = log_bids.max(0) + market.for_value * self._value[viewer]
         if market.by_tick is not None:
             log_price += market.by_tick[tick]
-        floor = np.maximum(1, np.exp(log_price) * _PER_MILLE).astype(np.int64)
+        floor = np.maximum(1, np.exp(log_price) * _CPM_MICROS).astype(np.int64)
         shift = places.shifts[place] + (self.weekend_click if day % 7 >= 5 else 0.0)
         return Requests(ts, viewer, place, floor, shift, rng.random((count, DRAWS)))
 
@@ -386,16 +386,20 @@ def set_farm(tables: Tables, rows: Flags, chances: FarmChances) -> None:
 
 
 def farm_chance(prior: float | Floats, spam: float, genuine: float, past: Past) -> Floats:
-    """Return the chance of each viewer to be of a farm, by earlier chats that were spam, and others.
+    """Return the chance that each viewer belongs to a farm, given earlier spam and genuine chats.
 
-    ``prior`` has the odds before any chat, ``spam`` and ``genuine`` the chances of both kinds in a farm.
+    ``prior`` has the odds before any chat. ``spam`` and ``genuine`` are the shares of both in a farm's chats.
     """
     odds = prior * (spam / 0.25) ** past.spams * (genuine / 0.75) ** (past.chats - past.spams)
     return np.asarray(odds / (1 + odds))
 
 
 def mix_farms(chances: Floats, people: Sequence[Floats], farms: Sequence[FarmChances]) -> ObservableChances:
-    """Mix the chances of people with those of farms; ``chances`` says how likely a viewer is of each farm."""
+    """Mix the chances of people with those of farms.
+
+    ``people`` has clicks, conversations, leads and spam. ``chances`` has for each viewer (rows) the chance to
+    belong to each farm (columns).
+    """
     mixed = []
     for column, table in enumerate(people):
         total = (1 - chances.sum(1))[:, None] * table
@@ -422,7 +426,7 @@ def weary(nature: Nature, of_ad: Floats, of_advertiser: Floats) -> Floats:
 
 
 class GroupStates:
-    """All ad groups of a world after the edits up to a moment; moments may only go on."""
+    """Ad groups of a world after the edits up to a moment; moments never go back."""
 
     def __init__(self, world: World) -> None:
         self.groups = list(world.groups)
@@ -478,7 +482,7 @@ def expected_flow(world: World) -> Floats:
 
 
 WHOLE_DAYS: Final = 14
-"""Days of the usual world; in a shorter one all moves together."""
+"""Days of the usual world; a shorter one compresses its schedule."""
 
 
 @dataclass(frozen=True, slots=True)

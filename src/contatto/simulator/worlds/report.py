@@ -15,8 +15,8 @@ from contatto.simulator.worlds.simulation import Player, RunResults
 
 
 def make_table(compared: RunResults) -> list[list[str]]:
-    """Return the name of each figure, and below it the texts of every player."""
-    columns: list[list[str]] = []
+    """Return the names of the figures as the first row, then a row of texts for each player."""
+    rows: list[list[str]] = []
     for player, figures in compared.figures.items():
         limit = compared.limit(player)
         is_lead = figures.goal == Player.LEAD
@@ -48,9 +48,9 @@ def make_table(compared: RunResults) -> list[list[str]]:
             "requests per CPU s": _text(compared.requests_per_s.get(player, nan), 0),
             "rules broken": str(sum(compared.faults[player].values())),
         }
-        columns = columns or [list(cells)]
-        columns.append(list(cells.values()))
-    return columns
+        rows = rows or [list(cells)]
+        rows.append(list(cells.values()))
+    return rows
 
 
 def _share(figures: RunFigures, limit: RunFigures | None, name: str) -> str:
@@ -97,7 +97,7 @@ class PlotLine:
 
 
 def draw_page(comparison: RunResults, world: str, description: str, table: Sequence[Sequence[str]]) -> str:
-    """Return the whole file: the table of all players, its head first, and charts by day."""
+    """Return the HTML page: the table of `make_table` with a column per player, and charts by day."""
     figures = comparison.figures
     leads, costs, calibrations = list[PlotLine](), list[PlotLine](), list[PlotLine]()
     for player, row in figures.items():

@@ -57,7 +57,8 @@ _INTEREST_TASTE: Final = 0.35
 """Scale of the personal taste for a topic, drawn from Student's t with three degrees of freedom."""
 _CHAT: Final = 0.4
 """Standard deviation of personal chattiness, in logits."""
-_DRAWN: Final = 400_000
+_TASTE_DRAWS: Final = 400_000
+"""Sample of personal tastes for means over them."""
 _INTEREST_GROUPS: Final = (
     GroupKind("day", 1.0),
     GroupKind("day", 1.3),
@@ -76,9 +77,10 @@ _BURST_HOURS: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class InterestsSetting(WorldSetting):
-    """Settings of the world of interests; strengths are 1 as usual and 0 for none.
+    """Settings of the world of interests.
 
-    From ``farm_day`` on, new ids come in a burst every day; two days later talkers join.
+    ``taste``, ``weariness`` and ``farms`` are strengths: 1 is usual, 0 is none. From ``farm_day`` on, new ids
+    come in a burst every day; two days later talkers join.
     """
 
     viewers: int = 18_000
@@ -179,11 +181,11 @@ class InterestsWorld(World):
         self.farm_starts = (STARTS_TS + first * DAY, STARTS_TS + (first + 2) * DAY)
         self.viewer_country = rng.choice(len(INTEREST_ZONES), count, p=_INTEREST_SHARES)
         popular = rng.dirichlet(np.full(_INTERESTS, 1.5))
-        many = rng.integers(1, 6, count)
+        interest_counts = rng.integers(1, 6, count)
         drawn = [rng.choice(_INTERESTS, 5, replace=False, p=popular) for _ in range(count)]
         self._has = np.zeros((count, _INTERESTS), np.float32)
-        for viewer, (interests, some) in enumerate(zip(drawn, many, strict=True)):
-            self._has[viewer, interests[:some]] = 1.0
+        for viewer, (interests, size) in enumerate(zip(drawn, interest_counts, strict=True)):
+            self._has[viewer, interests[:size]] = 1.0
         self._band, self._city = rng.integers(0, _BANDS, count), rng.integers(0, _CITIES, count)
         self._age_days = np.round(rng.lognormal(5.0, 1.2, count))
         self._age_days[self.farm_of == 0] = np.round(rng.uniform(0, 3, bursts * days))
@@ -226,16 +228,16 @@ class InterestsWorld(World):
 
     @cached_property
     def _people_chances(self) -> tuple[Floats, Floats, Floats, Floats]:
-        """Return clicks, conversations, leads and spam of people, as means over the hidden parts."""
+        """Return the chances of click, conversation, lead and spam for people: means over hidden parts."""
         click, talk, spam, lead = self._visible_logits()
         soft = np.float32(logistic_shrinkage(_CHAT))
         clicks, fits = np.zeros_like(click), np.zeros_like(click)
-        draws = np.sort(np.random.default_rng(0).standard_t(3, _DRAWN))
+        draws = np.sort(np.random.default_rng(0).standard_t(3, _TASTE_DRAWS))
         tail = 2.0 ** -np.arange(2, 14)  # finer towards both ends, where chances grow fast
-        edges = np.unique(np.concatenate([tail, 1 - tail, np.linspace(0, 1, 11)]) * _DRAWN).astype(int)
+        edges = np.unique(np.concatenate([tail, 1 - tail, np.linspace(0, 1, 11)]) * _TASTE_DRAWS).astype(int)
         for low, high in pairwise(edges.tolist()):
             node = np.float32(_INTEREST_TASTE * self.setting.taste * draws[low:high].mean())
-            part = sigmoid(click + node) * np.float32((high - low) / _DRAWN)
+            part = sigmoid(click + node) * np.float32((high - low) / _TASTE_DRAWS)
             clicks += part
             fits += part * sigmoid(lead + node)
         talks, spams = sigmoid(soft * talk), sigmoid(soft * spam)
@@ -243,7 +245,7 @@ class InterestsWorld(World):
 
     @cached_property
     def first_days(self) -> Ints:
-        """Return the first day of each viewer in the requests; a viewer who never comes has the last."""
+        """Return the day of each viewer's first request; the number of days for a viewer without one."""
         first = np.full(len(self.viewer_ids), self.days)
         for day in reversed(range(self.days)):
             first[self.requests(day).viewer] = day
@@ -294,7 +296,10 @@ _IMITATORS: Final = 0.012
 
 @dataclass(frozen=True, slots=True)
 class StrangersSetting(WorldSetting):
-    """Settings of the world of strangers; strengths are 1 as usual and 0 for none."""
+    """Settings of the world of strangers.
+
+    ``taste``, ``weariness`` and ``farms`` are strengths: 1 is usual, 0 is none.
+    """
 
     viewers: int = 250_000
     requests: int = 70_000
