@@ -241,8 +241,9 @@ _NEXT_QUESTIONS: Final = {
     col.CLICK: (Question.CONVERSATION,),
     col.CONVERSATION: (Question.LEAD, Question.SPAM),
 }
-"""Questions that an event raises."""
+"""Questions that open with an event."""
 _ANSWERS: Final = dict(enumerate(Question))
+"""Question that an event answers."""
 
 type Key = tuple[int, str, Question]
 """Number of an ad group, UTC day and question."""
@@ -382,6 +383,7 @@ _BETWEEN: Final = {
     col.B_HOUR: InfluenceSource.HOUR,
     col.B_WEEKDAY: InfluenceSource.WEEKDAY,
 }
+"""Source of each interaction of viewer and ad."""
 
 
 def _short(value: str) -> str:

@@ -407,7 +407,7 @@ def add_own(
 
 @compiled
 def weigh_between(between: Array, shift: np.uint64, table: Array, into: Array) -> None:
-    """Fill the terms of all heads' scores from interactions that all ads share which a viewer has not met."""
+    """Fill the terms of all heads' scores from the interactions ``between`` a viewer and unmet ads."""
     for b in range(between.shape[0]):
         slot = slot_of(between[b], shift)
         for head in range(col.HEADS):

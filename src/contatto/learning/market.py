@@ -29,7 +29,9 @@ from contatto.learning.model import AdGroupLine, AdLine, LineBudgetMode, LineGoa
 UNITS: Final = 1_000
 """Spend is counted in thousandths of a micro: prices are for a thousand views."""
 MOST_OF_DAY: Final = 1.25
+"""Limit of a day's charges, in daily budgets."""
 HORIZON_S: Final = 1_800.0
+"""Time that pacing looks ahead."""
 NO_END_S: Final = 7.0 * col.DAY_S
 """Assumed time until a total budget without an end is spent."""
 FAST_S: Final = 3 * 3_600.0
@@ -217,7 +219,14 @@ HALF_LIFE: Final = 1_500.0
 
 @dataclass(slots=True)
 class AuctionGroup:
-    """Ad group with its goal, spend and results; spend is in units (see `UNITS`)."""
+    """Ad group with its goal, spend and results; spend is in units (see `UNITS`).
+
+    ``promised`` is the price of decisions that wait for their view. ``planned`` is the planned spend per
+    eligible request, and ``correction`` its factor against a steady pacing error. ``paced`` is the multiplier
+    of the budget plan; ``is_paced`` is False where the cost target sets another. ``cost_factor`` corrects
+    the bid limit by the actual cost. ``expected`` and ``scored`` are results of views since the last
+    step, ``lately_expected`` and ``lately_scored`` their decayed sums. ``lately_spent`` is in micros.
+    """
 
     line: AdGroupLine
     number: int
@@ -300,7 +309,11 @@ class RowIndex(dict[int, int]):
 
 @dataclass
 class Groups:
-    """Tables of all ad groups and ads."""
+    """Tables of all ad groups and ads.
+
+    ``prices`` and ``counts`` are the price landscape, by ad group and bin. ``stamps``, ``sums``, ``able``,
+    ``offers``, ``raws`` and ``best_of`` are scratch of an auction.
+    """
 
     groups: list[AuctionGroup] = field(default_factory=list)
     by_id: dict[str, int] = field(default_factory=dict)
@@ -589,7 +602,10 @@ VIEWER_ARRAYS: Final = ("table", "recent", "shown", "weekly", "shown_at", "known
 
 @dataclass(slots=True)
 class CalibrationCounts:
-    """Decayed actual and expected outcomes by ad group and head, with shrinkage to the market."""
+    """Decayed outcomes by ad group and head, with shrinkage to the market.
+
+    ``came`` counts actual outcomes, ``tried`` predictions with a label; ``expected`` is the sum of these.
+    """
 
     came: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, col.HEADS)))
     expected: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, col.HEADS)))
@@ -653,7 +669,13 @@ SETTINGS: Final = {
 
 
 class MarketState:
-    """State of a marketplace."""
+    """State of a marketplace.
+
+    ``clicks_then`` are the clicks at the last batch training. ``rates`` are eligible requests per second by
+    ad group, ``asked_before`` their counts at the last step, and ``usual`` recent rates by head. ``talk_of``
+    and ``lead_of`` have the credited request by viewer and advertiser. ``seen`` has digests of recent lines,
+    and ``asked`` the answers to queries by id.
+    """
 
     def __init__(self, seed: int, *, is_random: bool, settings: dict[str, float]) -> None:  # noqa: PLR0915
         self.seed = seed

@@ -312,7 +312,8 @@ class Record(msgspec.Struct, array_like=True, gc=False):
     ``to_beat_micros`` is then the lowest bid that wins against the other businesses. The winner pays that or
     the reserve price, never the bid of another ad of the same business.
 
-    ``trial`` is the viewer's group in the experiment that measures the lift of learning.
+    ``trial`` is the viewer's group in the experiment that measures the lift of learning; below 0 in the
+    random arm.
 
     ``left_out`` has the `Hurdle` of each excluded ad group. ``added`` are ad groups and ads that differ from
     the model's. Before the first model these are all of them, so the log holds them once, in an entry with

@@ -80,7 +80,7 @@ def save_market(market: MarketState) -> bytes:
 
 
 def restore_market(market: MarketState, raw: bytes) -> None:
-    """Restore a new marketplace from a snapshot of the same one. Raises Damaged, Different."""
+    """Fill a new marketplace from a snapshot with the same identity. Raises Damaged, Different."""
     digest, body = raw[len(_MAGIC) : len(_MAGIC) + 32], raw[len(_MAGIC) + 32 :]
     if not raw.startswith(_MAGIC):
         raise Damaged("another release wrote it, or it is no marketplace")
