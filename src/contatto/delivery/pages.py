@@ -313,7 +313,7 @@ _LABELS: Final = 6
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Paths of predicted (x) against actual (y) shares, 0 to ``top``."""
+    """SVG paths of predicted (x) against actual (y) shares, 0 to ``top``."""
 
     top: float
     line: str
@@ -323,7 +323,7 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """Paths of the daily loss and of the loss of the mean rate, between ``low`` and ``top``.
+    """SVG paths of the daily loss, and of the mean rate's, between ``low`` and ``top``.
 
     ``labels`` are the days below the axis, "" where a label does not fit.
     """

@@ -718,10 +718,12 @@ _SYSTEMS: Final = {"IOS": ("ios", "iphone", "ipad"), "ANDROID": ("android",)}
 _NO_PHONES: Final = ("desktop", "laptop", "computer", "tv")
 """Words of publishers for devices with neither system."""
 _FIRST_POWER: Final = 0.45
+"""Exponent that calibrates scores without leads; with many it is 1. The simulator measured it."""
 _FIRST_DEVIATION: Final = 0.6
 _LAST_DEVIATION: Final = 0.35
+"""Standard deviations of the exponent without leads and with many."""
 _HALF_LEARNED: Final = 10.0
-"""Calibration of the predicted lift in the simulator: without leads, with many, and halfway."""
+"""Leads with which both are halfway."""
 _NINE_OF_TEN: Final = 1.281552
 """The 90 % quantile of the normal distribution."""
 

@@ -23,7 +23,7 @@ from contatto.signals.rules import reason_text as signal_reason
 
 @dataclass(frozen=True, slots=True)
 class FailedWork:
-    """Failed job, with names and ids of its subjects; no contact value."""
+    """Failed job; ``about`` has the ids of its subjects by field name."""
 
     job: OutboundRequest
     about: tuple[tuple[str, str], ...]

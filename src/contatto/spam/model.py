@@ -12,6 +12,7 @@ class Mark(StrEnum):
     NONE = "none"
     SPAM = "spam"
     FINE = "fine"
+    """No spam."""
 
 
 class Sign(StrEnum):

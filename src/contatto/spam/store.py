@@ -96,6 +96,7 @@ def list_verdicts(tx: Tx, business_id: str, conversation_ids: Collection[str]) -
 
 
 def list_rates(tx: Tx, business_id: str) -> dict[str, Rate]:
+    """Return the counts of each channel account."""
     return {name: Rate(spam, total) for name, spam, total in _COUNTED.rows(tx, {"in_business": business_id})}
 
 

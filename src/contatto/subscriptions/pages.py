@@ -55,7 +55,10 @@ def show_subscriptions(
     form: HookForm | None = None,
     shown: tuple[str, str] = ("", ""),
 ) -> dict[str, Any]:
-    """Show subscriptions and pushes; also the entries of a refused form, or a new secret."""
+    """Show subscriptions and pushes, the entries of a refused form, or a new secret.
+
+    ``shown`` is the address of a hook and its new secret.
+    """
     pushes = store.ledger.list_entries(tx, caller.business_id)
     push_ids = [str(push.id) for push in pushes]
     tries = {

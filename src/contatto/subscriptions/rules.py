@@ -43,7 +43,7 @@ LEAD_OBJECT: Final = 1
 """Object number of leads in pushes."""
 
 
-def escape_payload(content: Any) -> bytes:
+def encode_payload(content: Any) -> bytes:
     """Encode JSON in ASCII with escapes, so that body and signed text are the same bytes."""
     return json.dumps(content, ensure_ascii=True, separators=(",", ":")).encode()
 
@@ -69,7 +69,7 @@ def hook_payload(entity: Entity, lead: Mapping[str, str], at: datetime) -> bytes
     """Return the body of a hook: one flat object without unknown values."""
     values = {name: text for name, text in lead.items() if text and name != "lead_url"}
     header = {"id": lead.get("lead_id", ""), "event": entity.value, "sent_at": int(at.timestamp())}
-    return escape_payload(header | values)
+    return encode_payload(header | values)
 
 
 SAMPLE_LEAD: Final = {
@@ -86,7 +86,7 @@ def lead_payload(entry: Mapping[str, Any], changes: Mapping[str, str], at: datet
     """Return the body of a lead push; ``changes`` are its field values."""
     listed = [{"field": field, "value": value} for field, value in changes.items()]
     content = {"object": LEAD_OBJECT, "time": int(at.timestamp()), "entry": [{**entry, "changes": listed}]}
-    return escape_payload(content)
+    return encode_payload(content)
 
 
 def message_payload(event: str, open_id: str, app_id: str, content: Mapping[str, Any], at_s: int) -> bytes:
@@ -98,7 +98,7 @@ def message_payload(event: str, open_id: str, app_id: str, content: Mapping[str,
         "user_openid": open_id,
         "content": json.dumps(content, ensure_ascii=True, separators=(",", ":")),
     }
-    return escape_payload(envelope)
+    return encode_payload(envelope)
 
 
 def destination_of(callback_url: str) -> str:

@@ -666,6 +666,7 @@ def forget_viewers(tx: Tx, erased: ErasedPeople) -> set[str]:
 AT_ONCE: Final = 2_000
 """Entries that sealing reads with one query."""
 _WITH_WORD: Final = (EntryKind.CONVERSATION, EntryKind.LEAD, EntryKind.SPAM, EntryKind.QUALITY)
+"""Kinds of entries with an `OutcomeBody`."""
 _SEALING: Final = natural_number("sealing days of decisions")
 
 
@@ -711,6 +712,7 @@ def _adopt(_tx: Tx, file: rules.DecisionFile) -> JobRecord:
 
 
 def _take_new(tx: Tx) -> None:
+    """Replace files by their rewritten versions, once these are recorded."""
     take_new_files(store.list_decision_files(tx))
 
 

@@ -289,12 +289,14 @@ class TenantAdServer:
         self.available: dict[str, float] = {}
         """The rest of the leases."""
         self._used: dict[str, ledger.LeaseUse] = {}
+        """Promises since the last renewal."""
         self.unwritten: list[ledger.LoggedDecision] = []
         self._expires_at = 0
         """Expiry of the leases."""
         self.renewed_at = 0.0
         self._is_flush_due = False
         self._renews = False
+        """The next flush renews the leases too."""
         self._locks: dict[asyncio.AbstractEventLoop, asyncio.Lock] = {}
         self._flushing: dict[float, asyncio.Task[None]] = {}
         self.loading: asyncio.Task[None] | None = None
@@ -472,6 +474,7 @@ TOKEN_TTL_S: Final = 0.5
 TOKEN_REFRESH_S: Final = 0.25
 """A check older than this is repeated in the background."""
 _MOST: Final = 1_000
+"""Limit of cached callers."""
 
 
 class RecentCallers:
@@ -603,10 +606,10 @@ def _is_capped(
 async def is_within_cap(
     tenant: TenantAdServer, request: rules.AdRequest, record: Record, claims: ledger.Claims
 ) -> bool:
-    """Report whether the chosen ad may be shown under the frequency cap of its ad group.
+    """Report whether the decision is final under the frequency cap of the chosen ad's ad group.
 
-    Otherwise this claims a view in the database. The decision must then be made again, because budgets and
-    ads may have changed meanwhile.
+    Without a granted claim this claims a view in the database, and returns False even if it is granted.
+    Decide again then, because budgets and ads may have changed meanwhile.
     """
     chosen = tenant.candidates.get(record.ad) if record.ad else None
     cap = None if chosen is None else chosen.ad_group.cap
