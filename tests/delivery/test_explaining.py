@@ -16,8 +16,9 @@ from contatto.delivery.actions.serving import AdServer
 from contatto.delivery.actions.training import Trainer
 from contatto.delivery.pages import factor_text
 from contatto.delivery.rules import BUCKETS, OURS, TrialDay
-from contatto.delivery.store import save_influences, save_tallies, save_trial_days
-from contatto.kit.db.tx import Tx
+from contatto.delivery.store import COUNTS, save_influences, save_tallies, trials
+from contatto.kit.db.statements import add_counts
+from contatto.kit.db.tx import Tx, row_of
 from contatto.leads.model import HeldOut, LeadModel, ReasonGroup
 from contatto.leads.store.jobs import save_lead_model
 from contatto.learning.evaluation import count_outcome, count_prediction
@@ -115,7 +116,7 @@ def test_what_learning_brings_is_told_for_each_campaign(house: House) -> None:
             for way, came in ((1, 2 * leads), (-1, leads))
             for bucket in range(1, BUCKETS + 1)
         ]
-        save_trial_days(tx, rows)
+        add_counts(tx, trials, COUNTS, map(row_of, rows))
 
     house.context.db.write_now(lambda tx: count(tx, 0))
     (row,) = house.data("GET", path)["list"]

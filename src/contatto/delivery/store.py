@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import batched
 from typing import Any, Final
@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from contatto.ads.model import Spent
 from contatto.delivery import rules
-from contatto.kit.db.statements import Query, add_counts, insert_all, insert_new, write_rows
+from contatto.kit.db.statements import Query, insert_all, write_rows
 from contatto.kit.db.tx import (
     SEALED,
     Choice,
@@ -117,7 +117,7 @@ def list_charged_days(
     return tx.list(rules.ChargedDay, query.order_by(table.c.day, table.c.ad_group_id))
 
 
-_CLAIMED_AMOUNT: Final = (
+CLAIMED_AMOUNT: Final = (
     promises.update()
     .where(
         promises.c.business_id == _BUSINESS, promises.c.nonce == sa.bindparam("of_nonce", type_=sa.BigInteger)
@@ -126,18 +126,7 @@ _CLAIMED_AMOUNT: Final = (
 )
 
 
-def save_promises(tx: Tx, new: Sequence[rules.Promise]) -> None:
-    """Store promises for all ad servers to read; one with a viewer has a claim, which gets its amount."""
-    insert_new(tx, promises, [row_of(promise) for promise in new if not promise.viewer])
-    amounts = [
-        {"business": promise.business_id, "of_nonce": promise.nonce, "amount": promise.micros}
-        for promise in new
-        if promise.viewer
-    ]
-    write_rows(tx, _CLAIMED_AMOUNT, amounts)
-
-
-_CLAIMED: Final = sa.select(promises.c.expires_at).where(
+CLAIMED: Final = sa.select(promises.c.expires_at).where(
     promises.c.business_id == _BUSINESS,
     promises.c.ad_group_id == sa.bindparam("of_group", type_=sa.String),
     promises.c.viewer == sa.bindparam("of_viewer", type_=sa.String),
@@ -146,11 +135,7 @@ _CLAIMED: Final = sa.select(promises.c.expires_at).where(
 )
 
 
-def list_claims(tx: Tx, business_id: str, ad_group_id: str, viewer: str) -> list[int]:
-    """List the expiry times of the claims of a viewer on views of an ad group."""
-    values = {"business": business_id, "of_group": ad_group_id, "of_viewer": viewer, "now": micros(tx.now)}
-    return list(tx.execute(_CLAIMED, values).scalars())
-
+"""Query of the expiry times of a viewer's claims on views of an ad group."""
 
 _FULFILLED: Final = promises.delete().where(
     promises.c.business_id == _BUSINESS, within(promises.c.nonce, "nonces")
@@ -215,11 +200,6 @@ trials = sa.Table(
     sa.Index("ix_delivery_trials_day", "day"),
 )
 """Results by day of the random and the learned arm; ``trial`` is a group of viewers (`rules.trial_of`)."""
-
-
-def save_trial_days(tx: Tx, days: Iterable[rules.TrialDay]) -> None:
-    """Add to the counts of the trial; each ad group, day and group of viewers appears once."""
-    add_counts(tx, trials, COUNTS, map(row_of, days))
 
 
 streams = sa.Table(

@@ -88,8 +88,13 @@ def relearn_in_slices(market: MarketState) -> Generator[None]:
             rows = [labelled[i] for i in order[start : start + SLICE].tolist()]
             rows = [impression for impression in rows if impression.place >= 0]
             observations = observe(rows)
-            if turn == 0 and rows:
-                decided.append(_list_decided(market, rows, observations.outcomes))
+            if turn == 0 and rows:  # scores at the decision, labels and weights by head
+                raw = np.array([row.raw[MEANS_AGAIN] for row in rows]).clip(1e-9, 1.0 - 1e-9)
+                age_s = (market.now - np.array([row.asked_at for row in rows])) / col.SECOND
+                counts = np.where(observations.outcomes < 0.0, 1.0, observations.outcomes)
+                counts[:, col.CLICK] *= market.snapshots.stands_for[[row.place for row in rows]]
+                counts *= (0.5 ** (age_s / SLOPE_HALF_LIFE_S))[:, None]
+                decided.append(np.array([np.log(raw) - np.log1p(-raw), observations.outcomes, counts]))
             places, farm_prior = np.arange(len(observations.samples)), float(market.numbers[col.S_FARM_PRIOR])
             settle_observations(market, observations, market.snapshots, places, farm_prior)
             yield
@@ -110,16 +115,6 @@ def relearn_in_slices(market: MarketState) -> Generator[None]:
     viewers.table[:, col.V_EFFECT + col.FIRST_AGAIN : col.V_EFFECT + col.FIRST_AGAIN + col.HEADS_AGAIN] = (
         viewers.again
     )
-
-
-def _list_decided(market: MarketState, rows: Sequence[Impression], labels: Floats) -> Numbers:
-    """Return scores at the decision, labels and weights of impressions by head."""
-    raw = np.array([row.raw[MEANS_AGAIN] for row in rows]).clip(1e-9, 1.0 - 1e-9)
-    age_s = (market.now - np.array([row.asked_at for row in rows])) / col.SECOND
-    counts = np.where(labels < 0.0, 1.0, labels)
-    counts[:, col.CLICK] *= market.snapshots.stands_for[[row.place for row in rows]]
-    counts *= (0.5 ** (age_s / SLOPE_HALF_LIFE_S))[:, None]
-    return np.array([np.log(raw) - np.log1p(-raw), labels, counts])
 
 
 def settle_observations(

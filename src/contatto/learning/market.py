@@ -202,15 +202,14 @@ def amount_between(cumulated: Curve, from_s: float, to_s: float) -> float:
 
     ``cumulated`` has its sums up to each slot, from 0 on.
     """
-    return _amount_until(cumulated, to_s) - _amount_until(cumulated, from_s)
-
-
-def _amount_until(cumulated: Curve, at_s: float) -> float:
-    days, second = divmod(at_s, col.DAY_S)
-    slot, into = divmod(second, SLOT_S)
-    place = int(slot)
-    step = float(cumulated[place + 1] - cumulated[place])
-    return float(days * cumulated[SLOTS] + cumulated[place] + step * into / SLOT_S)
+    amounts = []
+    for at_s in (from_s, to_s):
+        days, second = divmod(at_s, col.DAY_S)
+        slot, into = divmod(second, SLOT_S)
+        place = int(slot)
+        step = float(cumulated[place + 1] - cumulated[place])
+        amounts.append(float(days * cumulated[SLOTS] + cumulated[place] + step * into / SLOT_S))
+    return amounts[1] - amounts[0]
 
 
 HALF_LIFE: Final = 1_500.0
@@ -268,13 +267,6 @@ class AuctionGroup:
     def earned(self) -> int:
         """Return the conversions by the goal."""
         return self.leads if self.line.goal is LineGoal.LEAD else self.conversations
-
-    def charge(self, price: int) -> int:
-        """Charge a view up to the limit; return the amount in units."""
-        amount = max(0, min(price, int(min(limit_units(self.line) - self.counted, 1e18))))
-        self.spent_day += amount
-        self.spent_ever += amount
-        return amount
 
 
 SEVERAL: Final = 2
@@ -435,17 +427,15 @@ class Groups:
         self.ads[ad, col.A_GROUP] = self.by_id[line.adgroup_id]
         self.ads[ad, col.A_ON] = 1
         self.ads[ad, col.A_FEATURES] = 0
-        for named, value in zip(*hashed, strict=True):
-            self._add_feature(ad, named, value)
+        added = [(ad, named, value) for named, value in zip(*hashed, strict=True)]
         if len(advertiser_ads) >= SEVERAL:
             named = name_hash("advertiser", advertiser)
-            for changed in advertiser_ads if is_new and len(advertiser_ads) == SEVERAL else [ad]:
-                self._add_feature(changed, named, 1.0)
-        return ad
-
-    def _add_feature(self, ad: int, named: int, value: float) -> None:
-        count = self.ads[ad, col.A_FEATURES]
-        if count < col.MOST_AD_FEATURES:
+            changed_ads = advertiser_ads if is_new and len(advertiser_ads) == SEVERAL else [ad]
+            added += [(changed, named, 1.0) for changed in changed_ads]
+        for row, named, value in added:
+            count = self.ads[row, col.A_FEATURES]
+            if count == col.MOST_AD_FEATURES:
+                continue
             feature = self.features.setdefault(named, len(self.features))
             size = len(self.feature_hashes)
             if feature >= size:
@@ -454,9 +444,10 @@ class Groups:
                 self.stamps = np.pad(self.stamps, (0, size))
                 self.sums = np.pad(self.sums, ((0, size), (0, 0)))
             self.feature_hashes[feature] = named
-            self.ad_features[ad, count] = feature
-            self.ad_values[ad, count] = value
-            self.ads[ad, col.A_FEATURES] = count + 1
+            self.ad_features[row, count] = feature
+            self.ad_values[row, count] = value
+            self.ads[row, col.A_FEATURES] = count + 1
+        return ad
 
     def _set_offset(self, group: AuctionGroup, ts: int) -> None:
         local = datetime.fromtimestamp(ts // col.SECOND, ZoneInfo(group.line.timezone)).utcoffset()

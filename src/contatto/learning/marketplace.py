@@ -405,7 +405,7 @@ def rank_candidates(market: MarketState, line: RankLine, complain: Any) -> Ranki
 
     The best active ad of the group counts.
     """
-    groups, viewers = market.groups, market.viewers
+    groups, viewers, learned = market.groups, market.viewers, market.learned
     number = groups.by_id.get(line.adgroup_id)
     ads = []
     if number is not None:
@@ -420,25 +420,23 @@ def rank_candidates(market: MarketState, line: RankLine, complain: Any) -> Ranki
             continue
         row = viewers.by_id.get(candidate.viewer_id, 0)
         count = describe_request(market, row, country_name, candidate.features, now_s, complain)
-        scores.append(max((_predict_leads(market, ad, row, count) for ad in ads), default=0.0))
+        effects = viewers.table[row, col.V_EFFECT : col.V_EFFECT + col.HEADS]
+        best = 0.0
+        for ad in ads:
+            total = list_features(
+                market.hashes, market.values, market.kinds, count, ad, groups.ad_hashes[ad],
+                groups.ad_features[ad], groups.ad_values[ad], int(groups.ads[ad, col.A_FEATURES]),
+                groups.feature_hashes, groups.crosses, learned.names[:, 0].copy(), learned.shift,
+                learned.slots, learned.weights, learned.families,
+            )  # fmt: skip
+            p = []
+            for head in range(col.HEADS):
+                score = score_features(learned.table, learned.slots, learned.weights, total, head)
+                p.append(sloped(score + effects[head], head, market.numbers))
+            leads = float(p[col.CLICK] * p[col.CONVERSATION] * p[col.LEAD] * (1.0 - p[col.SPAM]))
+            best = max(best, leads)
+        scores.append(best)
     return Ranking(line.ask_id, [float(f"{score:.9g}") for score in scores])
-
-
-def _predict_leads(market: MarketState, ad: int, row: int, count: int) -> float:
-    """Return the genuine leads to expect of one view of an ad."""
-    groups, learned = market.groups, market.learned
-    between = learned.names[:, 0].copy()
-    total = list_features(
-        market.hashes, market.values, market.kinds, count, ad, groups.ad_hashes[ad], groups.ad_features[ad],
-        groups.ad_values[ad], int(groups.ads[ad, col.A_FEATURES]), groups.feature_hashes, groups.crosses,
-        between, learned.shift, learned.slots, learned.weights, learned.families,
-    )  # fmt: skip
-    effects = market.viewers.table[row, col.V_EFFECT : col.V_EFFECT + col.HEADS]
-    p = []
-    for head in range(col.HEADS):
-        score = score_features(learned.table, learned.slots, learned.weights, total, head) + effects[head]
-        p.append(sloped(score, head, market.numbers))
-    return float(p[col.CLICK] * p[col.CONVERSATION] * p[col.LEAD] * (1.0 - p[col.SPAM]))
 
 
 TABLE_BITS: Final = 18.0
@@ -502,7 +500,9 @@ class Replica:
                 market.calibration.grow(len(groups.groups))
             else:
                 name = f"ad {line.ad_id}"
-                hashed = market.ad_fields.hash_features(line.features or {}, col.MOST_AD_FEATURES, _ignore)
+                hashed = market.ad_fields.hash_features(
+                    line.features or {}, col.MOST_AD_FEATURES, lambda _fault: None
+                )
                 groups.set_ad(line, hashed)
             self._added[name] = line
             self._added_lines = ([], 0)
@@ -702,7 +702,7 @@ def _run_auction(market: MarketState, record: Record, ads: Sequence[int], floor:
     groups.ads[groups.ad_by_number.rows_of(ads), col.A_ON] = 1
     name = str(record.nonce)
     line = RequestLine(record.ts, name, record.viewer, record.country, record.features, floor)
-    return decide_request(market, line, _ignore)
+    return decide_request(market, line, lambda _fault: None)  # the reference tells publishers
 
 
 def pick_random_ad(market: MarketState, record: Record, offer: int) -> tuple[int, float] | None:
@@ -826,7 +826,3 @@ def name_stranger(market: MarketState, request: str) -> None:
         touches[STRANGER].remove(request)
     touches[row] = [request]
     impression.viewer = row
-
-
-def _ignore(_fault: str) -> None:
-    """Drop reports of unusable features; the reference documents them for publishers."""

@@ -30,6 +30,7 @@ from contatto.learning.market import (
     find_multiplier,
     find_quantile,
     goal_units,
+    limit_units,
     spend_at,
 )
 from contatto.learning.model import (
@@ -411,7 +412,10 @@ def take_view(market: MarketState, impression: Impression, ts: int) -> None:
     if impression.is_promised:
         impression.is_promised = False
         group.promised -= impression.price
-    group.charge(impression.price)
+    # a view is charged up to the limit of the budget
+    amount = max(0, min(impression.price, int(min(limit_units(group.line) - group.counted, 1e18))))
+    group.spent_day += amount
+    group.spent_ever += amount
     groups.refresh(group)
     group.views += 1
     p = impression.p

@@ -35,7 +35,7 @@ from contatto.inbox.model import ConversationMarkedSpam, ConversationStarted
 from contatto.kit.background import Job, MaintenanceJob
 from contatto.kit.background import Record as JobRecord
 from contatto.kit.db.database import Database, acting
-from contatto.kit.db.statements import add_counts, insert_all, insert_new
+from contatto.kit.db.statements import add_counts, insert_all, insert_new, write_rows
 from contatto.kit.db.tx import Tx, row_of, rows_of
 from contatto.kit.values import from_micros, micros
 from contatto.leads.model import ErasedPeople, LeadCaptured, LeadStatus, LeadStatusChanged, Origin
@@ -240,7 +240,7 @@ def charge_impressions(
                 trial_days.append(rules.TrialDay(business_id, *place, impression.trial, *counts))
         add_counts(tx, store.charged_days, ("views", "clicks", "charged_micros"), map(row_of, days))
         charge_balances(tx, business_id, charges, placed_days)
-        store.save_trial_days(tx, trial_days)
+        add_counts(tx, store.trials, store.COUNTS, map(row_of, trial_days))
         store.delete_promises(tx, business_id, {fresh[touch.touch_id].nonce for touch in touches})
         append(tx, business_id, [entry_of(touch, fresh[touch.touch_id].nonce) for touch in touches])
         charged |= {touch.touch_id: touch for touch in touches}
@@ -359,7 +359,8 @@ def claim_view(tx: Tx, claim: ViewClaim) -> tuple[bool, int]:
     group, ts = claim.ad_group, micros(tx.now)
     tx.hold_key("frequency", group.id, claim.viewer)
     # Claims are read before views, so a view that arrives in between counts twice and is never missed.
-    ends = store.list_claims(tx, group.business_id, group.id, claim.viewer)
+    place = {"business": group.business_id, "of_group": group.id, "of_viewer": claim.viewer}
+    ends = list(tx.execute(store.CLAIMED, place | {"now": ts}).scalars())
     period = claim.cap.days * DAY_US
     views = list_view_times(tx, group.business_id, group.id, claim.persons, ts - period)
     ends += [at + period for at in views]
@@ -367,8 +368,8 @@ def claim_view(tx: Tx, claim: ViewClaim) -> tuple[bool, int]:
     if is_granted:
         until = ts + PROMISE_US
         ends.append(until)
-        place = (group.business_id, claim.nonce, group.id, group.ad_account_id)
-        tx.save(store.promises, row_of(rules.Promise(*place, 0, until, claim.viewer)))
+        ids = (group.business_id, claim.nonce, group.id, group.ad_account_id)
+        tx.save(store.promises, row_of(rules.Promise(*ids, 0, until, claim.viewer)))
     ends.sort()
     return is_granted, ends[len(ends) - claim.cap.views] if len(ends) >= claim.cap.views else 0
 
@@ -468,7 +469,15 @@ def log_decisions(tx: Tx, business_id: str, decisions: Sequence[LoggedDecision])
     early = store.list_touches_of(tx, business_id, [promise.nonce for promise in promises])
     store.append_entries(tx, business_id, rows + early)
     viewed = {touch.nonce for touch in early}
-    store.save_promises(tx, [promise for promise in promises if promise.nonce not in viewed])
+    promises = [promise for promise in promises if promise.nonce not in viewed]
+    insert_new(tx, store.promises, [row_of(promise) for promise in promises if not promise.viewer])
+    # a promise with a viewer has a claim, which gets its amount
+    amounts = [
+        {"business": business_id, "of_nonce": promise.nonce, "amount": promise.micros}
+        for promise in promises
+        if promise.viewer
+    ]
+    write_rows(tx, store.CLAIMED_AMOUNT, amounts)
 
 
 def make_entries(tx: Tx, business_id: str, decisions: Sequence[LoggedDecision]) -> list[rules.NewEntry]:
@@ -490,11 +499,6 @@ def make_entries(tx: Tx, business_id: str, decisions: Sequence[LoggedDecision]) 
             body=decision.body or encode_record(record),
         ))  # fmt: skip
     return rows
-
-
-def write_log(tx: Tx, business_id: str, rows: Sequence[rules.NewEntry]) -> None:
-    """Append the entries of a simulated history to the log, in the order of the rows."""
-    store.append_entries(tx, business_id, rows)
 
 
 def encode_record(record: Record) -> bytes:
@@ -617,7 +621,7 @@ def _count(tx: Tx, business_id: str, kind: EntryKind, credits: Sequence[tuple[At
         if record.placement in owners:
             placed = (owners[record.placement], business_id, record.placement, credit.ad_account_id or "")
             placed_days.append(PlacedDay(*placed, group_id, day, *counts))
-    store.save_trial_days(tx, trial_days)
+    add_counts(tx, store.trials, store.COUNTS, map(row_of, trial_days))
     charge_balances(tx, business_id, {}, placed_days)
 
 
