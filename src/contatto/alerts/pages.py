@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import Form, Request
 from pydantic import BaseModel, Field
-from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse
 
 from contatto.accounts.auth import FormCaller, PageCaller, page_routes
 from contatto.accounts.model import Access, Caller, Credential
@@ -18,7 +18,7 @@ from contatto.kit.db.database import act_for
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.values import to_base64url
-from contatto.ui.requests import context_of, show_page
+from contatto.ui.requests import context_of
 
 router = page_routes()
 Minute = Annotated[int, Field(ge=0, lt=24 * 60)]
@@ -46,12 +46,14 @@ class BrowserForm(BaseModel):
     secret: Annotated[str, Field(max_length=30)]
 
 
-@router.get("/settings/alerts", Access(Credential.MEMBER))
-async def show_alerts(request: Request, caller: PageCaller, done: str = "") -> HTMLResponse:
+@router.page("/settings/alerts", Access(Credential.MEMBER), "alerts/settings.html")
+def show_alerts(tx: Tx, request: Request, caller: Caller, done: str = "") -> dict[str, Any]:
     context = context_of(request)
     member = caller.business_id, caller.subject_id
     permissions = ROLE_PERMISSIONS[caller.role] if caller.role else frozenset()
-    values: dict[str, Any] = {
+    return {
+        "choices": load_choices(tx, *member),
+        "browsers": list_browsers(tx, *member),
         "public_key": to_base64url(
             web_push.public_point(web_push.vapid_key(context.vault.derivation_key(web_push.VAPID_KEY)))
         ),
@@ -60,17 +62,10 @@ async def show_alerts(request: Request, caller: PageCaller, done: str = "") -> H
         "times": [(minute, f"{minute // 60:02d}:{minute % 60:02d}") for minute in rules.HALF_HOURS],
         "done": bool(done),
     }
-    return await show_page(
-        request,
-        caller,
-        "alerts/settings.html",
-        lambda tx: {"choices": load_choices(tx, *member), "browsers": list_browsers(tx, *member)},
-        **values,
-    )
 
 
-@router.post("/settings/alerts", Access(Credential.MEMBER))
-async def post_alerts(request: Request, caller: FormCaller, form: Annotated[AlertForm, Form()]) -> Response:
+@router.form("/settings/alerts", Access(Credential.MEMBER))
+def post_alerts(tx: Tx, request: Request, caller: Caller, form: Annotated[AlertForm, Form()]) -> str:
     """Save the member's own choice; every role may make it."""
     form.digested = [kind for kind in form.digested if kind not in form.mailed]
     kinds = {
@@ -78,8 +73,8 @@ async def post_alerts(request: Request, caller: FormCaller, form: Annotated[Aler
         for name in ("mailed", "digested", "pushed", "shown")
     }
     choices = AlertChoices(caller.business_id, caller.subject_id, **(form.model_dump() | kinds))
-    await context_of(request).db.write(lambda tx: save_choices(tx, choices))
-    return RedirectResponse("/settings/alerts?done=1", 303)
+    save_choices(tx, choices)
+    return "/settings/alerts?done=1"
 
 
 @router.post("/settings/alerts/browsers", Access(Credential.MEMBER))

@@ -278,23 +278,20 @@ async def put_draft(request: Request, caller: FormCaller, kind: NodeKind, parent
 router.add("PUT", "/ads/drafts/{kind}/{parent}", put_draft, Permission.WRITE_ADS)
 
 
-@router.post("/ads/drafts/{kind}/{parent}/discard", Permission.WRITE_ADS)
-async def post_draft_away(
+@router.form("/ads/drafts/{kind}/{parent}/discard", Permission.WRITE_ADS)
+def post_draft_away(
+    tx: Tx,
     request: Request,
-    caller: FormCaller,
+    caller: Caller,
     kind: NodeKind,
     parent: str,
     back: Annotated[Literal["form", "list"], Form()] = "form",
-) -> RedirectResponse:
+) -> str:
     """Delete a draft, and redirect to the blank form or to the list of campaigns."""
     place = (kind, number_of(parent))
-
-    def work(tx: Tx) -> None:
-        check_place(tx, owner_of(caller), place)
-        store.delete_draft(tx, *owner_of(caller), place)
-
-    await context_of(request).db.write(work)
-    return RedirectResponse("/ads" if back == "list" else tree.NEW_FORM_PATHS[kind].format(place[1]), 303)
+    check_place(tx, owner_of(caller), place)
+    store.delete_draft(tx, *owner_of(caller), place)
+    return "/ads" if back == "list" else tree.NEW_FORM_PATHS[kind].format(place[1])
 
 
 @router.page("/ads/campaigns/{number}/eligibility", Permission.READ_ADS, "ads/_eligibility.html")

@@ -259,14 +259,13 @@ def show_job(tx: Tx, request: Request, caller: Caller, job_id: str) -> dict[str,
     }
 
 
-@router.post("/leads/jobs/{job_id}/undo", Permission.WRITE_LEADS)
-async def post_undo(
-    request: Request, caller: FormCaller, job_id: str, query: Annotated[str, Form(max_length=8_000)] = ""
-) -> RedirectResponse:
+@router.form("/leads/jobs/{job_id}/undo", Permission.WRITE_LEADS)
+def post_undo(
+    tx: Tx, request: Request, caller: Caller, job_id: str, query: Annotated[str, Form(max_length=8_000)] = ""
+) -> str:
     """Start the undo of a job, and return to the list."""
-    actor, leads_query = actor_of(caller), read_query(query)
-    await context_of(request).db.write(lambda tx: actions.undo_job(tx, actor, job_id))
-    return RedirectResponse(leads_query.href(), 303)
+    actions.undo_job(tx, actor_of(caller), job_id)
+    return read_query(query).href()
 
 
 def _job_rows(tx: Tx, caller: Caller, jobs: list[LeadJob]) -> list[dict[str, Any]]:
@@ -335,15 +334,10 @@ async def post_ask_bulk_merge(
     return await show_page(request, caller, "leads/join.html", load)
 
 
-@router.post("/leads/merge", Permission.WRITE_LEADS)
-async def post_bulk_merge(
-    request: Request, caller: FormCaller, sent: Annotated[_BulkMerge, Form()]
-) -> RedirectResponse:
-    actor = actor_of(caller)
-    await context_of(request).db.write(
-        lambda tx: actions.merge_many_leads(tx, actor, sent.keep, sent.ids, sent.reason)
-    )
-    return RedirectResponse(f"/leads/{sent.keep}", 303)
+@router.form("/leads/merge", Permission.WRITE_LEADS)
+def post_bulk_merge(tx: Tx, request: Request, caller: Caller, sent: Annotated[_BulkMerge, Form()]) -> str:
+    actions.merge_many_leads(tx, actor_of(caller), sent.keep, sent.ids, sent.reason)
+    return f"/leads/{sent.keep}"
 
 
 COUNTRIES: Final = tuple(sorted(phonenumbers.SUPPORTED_REGIONS))
@@ -434,11 +428,10 @@ async def post_columns(
     return RedirectResponse(f"/leads/import/{job_id}", 303)
 
 
-@router.post("/leads/import/{job_id}/start", Permission.WRITE_LEADS)
-async def post_start(request: Request, caller: FormCaller, job_id: str) -> RedirectResponse:
-    actor = actor_of(caller)
-    await context_of(request).db.write(lambda tx: actions.start_import(tx, actor, job_id))
-    return RedirectResponse(f"/leads/jobs/{job_id}", 303)
+@router.form("/leads/import/{job_id}/start", Permission.WRITE_LEADS)
+def post_start(tx: Tx, request: Request, caller: Caller, job_id: str) -> str:
+    actions.start_import(tx, actor_of(caller), job_id)
+    return f"/leads/jobs/{job_id}"
 
 
 @router.get("/leads/jobs/{job_id}/rejects", Permission.WRITE_LEADS, ReadAudit.EACH)

@@ -7,9 +7,9 @@ from urllib.parse import parse_qsl, urlencode
 
 from fastapi import Depends, Form, Request
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.responses import HTMLResponse, RedirectResponse
+from starlette.responses import HTMLResponse
 
-from contatto.accounts.auth import FormCaller, PageCaller, may, page_routes
+from contatto.accounts.auth import PageCaller, may, page_routes
 from contatto.accounts.model import BusinessId, Caller, Permission, ReadAudit
 from contatto.accounts.store import list_able_members
 from contatto.kit import errors
@@ -267,27 +267,22 @@ def show_views(tx: Tx, request: Request, caller: Caller, query: ReadAsked) -> di
     return {"views": shown, "asked": query, "can_edit": can_edit}
 
 
-@router.post("/leads/views", Permission.WRITE_LEADS)
-async def post_view(
-    request: Request, caller: FormCaller, sent: Annotated[_NewView, Form()]
-) -> RedirectResponse:
+@router.form("/leads/views", Permission.WRITE_LEADS)
+def post_view(tx: Tx, request: Request, caller: Caller, sent: Annotated[_NewView, Form()]) -> str:
     """Keep the list as it is shown; the query is read and written anew, so only known words are kept."""
     query = read_query(sent.query)
-    actor = actor_of(caller)
-    await context_of(request).db.write(
-        lambda tx: keep_view(tx, actor, sent.name, query.query, is_shared=sent.shared)
-    )
-    return RedirectResponse(query.href(), 303)
+    keep_view(tx, actor_of(caller), sent.name, query.query, is_shared=sent.shared)
+    return query.href()
 
 
-@router.post("/leads/views/{view_id}", Permission.WRITE_LEADS)
-async def post_view_change(
+@router.form("/leads/views/{view_id}", Permission.WRITE_LEADS)
+def post_view_change(
+    tx: Tx,
     request: Request,
-    caller: FormCaller,
+    caller: Caller,
     view_id: str,
     do: Annotated[ViewChange, Form()],
     query: Annotated[str, Form(max_length=8_000)] = "",
-) -> RedirectResponse:
-    actor = actor_of(caller)
-    await context_of(request).db.write(lambda tx: change_view(tx, actor, view_id, do))
-    return RedirectResponse(read_query(query).href(), 303)
+) -> str:
+    change_view(tx, actor_of(caller), view_id, do)
+    return read_query(query).href()

@@ -150,16 +150,12 @@ async def show_lead(
     return page
 
 
-@router.post("/leads/{lead_id}/restore", Permission.WRITE_LEADS)
-async def post_restore(request: Request, caller: FormCaller, lead_id: str) -> RedirectResponse:
-
-    def restore(tx: Tx) -> None:
-        lead = check_found(records.find_lead(tx, caller.business_id, lead_id), "Lead not found.")
-        if lead.hidden_at is not None and lead.merged_into is None:
-            restore_lead(tx, lead, caller.display_name)
-
-    await context_of(request).db.write(restore)
-    return RedirectResponse(f"/leads/{lead_id}", 303)
+@router.form("/leads/{lead_id}/restore", Permission.WRITE_LEADS)
+def post_restore(tx: Tx, request: Request, caller: Caller, lead_id: str) -> str:
+    lead = check_found(records.find_lead(tx, caller.business_id, lead_id), "Lead not found.")
+    if lead.hidden_at is not None and lead.merged_into is None:
+        restore_lead(tx, lead, caller.display_name)
+    return f"/leads/{lead_id}"
 
 
 def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_views: bool) -> dict[str, Any]:
@@ -551,28 +547,25 @@ def show_merge(tx: Tx, request: Request, caller: Caller, lead_id: str, other_id:
     return {"sides": sides, "moves": moves, "equal": len(equal)}
 
 
-@router.post("/leads/{lead_id}/merge/{other_id}", Permission.WRITE_LEADS)
-async def post_merge(
-    request: Request, caller: FormCaller, lead_id: str, other_id: str, sent: Annotated[_MergeForm, Form()]
-) -> RedirectResponse:
+@router.form("/leads/{lead_id}/merge/{other_id}", Permission.WRITE_LEADS)
+def post_merge(
+    tx: Tx,
+    request: Request,
+    caller: Caller,
+    lead_id: str,
+    other_id: str,
+    sent: Annotated[_MergeForm, Form()],
+) -> str:
     target_id, source_id = (lead_id, other_id) if sent.keep == "one" else (other_id, lead_id)
     picks = Picks(*(picked != sent.keep for picked in (sent.name, sent.status, sent.owner)))
-    actor = actor_of(caller)
-    await context_of(request).db.write(
-        lambda tx: actions.merge_leads(tx, actor, target_id, source_id, picks, sent.reason)
-    )
-    return RedirectResponse(f"/leads/{target_id}", 303)
+    actions.merge_leads(tx, actor_of(caller), target_id, source_id, picks, sent.reason)
+    return f"/leads/{target_id}"
 
 
-@router.post("/leads/{lead_id}/merges/{merge_id}/undo", Permission.WRITE_LEADS)
-async def post_unmerge(request: Request, caller: FormCaller, lead_id: str, merge_id: str) -> RedirectResponse:
-    actor = actor_of(caller)
-
-    def undo(tx: Tx) -> None:
-        merge = records.find_merge(tx, caller.business_id, merge_id)
-        if merge is None or lead_id not in (merge.kept_id, merge.merged_id):
-            raise Refused(errors.NOT_FOUND, "Merge not found.")
-        actions.undo_merge(tx, actor, merge_id)
-
-    await context_of(request).db.write(undo)
-    return RedirectResponse(f"/leads/{lead_id}", 303)
+@router.form("/leads/{lead_id}/merges/{merge_id}/undo", Permission.WRITE_LEADS)
+def post_unmerge(tx: Tx, request: Request, caller: Caller, lead_id: str, merge_id: str) -> str:
+    merge = records.find_merge(tx, caller.business_id, merge_id)
+    if merge is None or lead_id not in (merge.kept_id, merge.merged_id):
+        raise Refused(errors.NOT_FOUND, "Merge not found.")
+    actions.undo_merge(tx, actor_of(caller), merge_id)
+    return f"/leads/{lead_id}"
