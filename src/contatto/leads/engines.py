@@ -24,7 +24,7 @@ type Described = tuple[Iterable[str], Mapping[str, float]]
 """Features of a lead: its words, and its measures by name."""
 
 LEAST: Final = 5
-"""Words of fewer leads are left out."""
+"""Fewest leads with a word that gets a column."""
 MOST: Final = 250
 """Most words that get columns: the most common ones."""
 _HUGE: Final = 1e12
@@ -39,7 +39,7 @@ class Columns:
     measures: tuple[str, ...]
 
     def letters(self) -> list[str]:
-        """Return the letter of each column: the first of its name, which marks its group of reasons."""
+        """Return the first letter of each column's name, which identifies its `ReasonGroup`."""
         return [name[:1] for name in (*self.words, *self.measures)]
 
 
@@ -174,13 +174,17 @@ _SHIFT_DRIFT: Final = 0.001
 """Growth of the shift's variance with each outcome, so that it follows the last few hundred."""
 _SLOPE_DRIFT: Final = 0.00003
 _MOST_LOG_ODDS: Final = 12.0
-"""Larger log-odds are bounded to this."""
-_STEEPEST: Final = 30.0
+"""Larger log-odds of the model are bounded to this before the correction."""
+_MOST_CORRECTED: Final = 30.0
+"""Larger corrected log-odds are bounded to this, so that ``exp`` does not overflow."""
 
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """Running calibration: shift and slope of log-odds, with variances and covariance."""
+    """Running calibration: shift and slope of log-odds, learned outcome by outcome.
+
+    ``of_shift`` and ``of_slope`` are the variances of both, ``of_both`` is their covariance.
+    """
 
     shift: float = 0.0
     slope: float = 1.0
@@ -191,7 +195,7 @@ class Correction:
     def chance(self, log_odds: float) -> float:
         """Return the corrected chance for a prediction of the model."""
         corrected = self.shift + self.slope * _clamp(log_odds)
-        return 1.0 / (1.0 + exp(-max(min(corrected, _STEEPEST), -_STEEPEST)))
+        return 1.0 / (1.0 + exp(-max(min(corrected, _MOST_CORRECTED), -_MOST_CORRECTED)))
 
     def learn(self, log_odds: float, outcome: float) -> "Correction":
         """Return the correction after one more outcome, 1 or 0, for a prediction of these log-odds."""
@@ -254,7 +258,7 @@ class Trees:
 
 
 def prepare_trees() -> None:
-    """Use the library once, if it is installed: it loads parts from files when they are first needed."""
+    """Use the library once, if it is installed, since it loads some files only at the first use."""
     with suppress(NoTrees):
         table, outcomes = np.arange(80.0)[:, None], np.arange(80.0) % 2.0
         trees = read_trees(grow_trees(table, outcomes, 2).text())
@@ -348,7 +352,7 @@ def learn_quality(leads: Sequence[Described], outcomes: Sequence[bool]) -> LeadQ
     columns, good = choose_columns(leads), np.array(outcomes, np.float64)
     table = fill_table(columns, leads)
     tries_trees = len(good) >= _FEW and table.shape[1] > 0 and can_grow_trees()
-    share, rounds, log_odds = _compare(table, good, len(columns.words), tries_trees=tries_trees)
+    share, rounds, log_odds = _choose_mix(table, good, len(columns.words), tries_trees=tries_trees)
     trees = grow_trees(table, good, rounds) if share else None
     linear = fit_linear(table, good, len(columns.words))
     quality = LeadQuality(columns, linear, trees, share, log_loss(log_odds, good))
@@ -370,7 +374,7 @@ def learn_quality(leads: Sequence[Described], outcomes: Sequence[bool]) -> LeadQ
     return replace(quality, held=HeldOut(good_count, of_rate, tuple(bins), tuple(reason_groups)))
 
 
-def _compare(table: Floats, good: Floats, words: int, *, tries_trees: bool) -> tuple[float, int, Floats]:
+def _choose_mix(table: Floats, good: Floats, words: int, *, tries_trees: bool) -> tuple[float, int, Floats]:
     """Return the best share and number of trees by cross-validation, and their log-odds of held-out leads."""
     linear, grown = np.zeros(len(good)), np.zeros((len(_GROWN), len(good)))
     shuffled = np.random.default_rng(0).permutation(len(good))

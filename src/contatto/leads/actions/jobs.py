@@ -84,22 +84,22 @@ from contatto.leads.store.tables import IS_OPEN, lead_jobs
 EVERY_S: Final = 3_600.0
 _SCORED_FOR: Final = timedelta(days=180)
 MOST: Final = 5_000
-"""So many leads of a business are learned from and scored, the newest."""
+"""Newest leads of a business that a scoring round learns from and scores."""
 _OLD: Final = timedelta(hours=20)
-"""A model of yesterday, whatever the hour at which it was learned."""
+"""Age from which new outcomes replace a model: less than a day, so that each day trains one."""
 _CLOCK_S: Final = 600.0
 _PROCESSOR_S: Final = 120
-"""Some ten times what so many leads need."""
+"""Limit of CPU time, about ten times the need of ``MOST`` leads."""
 
 
 @dataclass(slots=True)
 class LeadScorer:
-    """Goes through the businesses one by one; what one business says never teaches the model of another."""
+    """Scoring requests of a round, business by business; each business has its own model."""
 
     _turns: Iterator[str] | None = None
 
     def start_over(self) -> None:
-        """Begin a round."""
+        """Begin a round with the first business."""
         self._turns = None
 
     def read_next(self, tx: Tx) -> Study | None:
@@ -120,19 +120,19 @@ class LeadScorer:
                 correction = msgspec.json.decode(model.correction, type=Correction) if model else Correction()
                 current = None if is_due else model
                 request = ScoringRequest(leads, current.body if current else b"", correction)
-                return Study(msgspec.json.encode(request), partial(_keep, business_id, current))
+                return Study(msgspec.json.encode(request), partial(_save_round, business_id, current))
         return None
 
 
 def scoring_study() -> PeriodicStudy:
-    """Return the work by the clock that does it: one process, which ends after each round."""
+    """Return the hourly scoring of leads; its process ends after each round."""
     scorer = LeadScorer()
     confined = partial(SandboxPool, 1, _CLOCK_S, _PROCESSOR_S, prepare_trees)
     return PeriodicStudy(EVERY_S, scorer.start_over, scorer.read_next, score_round, confined)
 
 
-def _keep(business_id: str, before: LeadModel | None, raw: bytes, tx: Tx) -> None:
-    """Keep what a round gave: a new model, or how the one before errs, and the scores that changed."""
+def _save_round(business_id: str, before: LeadModel | None, raw: bytes, tx: Tx) -> None:
+    """Save the changed scores, and the new model or else the calibration of the current one."""
     answer = msgspec.json.decode(raw, type=ScoringResult)
     correction = msgspec.json.encode(answer.correction)
     if (new := answer.learned) is not None:
@@ -150,22 +150,22 @@ def _keep(business_id: str, before: LeadModel | None, raw: bytes, tx: Tx) -> Non
 
 
 CHUNK: Final = 100
-"""Most leads of one step; how many it does, the time decides."""
+"""Most leads of one step, which ends earlier when its time is over."""
 MOST_WAITING: Final = 50
 """Jobs of a business that may wait."""
 STALLED: Final = timedelta(hours=1)
-"""A job that runs and has made no step for so long, since its steps fail, holds no place any more."""
+"""A running job with failing steps stops counting against its business's limit after this time."""
 MOST_SELECTED: Final = 500
 _LABELLING: Final = frozenset({JobKind.LABEL, JobKind.UNLABEL, JobKind.UNDO})
-"""Work that changes labels; what leads are filtered by is kept once for each step of it."""
+"""Jobs that may change labels; each of their steps saves the facets of its leads at its end."""
 SKIPPED_FIRST: Final = LazyText("Somebody changed this lead in the meantime.")
 
 
 def start_job(tx: Tx, actor: Actor, kind: JobKind, plan: JobPlan) -> LeadJob:
-    """Ask for work on the chosen leads, on all that match, or on the rows of a file.
+    """Queue a job on the chosen leads, or on all that match a filter.
 
-    Raises Refused: INVALID, when there is nothing to work on or the new value is none; CONFLICT, when too
-    much waits already.
+    Raises Refused: INVALID without a lead or with an invalid value; CONFLICT, when too many jobs wait, or
+    when a lead to erase was merged.
     """
     plan = _checked(tx, actor, kind, plan)
     total = len(plan.rows) or len(plan.lead_ids)
@@ -181,7 +181,7 @@ def start_job(tx: Tx, actor: Actor, kind: JobKind, plan: JobPlan) -> LeadJob:
 
 
 def undo_job(tx: Tx, actor: Actor, job_id: str) -> LeadJob:
-    """Ask to take back what a job did, except later changes. Raises Refused: NOT_FOUND; CONFLICT."""
+    """Queue the undo of a job, which skips leads that changed since. Raises Refused: NOT_FOUND; CONFLICT."""
     job = check_found(store.find_job(tx, actor.business_id, job_id), "Task not found.")
     if job.kind is JobKind.ERASE:
         raise Refused(errors.CONFLICT, "Erasing cannot be undone, because no data is left.")
@@ -215,7 +215,7 @@ def start_waiting_jobs(tx: Tx, most: int) -> int:
 
 
 def continue_job(tx: Tx, event: LeadJobMoved) -> None:
-    """Do the next step of a job, and tell of it; a handler of the outbox."""
+    """Do the next step of a job, and emit the event that continues it; a handler of that event."""
     tx.hold_key("imports and erasures", event.business_id)  # a step that began must not bring rows back
     job = store.find_job(tx, event.business_id, event.job_id)
     if job is None or job.state is not LeadJobState.RUNNING:
@@ -266,7 +266,7 @@ def _new_job(
 
 
 def _checked(tx: Tx, actor: Actor, kind: JobKind, plan: JobPlan) -> JobPlan:
-    """Return the plan with its value as an id or a known word, and its leads in order."""
+    """Return the plan with the id of its label and with sorted leads, after checks. Raises Refused."""
     value = plan.value
     if kind is JobKind.ERASE:
         if not 0 < len(plan.lead_ids) <= MOST_ERASED:
@@ -321,7 +321,7 @@ def _skipped(lead_id: str, reason: LazyText) -> JobItem:
 
 
 def _change_lead(tx: Tx, actor: Actor, lead: Lead, kind: JobKind, value: str) -> JobItem:
-    """Change a lead as a job wants it; skip one that is so already."""
+    """Apply the change of a job to a lead; skip a lead that already has the new value."""
     before, after, obstacle = "", value, None
     if kind is JobKind.STATUS:
         before, new = lead.status.value, LeadStatus(value)
@@ -353,7 +353,7 @@ def _change_lead(tx: Tx, actor: Actor, lead: Lead, kind: JobKind, value: str) ->
 
 
 def _erase_step(tx: Tx, job: LeadJob) -> tuple[list[JobItem], str]:
-    """Erase the next leads, also those that were deleted; one that is gone already is left out."""
+    """Erase the next leads, also deleted ones; skip those that no longer exist."""
     ids = [lead_id for lead_id in job.plan.lead_ids if lead_id > job.cursor][:CHUNK]
     items: list[JobItem] = []
     erased: set[str] = set()
@@ -389,7 +389,7 @@ def _undo_step(tx: Tx, job: LeadJob) -> tuple[list[JobItem], str]:
 
 
 def _undo_change(tx: Tx, actor: Actor, lead: Lead, kind: JobKind, item: JobItem) -> bool:
-    """Undo what a job changed about a lead; False when somebody has changed it since."""
+    """Undo the change of a job on one lead; return False if somebody has changed it since."""
     if kind is JobKind.IMPORT:
         return take_back_row(tx, actor, lead, item)
     if kind in (JobKind.LABEL, JobKind.UNLABEL):
@@ -412,12 +412,12 @@ def _undo_change(tx: Tx, actor: Actor, lead: Lead, kind: JobKind, item: JobItem)
 
 KEEP_DRAFT: Final = timedelta(days=1)
 KEEP_REJECTS: Final = timedelta(days=7)
-"""How long the rows that were left out can be fetched."""
+"""Time for which a member can download the rejected rows of an import."""
 _IMPORTS_KEPT_FOR: Final = timedelta(days=30)
 
 
 def keep_import_draft(tx: Tx, actor: Actor, plan: JobPlan) -> LeadJob:
-    """Keep a file until its member has looked at it, in place of the one before."""
+    """Save a file as the member's import draft, in place of an earlier one."""
     drafts = rows_of(lead_jobs, actor.business_id, member_id=actor.member_id, state=LeadJobState.DRAFT)
     tx.execute(lead_jobs.delete().where(IS_OPEN, *drafts))
     draft = _new_job(tx, actor, JobKind.IMPORT, plan, len(plan.rows), LeadJobState.DRAFT)
@@ -426,7 +426,7 @@ def keep_import_draft(tx: Tx, actor: Actor, plan: JobPlan) -> LeadJob:
 
 
 def load_import_draft(tx: Tx, actor: Actor, job_id: str) -> LeadJob:
-    """Return the import that a member looks at. Raises Refused: NOT_FOUND, also when it was started."""
+    """Return a member's import draft. Raises Refused: NOT_FOUND, also for an import that has started."""
     job = store.find_job(tx, actor.business_id, job_id)
     if job is None or job.state is not LeadJobState.DRAFT or job.member_id != actor.member_id:
         raise Refused(errors.NOT_FOUND, "This file has expired. Choose it again.")
@@ -463,7 +463,7 @@ def start_import(tx: Tx, actor: Actor, job_id: str) -> None:
 
 
 def load_rejects(tx: Tx, business_id: str, job_id: str) -> tuple[JobPlan, dict[int, str]]:
-    """Return rows that an import left out or took in part, and their reasons. Raises Refused: NOT_FOUND."""
+    """Return the plan with an import's rejected rows, and reasons by row. Raises Refused: NOT_FOUND."""
     job = store.find_job(tx, business_id, job_id)
     if job is None or job.kind is not JobKind.IMPORT or not job.has_ended or not any(job.plan.rows):
         raise Refused(errors.NOT_FOUND, "These rows have expired. Import the file again.")
@@ -491,7 +491,7 @@ MOST_JOINED: Final = 20
 def merge_many_leads(tx: Tx, actor: Actor, kept_id: str, lead_ids: Sequence[str], reason: str) -> LeadJob:
     """Merge all of the leads into one of them: either all of them, or none.
 
-    The one that is kept keeps its fields; a name or an owner that it lacks comes from the first that has one.
+    The target lead keeps its fields; a missing name or owner comes from the first lead that has one.
 
     Raises Refused: INVALID for fewer than two leads or too many, or when none of them is kept; NOT_FOUND;
     CONFLICT when one of them is hidden by now.
@@ -523,9 +523,9 @@ SHOWN_ROWS: Final = 20
 """Rows of each kind that a preview shows."""
 SHOWN_REASONS: Final = 12
 _AT_ONCE: Final = 500
-"""Rows whose details are looked up together."""
+"""Rows of a file with one query for their leads."""
 _LABEL, _STATUS, _OWNER, _NOTE = "l", "s", "o", "n"
-"""What the words begin with by which a row's work can be undone."""
+"""First letters of the undo tokens in ``JobItem.before``, one token per change of an imported row."""
 _NO_OWNER: Final = LazyText("The owner is not a member who can open leads.")
 _NO_MOVE: Final = LazyText("This status cannot follow the current one, so the current status stays.")
 
@@ -548,8 +548,8 @@ class Preview:
 
     Attributes:
         counts: how many rows it creates, updates and skips.
-        in_part: how many rows are taken without something that cannot be.
-        reasons: why rows or cells are left out, the most frequent first, with how many.
+        in_part: how many rows it imports without some of their values.
+        reasons: reasons for skipped rows and values, the most frequent first, with their counts.
         rows: some rows of each kind.
     """
 
@@ -566,7 +566,7 @@ def plan_import(sheet: JobPlan, country: str, columns: Sequence[str] = ()) -> Jo
 
 
 def foresee_import(tx: Tx, business_id: str, plan: JobPlan) -> Preview:
-    """Say for each row what its import will do, without doing it."""
+    """Predict the outcome of each row of an import, without a change."""
     counts = {"create": 0, "update": 0, "skip": 0}
     in_part = 0
     shown: list[Foreseen] = []
@@ -597,7 +597,7 @@ def foresee_import(tx: Tx, business_id: str, plan: JobPlan) -> Preview:
 
 
 def owners_of(tx: Tx, business_id: str) -> dict[str, str]:
-    """Members who may open leads: their ids by name and by e-mail, in small letters."""
+    """Return ids of members who may open leads, by case-folded name and by e-mail."""
     able = list_able_members(tx, BusinessId(business_id), Permission.READ_LEADS)
     names: dict[str, str] = {member.display_name.casefold(): member.id for member in able}
     return names | {member.email.casefold(): member.id for member in able}
@@ -645,7 +645,7 @@ def _foresee(
 
 
 def _status_problem(entry: ImportEntry, lead: Lead) -> tuple[LazyText, ...]:
-    """Why a lead that is there does not get the status of its row."""
+    """Return the problem of a row with a status that its existing lead cannot get, if any."""
     if entry.status in (None, lead.status) or entry.status in MOVES[lead.status]:
         return ()
     return (_NO_MOVE,)
@@ -658,7 +658,7 @@ def _several(count: int) -> LazyText:
 
 
 def import_row(tx: Tx, actor: Actor, plan: JobPlan, job_id: str, number: int) -> JobItem:
-    """Apply the forecast of a row, checked against the current rows."""
+    """Import a row: create a lead, or update the one lead that has its contact values."""
     owners = owners_of(tx, actor.business_id)
     entry = _read(plan.columns, plan.rows[number - 1], plan.value, owners)
     if isinstance(entry, UnreadableRow):
@@ -716,7 +716,10 @@ def _join_reasons(number: int, first: LazyText, *others: LazyText) -> LazyText:
 
 
 def take_back_row(tx: Tx, actor: Actor, lead: Lead, item: JobItem) -> bool:
-    """Undo a row: a lead that it made is deleted, details that it added go; False when others built on it."""
+    """Undo an imported row: delete its new lead, or its additions to an existing one.
+
+    Return False for a new lead that has other sources or notes by now.
+    """
     evidence = lead_store.list_evidence_of_lead(tx, lead.business_id, lead.id)
     notes = lead_store.list_work(tx, lead.business_id, lead.id, Note)
     if item.state is ItemState.CREATED:

@@ -66,7 +66,7 @@ _XLSX: Final = "application/vnd.openxmlformats-officedocument.spreadsheetml.shee
 
 type Page = tuple[Lead | None, list[list[str]]]
 type ReadPage = Callable[[Lead | None, Tx], Page]
-"""Reads the rows after a lead, and gives the last one; None after the last page."""
+"""Function that returns the rows after a lead, and the last lead of them; None after the last page."""
 
 
 @router.get("/leads.csv", Permission.EXPORT_LEADS, ReadAudit.EACH)
@@ -192,7 +192,7 @@ class _BulkAction(_Chosen):
 
 @router.post("/leads/bulk", Permission.WRITE_LEADS, ReadAudit.EACH)
 async def post_bulk(request: Request, caller: FormCaller, sent: Annotated[_BulkAction, Form()]) -> Response:
-    """Begin work on the selected leads or on all that match; a file is answered at once."""
+    """Queue a job on the selected leads or on all that match, or return a file of them at once."""
     query = read_query(sent.query)
     if not sent.all and not sent.ids:
         raise Refused(errors.INVALID, "Choose at least one lead.")

@@ -49,6 +49,7 @@ SET_ACTIVITY: Final = _CHANGE_ONE[leads].values(
     name_key=sa.bindparam("now_key", type_=sa.String()),
     updated_at=_MOMENT,
 )
+"""Update of a lead's name and of the time of its last activity."""
 _STARTS: Final = {table: change.values(created_at=_MOMENT) for table, change in _CHANGE_ONE.items()}
 
 
@@ -62,7 +63,7 @@ LEADS_OF_PERSONS: Final = PreparedQuery(
 
 
 def record_starts(tx: Tx, business_id: str, table: sa.Table, moved: Iterable[Lead | ContactPoint]) -> None:
-    """Move back the creation times of leads or contact points, after an earlier message came in late."""
+    """Save earlier creation times of leads or contact points, after an older message arrived late."""
     rows = [{"of_business": business_id, "of_id": item.id, "moment": item.created_at} for item in moved]
     write_rows(tx, _STARTS[table], rows)
 
@@ -82,7 +83,7 @@ def _pairs(facet: rules.Facet, lead_id: sa.ColumnElement[Any], value: sa.ColumnE
 
 _POINT: Final = contact_points.c
 _IS_PHONE: Final = sa.or_(*(_POINT.field == field for field in rules.PHONES))
-"""An IN would be spelled out each time."""
+"""Equal comparisons, since SQLAlchemy would expand an IN at each execution."""
 _PAIRS: Final = Query(
     sa.union_all(
         _pairs(rules.Facet.ORIGIN, leads.c.id, sa.cast(leads.c.origin, sa.String)),

@@ -35,7 +35,7 @@ from contatto.measurement.store import conversions, measured_ads
 
 
 def unerased_leads(business_id: str) -> sa.Select[Any]:
-    """Return the leads of a business without the tombstones of those that were erased."""
+    """Return a query for the leads of a business, without the tombstones of erased ones."""
     return sa.select(leads).where(leads.c.business_id == business_id, leads.c.erased_at.is_(None))
 
 
@@ -63,7 +63,7 @@ _POINTS: Final = Query(
 
 
 def list_contact_points(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dict[str, list[ContactPoint]]:
-    """Return contact points by lead, opened: the main one first, wrong ones last, else by age."""
+    """Return decrypted contact points by lead: the main one first, wrong ones last, else by age."""
     points_by_lead: dict[str, list[ContactPoint]] = {lead_id: [] for lead_id in lead_ids}
     for row in _POINTS.rows(tx, {"of": business_id, "ids": lead_ids}):
         point_id, lead_id, field, value, *rest = row
@@ -137,7 +137,7 @@ def list_entries(tx: Tx, business_id: str, lead_id: str) -> list[FormEntry]:
 
 
 def list_form_names(tx: Tx, business_id: str) -> list[tuple[str, str]]:
-    """Return the forms of leads, with their latest names; each is a jump in the index, not a scan."""
+    """Return ids and latest names of the forms that leads sent; each form is one jump in the index."""
     condition = lead_entries.c.business_id == business_id
     next_one = sa.select(sa.func.min(lead_entries.c.form_id)).where(condition)
     latest = sa.select(lead_entries.c.form_name).where(condition).order_by(lead_entries.c.at.desc()).limit(1)
@@ -196,7 +196,7 @@ def list_credits(tx: Tx, business_id: str, lead_ids: set[str]) -> dict[str, Cred
 
 
 def list_winning_ads(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dict[str, sa.Row[Any]]:
-    """Return the names of the ad of each lead that an ad earned, its ad group and campaign, for lists."""
+    """Return the names of the campaign, ad group and ad that earned each lead, by lead, for lists."""
     names = (measured_ads.c.campaign_name, measured_ads.c.ad_group_name, measured_ads.c.ad_name)
     query = (
         sa.select(conversions.c.subject_id, *names)
@@ -279,7 +279,7 @@ def find_conditions(
     context = _FilterContext(tx, business_id, is_probed)
     ports = tx.ports[LeadPorts]
     chats = {rules.ChatState.UNREAD: ports.unread_chats, rules.ChatState.WAITING: ports.waiting_chats}
-    named = [context.named_by(chats[thread](tx, business_id)) for thread in lead_filter.threads]
+    named = [context.with_ids(chats[thread](tx, business_id)) for thread in lead_filter.threads]
     faceted = _worded(lead_filter, leads.c.facets if texts is None else texts.c.text)
     if texts is not None and faceted:
         matching_texts = sa.select(texts.c.text).where(_joined(lead_filter, faceted))
@@ -289,7 +289,7 @@ def find_conditions(
         (measured_ads.c.ad_group_number, lead_filter.ad_groups),
         (measured_ads.c.ad_number, lead_filter.ads),
     )
-    synced = [context.named_by(ports.in_crm(tx, business_id, state.value)) for state in lead_filter.in_crm]
+    synced = [context.with_ids(ports.in_crm(tx, business_id, state.value)) for state in lead_filter.in_crm]
     chips = [
         *_own(lead_filter),
         *faceted,
@@ -302,7 +302,7 @@ def find_conditions(
         scored = sa.select(lead_scores.c.lead_id).where(
             lead_scores.c.business_id == business_id, sa.or_(*spans)
         )
-        chips.append(context.named_by(scored))
+        chips.append(context.with_ids(scored))
     if chips:
         base.append(_joined(lead_filter, chips))
     if not lead_filter.text:
@@ -404,7 +404,7 @@ class _FilterContext:
     business_id: str
     is_probed: bool
 
-    def named_by(self, ids: sa.Select[Any]) -> Condition:
+    def with_ids(self, ids: sa.Select[Any]) -> Condition:
         """Match leads with these ids, and the target leads of merged ones."""
         merged = sa.select(leads.c.merged_into).where(
             leads.c.business_id == self.business_id, leads.c.merged_into.is_not(None), leads.c.id.in_(ids)
@@ -422,7 +422,7 @@ class _FilterContext:
         earned = sa.select(conversions.c.subject_id).where(
             *rows_of(conversions, self.business_id, kind=ConversionKind.LEAD), conversions.c.ad_id.in_(ads)
         )
-        return self.named_by(earned)
+        return self.with_ids(earned)
 
 
 def match_words(name_key: sa.ColumnElement[str], text: str) -> Condition:
@@ -682,6 +682,6 @@ def find_look(tx: Tx, business_id: str, member_id: str) -> rules.ListLayout | No
 
 
 def save_look(tx: Tx, business_id: str, member_id: str, look: rules.ListLayout) -> None:
-    """Keep a member's columns and density; the order belongs to the list, not to the member."""
+    """Save a member's columns and density; the order belongs to the list, not to the member."""
     row = {"member_id": member_id, "business_id": business_id}
     tx.save(lead_looks, row | {"shown": look.columns, "is_dense": look.dense})
