@@ -192,12 +192,12 @@ OPEN_PATHS: Final = frozenset(
 )
 """Paths of the API without a token in the header, but with an auth code or the secret of an app."""
 PUBLIC_PATHS: Final = ("/static/", "/form-pictures/")
-"""Answers that are the same for everybody, so that browsers and proxies may cache them."""
+"""Prefixes of paths with the same answer for everybody, which browsers and proxies may cache."""
 _JSON_PREFIXES: Final = ("/webhooks/", "/integrations/webhooks/", "/delivery/", "/t/", "/media")
 _CUSTOMERS: Final = ("/chat/", "/form/", "/t/", "/form-pictures/", "/media")
 """Paths of customers, whose error pages do not mention the log-in."""
 _CHAT_API: Final = re.compile(r"/chat/[^/]+/(?!embed$)")
-"""Requests of a chat page, which are answered in JSON."""
+"""Requests of a chat page, which get their errors in JSON."""
 
 
 class _Assets(StaticFiles):
@@ -320,6 +320,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 async def _answer_refusal(request: Request, error: Exception) -> Response:
+    """Answer a refusal: in JSON for programs, with a page for customers and members."""
     refused = error if isinstance(error, Refused) else Refused(errors.BROKEN)
     request_id = request.state.request_id
     path = request.url.path

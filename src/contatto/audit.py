@@ -312,8 +312,9 @@ def count_audit_entries(tx: Tx, business_id: str) -> int:
 FOLDED: Final = timedelta(minutes=5)
 """A repeat through the same route within this time continues the read, without a new entry."""
 LONGEST: Final = timedelta(hours=1)
-"""A read that continues for longer is logged again, since a page may be open for days."""
+"""Time after which a continued read is logged again, since a page may be open for days."""
 _MOST: Final = 200_000
+"""Most reads that a process remembers."""
 
 type _ReadKey = tuple[str, str, str, str]
 """Actor, route, kind of object, and its id."""
@@ -334,7 +335,7 @@ class FoldedReads:
         self._reads: OrderedDict[_ReadKey, _ContinuedRead] = OrderedDict()
 
     def fresh(self, actor_id: str, act: str, seen: Ids, now: datetime) -> Ids:
-        """Return the ids that are not in the log yet, and extend the reads of the others."""
+        """Return the ids to log, and extend the reads of the others, which continue."""
         new_ids: Ids = {}
         for kind, ids in seen.items():
             for id_ in ids:

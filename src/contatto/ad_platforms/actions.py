@@ -167,14 +167,14 @@ def queue_pull(tx: Tx, account: model.OutsideAccount, walk: model.Walk) -> None:
 
 RETURN_PATH: Final = "/settings/ad-platforms/return"
 STATE_S: Final = 3_600
-"""Seconds for which a state lets somebody come back."""
+"""Seconds for which the signed OAuth state is valid."""
 _CODE_LIMIT: Final = 2_000
 _KEY: Final = "ad-platforms"
 
 
 @dataclass(frozen=True, slots=True)
 class OutsideVisitor:
-    """A member who goes to a platform and comes back, by one session."""
+    """A member on the way to a platform's consent page and back, in one session."""
 
     member_id: str
     session_hash: str = field(repr=False)
@@ -192,7 +192,7 @@ def authorize_url(
 
 
 def read_state(vault: Vault, state: str, visitor: OutsideVisitor, now_s: int) -> tuple[str, str]:
-    """Return the account and the app of a recent state that this session of a member was given."""
+    """Return the account and app ids of a signed state. Raises UNSIGNED for another session; STALE."""
     try:
         parts = bytes.fromhex(vault.signer(_KEY).unsign(state.encode("utf-8", "replace")).decode()).decode()
     except BadSignature as error:
@@ -220,7 +220,7 @@ def connect_by_code(tx: Tx, business_id: str, account_id: str, app_id: str, code
 def save_nodes(tx: Tx, account: model.OutsideAccount, nodes: Sequence[model.OutsideNode], mark: int) -> None:
     """Save campaigns, ad groups or ads; publish new and changed ads, with an event for new ones.
 
-    An ad has its ad group and campaign where these are mirrored.
+    Ads of groups or campaigns that are not mirrored yet are published without them.
     """
     store.save_rows(tx, store.outside_nodes, account, nodes, mark)
     ads = [node for node in nodes if node.level is model.NodeLevel.AD]
@@ -370,13 +370,14 @@ def _go_on(tx: Tx, account: model.OutsideAccount, walk: model.Walk) -> outbound.
 def settle_pull(
     tx: Tx, request: outbound.OutboundRequest, outcome: outbound.Outcome, state: outbound.RequestState
 ) -> None:
+    """Record on its account that a pull retries or has stopped, with the reason."""
     account = store.find_outside_account(tx, request.business_id, request.subject)
     if account is not None and isinstance(outcome, outbound.NotNow | outbound.Failed) and state in _STATES:
         store.record_account(tx, account, state=_STATES[state], reason=outcome.reason[:64])
 
 
 def ready_pull(tx: Tx, request: outbound.OutboundRequest) -> None:
-    """Mark the account of a stopped pull before its replay."""
+    """Show the account of a stopped pull as retrying, when somebody replays the pull."""
     account = store.find_outside_account(tx, request.business_id, request.subject)
     if account is not None:
         store.record_account(tx, account, state=model.PullState.RETRYING)

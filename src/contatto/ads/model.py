@@ -50,7 +50,7 @@ class BidType(StrEnum):
 
 class BillingEvent(StrEnum):
     OCPM = "OCPM"
-    """Charged with the view, at a price for a thousand views that aims at the goal."""
+    """Charged per thousand views, with bids that optimize for the goal."""
 
 
 class Pacing(StrEnum):
@@ -279,7 +279,7 @@ NODE_CLASSES: Final[Mapping[NodeKind, type[AdNode]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """Draft: a form of a new campaign, ad group or ad as a member typed it.
+    """A member's saved entries in the form of a new campaign, ad group or ad.
 
     ``parent`` is the number of its parent, 0 for a campaign; ``typed`` is the form as JSON.
     """

@@ -1,4 +1,4 @@
-"""Capture switches of accounts, their review, and corrections of matches."""
+"""Capture switches of accounts, their review, and corrections of detected contacts."""
 
 from collections.abc import Collection
 from dataclasses import asdict, astuple, dataclass, replace
@@ -30,7 +30,7 @@ def save_company_data(
     The switch stays as it is. With ``needs_review``, new or changed data wait for the operator; a capture
     that is on stays on meanwhile.
 
-    Raises Refused: INVALID, when company name or privacy policy is missing or malformed.
+    Raises Refused: INVALID, when company name or privacy policy is missing, or an address is malformed.
     """
     if not company.company_name.strip():
         raise Refused(errors.INVALID, "company_name: enter the name of the company that captures the leads.")
@@ -70,12 +70,12 @@ def turn_on_capture(
     *,
     needs_review: bool = False,
 ) -> CaptureSwitch:
-    """Turn capture on; from now on, messages of this account are matched as they come in.
+    """Turn capture on: from now on, new messages of this account are searched for contact details.
 
     Without ``company`` the saved data stay. The caller has checked the account. The returned switch is off
     while the application is not approved.
 
-    Raises Refused: INVALID, when company name or privacy policy is missing or malformed.
+    Raises Refused: INVALID, when company name or privacy policy is missing, or an address is malformed.
     """
     existing_switch = store.find_switch(tx, business_id, channel_account_id)
     if company is not None or existing_switch is None:
@@ -124,7 +124,7 @@ def turn_off_capture(tx: Tx, business_id: str, channel_account_id: str) -> None:
 
 
 def correct_match(tx: Tx, business_id: str, field: Field, value: str, actor: str) -> None:
-    """Exclude a value that a member marked "not a contact" from later matches in the business."""
+    """Exclude a value that a member marked "not a contact" from later detection in the business."""
     row = {
         "id": new_id(),
         "business_id": business_id,
@@ -137,5 +137,6 @@ def correct_match(tx: Tx, business_id: str, field: Field, value: str, actor: str
 
 
 def forget_corrections(tx: Tx, business_id: str, values: Collection[str]) -> None:
+    """Delete the corrections of contact values that a member restored or erased."""
     indexes = [tx.vault.blind(value, business_id) for value in values]
     tx.delete(capture_corrections, business_id, value_index=indexes)

@@ -75,6 +75,7 @@ def is_capture_on(tx: Tx, business_id: str, channel_account_id: str) -> bool:
 
 
 def list_capturing(tx: Tx, business_id: str) -> set[str]:
+    """Return the ids of the channel accounts with capture on."""
     return {channel_id for channel_id, switch in list_switches(tx, business_id).items() if switch.is_on}
 
 

@@ -47,7 +47,7 @@ class Context:
 
 
 def context_of(connection: HTTPConnection) -> Context:
-    """Return the context of the request, which may have a database of its own, or else of the app."""
+    """Return the context of the request, such as one with a database of its own, or else of the app."""
     context: Context = (
         connection.scope.get("state", {}).get("context") or connection.scope["app"].state.context
     )
@@ -101,7 +101,7 @@ def part_of[T](connection: HTTPConnection, kind: type[T]) -> T:
 
 
 DEEPER: Final[Mapping[str, int]] = {"open_api": 3, "settings": 2}
-"""Number of segments of a group, where the first alone is too coarse; none is a parameter."""
+"""Number of path segments that form a group, by first segment; else 1. None of them is a parameter."""
 
 
 class GroupRouter(APIRouter):
@@ -121,7 +121,7 @@ class GroupRouter(APIRouter):
 def group_of(path: str) -> str:
     """Return the first segments of an address or its pattern: ``/leads/{lead_id}`` has ``leads``.
 
-    An address with a trailing line break has no group, though the ``$`` of a pattern would match it.
+    A line break at the end stays in the group, so no route matches; the ``$`` of a pattern would.
     """
     first, *rest = path.removeprefix("/").split("/", 3)
     return "/".join((first, *rest[: DEEPER.get(first, 1) - 1]))

@@ -37,6 +37,7 @@ _NAMES: Final = {
     model.NodeLevel.AD_GROUP: ("adgroup", "adgroup_id", "campaign_id"),
     model.NodeLevel.AD: ("ad", "ad_id", "adgroup_id"),
 }
+"""Name in paths, field of the id, and field of the parent's id, by level."""
 _FIELDS: Final = {
     model.NodeLevel.CAMPAIGN: ("campaign_id", "campaign_name"),
     model.NodeLevel.AD_GROUP: (
@@ -156,7 +157,7 @@ def _data_of(answer: HttpAnswer) -> _Data | model.PullFailure:
 
 
 def tiktok_failure(answer: HttpAnswer, code: int) -> model.PullFailure | None:
-    """Classify an answer by status and code; None without an error.
+    """Return the failure in a response, by status and code; None without an error.
 
     The platform itself always sends 200 with a code; another status is that of a proxy.
     """

@@ -56,7 +56,7 @@ from contatto.measurement.rules import local_day
 
 
 def find_channel(tx: Tx, business_id: str, account_id: str) -> ChannelAccount:
-    """Return a channel account by our id of it, or by its platform's. Raises NOT_FOUND."""
+    """Return a channel account by our id, or by the id of its platform. Raises NOT_FOUND."""
     return load_channel(tx, business_id, account_id, "identity_id")
 
 
@@ -89,7 +89,7 @@ def load_facts(tx: Tx, ad_account: AdAccount, channel: ChannelAccount, countries
 
 
 def load_ad_account(tx: Tx, business_id: str, ad_account_id: str) -> AdAccount:
-    """Return an ad account by our id of it."""
+    """Return an ad account by our id. Raises NO_ADVERTISER."""
     account = accounts.find_ad_account(tx, BusinessId(business_id), id=ad_account_id)
     if account is None:
         raise Refused(errors.NO_ADVERTISER)
@@ -209,7 +209,7 @@ def create_campaign(tx: Tx, business_id: str, new: NewCampaign) -> Campaign:
 
 
 NUMBER_FILTERS: Final = {Campaign: "campaign_numbers", AdGroup: "ad_group_numbers", Ad: "ad_numbers"}
-"""Fields of a filter by the kind of node that they name."""
+"""Fields of `NodeFilter` with the API's ids of each kind of node."""
 _MISSING: Final = {
     Campaign: N_("campaign_id: campaign not found."),
     AdGroup: N_("adgroup_id: ad group not found."),
@@ -270,7 +270,7 @@ def update_campaign(tx: Tx, account: AdAccount, number: int, changes: CampaignCh
 class NewAdGroup:
     """An ad group to make.
 
-    Without a channel account the first one that may have the goal is taken. ``starts_at`` None means now.
+    Without a channel account, `choose_account` picks one. ``starts_at`` None means now.
     Windows are both given, or neither for the default of 7 days after a click and 1 day after a view.
     """
 

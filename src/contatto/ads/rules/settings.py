@@ -41,7 +41,7 @@ def _codes(text: str) -> frozenset[str]:
 
 
 LEAD_MARKETS_ON: Final = date(2025, 10, 1)
-"""The date of the Lead list: its source is of this month."""
+"""Month of the source that lists the countries with the goal Lead."""
 
 LEAD_MARKETS_BY_REGION: Final = {
     "APAC": _codes("SG MY PH TH VN ID KH JP AU NZ"),
@@ -65,7 +65,7 @@ def normal_country(text: str) -> str:
 
 
 def normal_countries(texts: Iterable[str]) -> tuple[str, ...]:
-    """Country codes, each once, in order."""
+    """Return country codes, each once, in order."""
     return tuple(sorted({normal_country(text) for text in texts}))
 
 
@@ -79,7 +79,7 @@ def check_countries(texts: Iterable[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A place below a country, by its GeoNames id."""
+    """A city or state below a country, by its GeoNames id."""
 
     location_id: str
     country: str
@@ -193,7 +193,7 @@ country_name: Final = translator_for(SOURCE).country
 
 
 def countries_by_region() -> list[tuple[str, list[str]]]:
-    """Countries that can be targeted, by region and name; the last group is not open to the goal Lead."""
+    """Return countries that ads can target, by region; the last group lacks the goal Lead."""
     groups = [(region, set(codes)) for region, codes in LEAD_MARKETS_BY_REGION.items()]
     listed = set().union(*(codes for _, codes in groups))
     groups.append((N_("Other regions"), set(LOCATION_IDS) - listed))
@@ -355,13 +355,14 @@ SHOWN_PARTS: Final = (
 )  # fmt: skip
 """Public parts of an ad: their change needs a new review."""
 LONGEST_CONTENT: Final = 200
+"""Most characters of a welcome message; the next three limits are of its suggested questions."""
 MOST_QUESTIONS: Final = 3
 LONGEST_QUESTION: Final = 70
 LONGEST_ANSWER: Final = 500
 
 
 type Operation = Literal["ENABLE", "DISABLE", "DELETE"]
-"""What the API wants done with a campaign, an ad group or an ad; of one that is, how it stands."""
+"""The API's word for a change of status, and in responses for the current status."""
 OPERATIONS: Final[Mapping[Operation, NodeStatus]] = {
     "ENABLE": NodeStatus.ACTIVE,
     "DISABLE": NodeStatus.PAUSED,
@@ -403,7 +404,7 @@ def secondary_status(
 
 
 DYNAMIC_SHARE: Final = 1.25
-"""Of its average, a dynamic daily budget may spend so much in one day."""
+"""Share of its daily average that a dynamic budget may spend in one day."""
 
 
 def add_spent(spent: Iterable[Spent]) -> Spent:
@@ -462,7 +463,10 @@ def check_budget(mode: BudgetMode, budget_micros: int | None) -> int | None:
 
 
 def cap_of(frequency: int | None, schedule: int | None) -> FrequencyCap | None:
-    """Return the frequency cap of views and days that came together; None without both, or for 0 views."""
+    """Return the frequency cap; None for 0 views, or without views and days.
+
+    Raises INVALID, when only one of them is given or one is out of range.
+    """
     if frequency == 0 or (frequency is None and schedule is None):
         return None
     if frequency is None or schedule is None:

@@ -50,10 +50,11 @@ _SECTIONS = {
     MarkKind.NEGATION: ("words", "negations"),
 }
 
-#: Other results of `kinds_near`. Right before a number: a label, perhaps with small words between
+#: Other results of `kinds_near`; like `MarkKind`, they are positions of patterns in `_kinds`.
+#: Right before a number: a label, perhaps with small words between
 #: (LABEL_LAST), a sign or word for money (SUM_LAST), attached letters (LETTER_LAST). Right after it: a unit
 #: or sign (UNIT_FIRST), attached letters (LETTER_FIRST). Anywhere: a wish like "want to", or "no WhatsApp".
-#: That "no" means "number" in Malay and Indonesian, "on" in Portuguese, and none elsewhere.
+#: That "no" means "number" in Malay and Indonesian, "on" in Portuguese, and is a negation elsewhere.
 LABEL_LAST, SUM_LAST, LETTER_LAST, UNIT_FIRST, LETTER_FIRST, NO_WHATSAPP, WISH_NEAR = 0, 8, 9, 10, 11, 12, 13
 _NONE: frozenset[int] = frozenset()
 _NO_IS_NUMBER = frozenset({"ID", "MY"})
@@ -155,7 +156,7 @@ _NUMBERING_STEMS = (
 _NUMBERING_WORDS = (
     *map(key, _NUMBERING_STEMS), "លេខ", "namba", "nambari", "מספר", "注文番号", "订单", "快递"
 )  # fmt: skip
-"""Beginnings of labels that say "number of": after bare digits they need no "is"."""
+"""Beginnings of labels that say "number of": right after digits they need no "is" in between."""
 
 
 _near_words = cache(
@@ -300,7 +301,7 @@ _RUN = re.compile(rf"[0-9][{BETWEEN}]{{5,70}}")
 _FRONT = re.compile(r"(?:\+ ?\(?|\()?(?:(?<![A-Za-z])[Oo])?$")
 _LAST_DIGIT = re.compile(r".*[0-9](?:[Oo]{1,3}(?![A-Za-z]))?", re.DOTALL)
 _PART = re.compile(r"\+? ?\(?[0-9][0-9Oo]*")
-_STRONG = re.compile(
+_NUMBER_GAP = re.compile(
     r" *--+ *| +[oO] +| */ *| {2,}|\t+| +[\-~\u2010-\u2015]+ +| ?(?=\+)|(?<=[0-9]{6}) *(?=\()"
 )
 _BRACKETED_CODE = re.compile(r"\([1-9][0-9]{0,2}\)")
@@ -424,7 +425,7 @@ def is_another_shape(written: str) -> bool:
         return False
     digits = [int(sign) for sign in written if "0" <= sign <= "9"]
     if not 14 <= len(digits) <= 19:
-        return False  # no card: those end with a check digit of Luhn's
+        return False  # a card number has 14 to 19 digits, the last of which is Luhn's check digit
     doubled = [sum(divmod(digit * 2, 10)) for digit in digits[-2::-2]]
     return (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0 and digits[0] in (2, 3, 4, 5, 6)
 
@@ -479,7 +480,7 @@ def numbers_in(text: str, run: DigitRun, country: str) -> list[tuple[int, int, R
     if written.isdigit():
         return []
     numbers, first = [], run.start
-    for gap in _STRONG.finditer(text, run.start, run.end):
+    for gap in _NUMBER_GAP.finditer(text, run.start, run.end):
         if gap.end() > first:
             numbers += _numbers_in_piece(text, first, gap.start(), country)
             first = gap.end()
@@ -582,7 +583,7 @@ _STRONG_KINDS = frozenset({MarkKind.PHONE, MarkKind.WHATSAPP, MarkKind.LINE, Mar
 _TO_WEIGH = frozenset({*_STRONG_KINDS, WISH_NEAR})
 """Beside one of these, a label right before the digits is no veto yet."""
 _TELLING = frozenset({LABEL_LAST, MarkKind.WHATSAPP})
-"""Without these before the digits, their kinds alone usually give the verdict."""
+"""Without these before the digits, the kinds of the words near them usually suffice for a verdict."""
 _DOUBTFUL = frozenset({LABEL_LAST, MarkKind.PHONE, MarkKind.NEGATION, NO_WHATSAPP})
 """Beside one of these, the place of a WhatsApp cue decides."""
 _CUES = frozenset({MarkKind.PHONE, MarkKind.NUMBER, MarkKind.WHATSAPP})
