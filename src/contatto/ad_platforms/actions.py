@@ -138,14 +138,6 @@ def load_outside_account(tx: Tx, business_id: str, account_id: str) -> model.Out
     return check_found(store.find_outside_account(tx, business_id, account_id), "Ad account not found.")
 
 
-def pull_account_now(tx: Tx, business_id: str, account_id: str) -> None:
-    """Queue a pull now, before the next hourly one. Raises NOT_FOUND; CONFLICT without a connection."""
-    account = load_outside_account(tx, business_id, account_id)
-    if store.find_outside_token(tx, account) is None:
-        raise Refused(errors.CONFLICT, "This account is not connected. Add an access token first.")
-    queue_pull(tx, account, model.Walk())
-
-
 def disconnect_outside_account(tx: Tx, business_id: str, account_id: str) -> None:
     """End the connection and delete its token; mirrored ads and costs stay. Raises NOT_FOUND."""
     account = load_outside_account(tx, business_id, account_id)

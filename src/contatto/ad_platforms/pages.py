@@ -11,8 +11,8 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from contatto.accounts.auth import FormCaller, PageCaller, may, page_routes
 from contatto.accounts.model import Caller, Permission
-from contatto.ad_platforms import actions
-from contatto.ad_platforms.model import AdPlatform, NodeLevel, OutsideAccount, PullState
+from contatto.ad_platforms import actions, store
+from contatto.ad_platforms.model import AdPlatform, NodeLevel, OutsideAccount, PullState, Walk
 from contatto.ad_platforms.rules import MOST_BACKFILL, STOPS
 from contatto.ad_platforms.store import count_nodes, list_account_ads, list_nodes, list_outside_accounts
 from contatto.channels.store import list_apps
@@ -121,7 +121,10 @@ def post_outside_token(
 
 @router.form("/{outside_id}/pull", Permission.ADMINISTER, show_ad_account, errors.INVALID)
 def post_pull(tx: Tx, request: Request, caller: Caller, outside_id: str) -> str:
-    actions.pull_account_now(tx, caller.business_id, outside_id)
+    account = actions.load_outside_account(tx, caller.business_id, outside_id)
+    if store.find_outside_token(tx, account) is None:
+        raise Refused(errors.CONFLICT, "This account is not connected. Add an access token first.")
+    actions.queue_pull(tx, account, Walk())
     return f"{HOME}/{outside_id}"
 
 

@@ -209,7 +209,7 @@ def create_crm_event_set(tx: Tx, caller: Caller, body: SetBody) -> EventSetInfo:
             errors.INVALID,
             "name: This ad account already has an event set with this name. Choose a different name.",
         )
-    return _show_event_set(event_set)
+    return EventSetInfo(str(event_set.number), event_set.name, api_time(event_set.created_at))
 
 
 @event_router.transact("/crm/list/", Permission.READ_LEADS)
@@ -217,16 +217,12 @@ def list_crm_event_sets(tx: Tx, caller: Caller, query: SetQuery) -> EventSets:
     """List the CRM event sets of an ad account, by their exact name or their ids if given."""
     account = load_advertiser(tx, caller, query.advertiser_id)
     rows = [
-        _show_event_set(event_set)
+        EventSetInfo(str(event_set.number), event_set.name, api_time(event_set.created_at))
         for event_set in list_event_sets(tx, caller.business_id, account.id)
         if query.name in (None, event_set.name)
         and (query.event_set_ids is None or event_set.number in query.event_set_ids)
     ]
     return EventSets(rows)
-
-
-def _show_event_set(event_set: EventSet) -> EventSetInfo:
-    return EventSetInfo(str(event_set.number), event_set.name, api_time(event_set.created_at))
 
 
 ledger_router: Final = api_routes("CRM")

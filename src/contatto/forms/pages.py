@@ -217,14 +217,9 @@ async def show_forms(request: Request, caller: PageCaller) -> HTMLResponse:
 
 @router.get("/forms/new", Permission.WRITE_ADS)
 async def show_new_form(request: Request, caller: PageCaller) -> HTMLResponse:
-    return _render_new(request, caller, {"name": "", "language": "en"}, {})
-
-
-def _render_new(
-    request: Request, caller: PageCaller, typed: dict[str, str], wrong: dict[str, str]
-) -> HTMLResponse:
-    values = {"caller": caller, "form": typed, "errors": wrong, "form_languages": list(LANGUAGES.items())}
-    return context_of(request).pages.render(request, "forms/new.html", values, 422 if wrong else 200)
+    typed = {"name": "", "language": "en"}
+    values = {"caller": caller, "form": typed, "errors": {}, "form_languages": list(LANGUAGES.items())}
+    return context_of(request).pages.render(request, "forms/new.html", values)
 
 
 @router.post("/forms", Permission.WRITE_ADS)
@@ -238,7 +233,9 @@ async def post_form(request: Request, caller: FormCaller, name: Text = "", langu
     except Refused as refused:
         field, says = split_fault(refused.expect(errors.INVALID), translator_of(request))
         wrong = {field: says}
-        return _render_new(request, caller, {"name": name, "language": language}, wrong)
+        typed = {"name": name, "language": language}
+        values = {"caller": caller, "form": typed, "errors": wrong, "form_languages": list(LANGUAGES.items())}
+        return context_of(request).pages.render(request, "forms/new.html", values, 422)
     return RedirectResponse(f"/forms/{form.id}", 303)
 
 

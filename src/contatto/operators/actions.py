@@ -270,16 +270,6 @@ def decide_admission(
     return decided
 
 
-def leave_operator(tx: Tx, business_id: str, operator_id: str) -> None:
-    """Withdraw a business and its ads from a marketplace. Raises NOT_FOUND, and CONFLICT for no member."""
-    tx.hold_key("admissions", operator_id)
-    admission = check_found(store.find_admission(tx, operator_id, business_id))
-    if admission.state in (AdmissionState.REFUSED, AdmissionState.WITHDRAWN, AdmissionState.SUSPENDED):
-        raise Refused(errors.CONFLICT, "Your business is not a member of this marketplace.")
-    withdrawn = replace(admission, state=AdmissionState.WITHDRAWN, reason="", decided_at=tx.now)
-    tx.save(store.admissions, row_of(withdrawn))
-
-
 purge_admission_codes: Final = purging(store.admission_codes.c.expires_at)
 
 

@@ -331,10 +331,15 @@ async def _enter(
     return RedirectResponse(MARKETPLACES, 303)
 
 
-@router.post(f"{MARKETPLACES}/leave", Permission.ADMINISTER)
-async def post_leave(
-    request: Request, caller: FormCaller, operator_id: Annotated[str, Form(max_length=36)] = ""
-) -> RedirectResponse:
-    """Leave a marketplace."""
-    await context_of(request).db.write(lambda tx: actions.leave_operator(tx, caller.business_id, operator_id))
-    return RedirectResponse(MARKETPLACES, 303)
+@router.form(f"{MARKETPLACES}/leave", Permission.ADMINISTER)
+def post_leave(
+    tx: Tx, request: Request, caller: Caller, operator_id: Annotated[str, Form(max_length=36)] = ""
+) -> str:
+    """Withdraw the business and its ads from a marketplace."""
+    tx.hold_key("admissions", operator_id)
+    admission = check_found(store.find_admission(tx, operator_id, caller.business_id))
+    if admission.state in (AdmissionState.REFUSED, AdmissionState.WITHDRAWN, AdmissionState.SUSPENDED):
+        raise Refused(errors.CONFLICT, "Your business is not a member of this marketplace.")
+    withdrawn = replace(admission, state=AdmissionState.WITHDRAWN, reason="", decided_at=tx.now)
+    tx.save(store.admissions, row_of(withdrawn))
+    return MARKETPLACES

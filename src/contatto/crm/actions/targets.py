@@ -405,22 +405,6 @@ def oauth_of(tx: Tx, target: Target) -> OAuth:
     return connector.traits.oauth
 
 
-def change_app(tx: Tx, target: Target, client_id: str, secret: str) -> None:
-    """Change the OAuth app of a target; an empty secret keeps the current one.
-
-    Raises INVALID; NOT_FOUND, for a vendor without OAuth.
-    """
-    oauth_of(tx, target)
-    client_id, secret = client_id.strip(), secret.strip()
-    if any(len(text) > VALUE_LIMIT or not text.isprintable() for text in (client_id, secret)):
-        raise Refused(errors.INVALID, "client_id: Enter a valid value.")
-    if not (client_id and (secret or target.secrets.get(crm.APP_SECRET))):
-        raise Refused(errors.INVALID, "client_id: Enter the client ID and the client secret.")
-    store.record_target(tx, target, settings={**target.settings, CLIENT_ID: client_id})
-    if secret:
-        store.record_secrets(tx, target, {**target.secrets, crm.APP_SECRET: secret})
-
-
 def take_consent(
     tx: Tx, business_id: str, consent: ConsentState, code: str, server: str, base_url: str
 ) -> Target:

@@ -17,7 +17,7 @@ from contatto.crm.actions.deliveries import CrmPorts, connector_of, find_kind_re
 from contatto.crm.connectors.json_api import ACCESS
 from contatto.crm.model import APP_SECRET, ConnectorTraits, CrmConnector, Sweep, Target, TargetState
 from contatto.crm.rules import deliveries as rules
-from contatto.crm.store.deliveries import list_targets
+from contatto.crm.store import deliveries as store
 from contatto.integrations.model import Alarm
 from contatto.kit import errors
 from contatto.kit.api_types import number_of
@@ -160,7 +160,7 @@ class LinkForm(PrefixedForm):
 @router.page("", Permission.ADMINISTER, "crm/integrations.html")
 def show_integrations(tx: Tx, request: Request, caller: Caller) -> dict[str, Any]:
     connectors = tx.ports[CrmPorts].connectors
-    ledgers = actions.load_standings(tx, caller.business_id, list_targets(tx, caller.business_id))
+    ledgers = actions.load_standings(tx, caller.business_id, store.list_targets(tx, caller.business_id))
     return {
         "targets": [show_target(ledger, connectors) for ledger in ledgers],
         "connectors": show_connectors(connectors),
@@ -269,9 +269,17 @@ async def show_start(request: Request, caller: PageCaller, connector: str, targe
 def post_start(
     tx: Tx, request: Request, caller: Caller, connector: str, form: Annotated[AppForm, Form()]
 ) -> str:
-    """Change the app of a target."""
+    """Change the app of a target; an empty secret keeps the current one."""
     target = _load(tx, caller, connector, form.target_id)
-    actions.change_app(tx, target, form.client_id, form.client_secret)
+    actions.oauth_of(tx, target)
+    client_id, secret = form.client_id.strip(), form.client_secret.strip()
+    if any(len(text) > actions.VALUE_LIMIT or not text.isprintable() for text in (client_id, secret)):
+        raise Refused(errors.INVALID, "client_id: Enter a valid value.")
+    if not (client_id and (secret or target.secrets.get(APP_SECRET))):
+        raise Refused(errors.INVALID, "client_id: Enter the client ID and the client secret.")
+    store.record_target(tx, target, settings={**target.settings, actions.CLIENT_ID: client_id})
+    if secret:
+        store.record_secrets(tx, target, {**target.secrets, APP_SECRET: secret})
     return actions.start_path(target)
 
 

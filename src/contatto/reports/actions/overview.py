@@ -12,7 +12,6 @@ from contatto.accounts.model import AdAccount, BusinessId
 from contatto.ad_platforms.actions import AD_PLATFORMS, find_known_ads
 from contatto.ad_platforms.model import AdPlatform, NodeLevel, OutsideAccount, OutsideStatus
 from contatto.ad_platforms.store import list_account_ads, list_ad_sums, list_nodes, list_outside_accounts
-from contatto.ads.actions.edits import load_outline
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx, row_of
 from contatto.kit.errors import Refused
@@ -179,21 +178,6 @@ def remove_saved_report(tx: Tx, owner: tuple[str, str], report_id: str) -> None:
     business_id, member_id = owner
     if not tx.delete(store.saved_reports, business_id, id=report_id, member_id=member_id):
         raise Refused(errors.NOT_FOUND, "Saved report not found.")
-
-
-def load_branches(tx: Tx, account: AdAccount, span: model.DayRange) -> tuple[queries.Branch, ...]:
-    """Load the ads tree without deleted nodes, newest first; the figures of parents include deleted nodes."""
-    tree = load_tree(tx, account)
-    counted = engines.list_counted_facts(
-        tx, account.business_id, account.id, span, model.TimeStep.WHOLE, by_country=False
-    )
-    facts = tree.select_facts(counted)
-    figures: dict[str, model.Figures] = {}
-    for level in (model.Level.CAMPAIGN, model.Level.AD_GROUP, model.Level.AD):
-        subjects = list_subjects(account, tree, level)
-        report = build_report(subjects, facts, tree.owners(level), model.TimeStep.WHOLE)
-        figures |= {row.subject.key: row.figures for row in report.rows}
-    return queries.build_branches(load_outline(tx, account), figures)
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ from contatto.measurement.store import (
     list_measured_ads,
 )
 from contatto.reports import engines, model, store
-from contatto.reports.rules import figures, queries
+from contatto.reports.rules import figures
 
 SETTLED: Final = LATE + timedelta(minutes=1)
 """Age at which events are counted; a recount adds those that are stored later.
@@ -408,38 +408,6 @@ def render_report(tx: Tx, job: ExportJob) -> tuple[bytes, str]:
 
 
 REPORT_FILES: Final = ExportFormat(render_report, link=timedelta(days=30), keep=timedelta(days=30))
-
-
-def find_drill_down(
-    tx: Tx, account: AdAccount, query: queries.OverviewQuery, span: model.DayRange, metric: str, key: str
-) -> store.ConversionFilter:
-    """Return the filter of the conversions in a cell. Raises INVALID if it has none, or adds up two goals."""
-    drill_down = queries.DRILL_DOWNS.get(metric)
-    if drill_down is None:
-        raise Refused(
-            errors.INVALID, "metric: This metric does not count conversions. Choose leads or conversations."
-        )
-    tree = load_tree(tx, account).select_campaign(query.campaign)
-    tree_ads, level = tree.ads, queries.GROUP_LEVELS.get(query.group_by)
-    if level is not None and key:
-        owners = tree.owners(level)
-        tree_ads = [ad for ad in tree_ads if owners[ad.id] == key]
-    goals = {tree.ad_groups[ad.ad_group_id].goal for ad in tree_ads}
-    if drill_down.kind is None and len(goals) > 1:
-        raise Refused(
-            errors.INVALID,
-            "metric: Conversions of two goals cannot be added up. Choose leads or conversations.",
-        )
-    goal_kind = queries.GOAL_KINDS[goals.pop()] if goals else ConversionKind.LEAD
-    return store.ConversionFilter(
-        account.id,
-        model.DayRange(key, key) if query.group_by is queries.GroupBy.DAY and key else span,
-        frozenset(ad.id for ad in tree_ads),
-        replace(drill_down, kind=drill_down.kind or goal_kind),
-        key.removeprefix(queries.UNKNOWN_COUNTRY)
-        if query.group_by is queries.GroupBy.COUNTRY and key
-        else None,
-    )
 
 
 MOST_TOUCHES: Final = 500

@@ -11,7 +11,7 @@ from contatto.accounts import store as accounts
 from contatto.accounts.auth import PageCaller, may, page_routes, require
 from contatto.accounts.model import AdAccount, Caller, Permission
 from contatto.ad_platforms.store import list_outside_accounts
-from contatto.ads.actions.edits import OpenDraft, list_open_drafts
+from contatto.ads.actions.edits import OpenDraft, list_open_drafts, load_outline
 from contatto.ads.model import WINDOW_DAYS, Ad, AdGroup
 from contatto.ads.rules.tree import (
     NEW_FORM_PATHS,
@@ -30,10 +30,12 @@ from contatto.kit.table_export import csv_lines
 from contatto.kit.values import read_number
 from contatto.measurement.rules import TRACKING_KEY
 from contatto.operators.store import list_placement_names
+from contatto.reports import engines
 from contatto.reports.actions import overview
-from contatto.reports.model import METRICS, Figures, Level, total_of
+from contatto.reports.actions.reports import list_subjects, load_tree
+from contatto.reports.model import METRICS, Figures, Level, TimeStep, total_of
 from contatto.reports.rules import queries
-from contatto.reports.rules.figures import FOLLOW_GOAL, value_text
+from contatto.reports.rules.figures import FOLLOW_GOAL, build_report, value_text
 from contatto.ui.render import translator_of
 from contatto.ui.requests import context_of, csv_file
 
@@ -74,7 +76,17 @@ async def show_ads_tree(request: Request, caller: PageCaller, page: str = "1") -
             if query.advertiser in (0, account.number):
                 today = tx.now.astimezone(ZoneInfo(account.timezone)).date()
                 span = queries.span_of(*queries.period_days(query.days, today))
-                account_branches = overview.load_branches(tx, account, span)
+                tree = load_tree(tx, account)  # figures of parents include deleted nodes
+                counted = engines.list_counted_facts(
+                    tx, account.business_id, account.id, span, TimeStep.WHOLE, by_country=False
+                )
+                facts = tree.select_facts(counted)
+                figures: dict[str, Figures] = {}
+                for level in (Level.CAMPAIGN, Level.AD_GROUP, Level.AD):
+                    subjects = list_subjects(account, tree, level)
+                    report = build_report(subjects, facts, tree.owners(level), TimeStep.WHOLE)
+                    figures |= {row.subject.key: row.figures for row in report.rows}
+                account_branches = queries.build_branches(load_outline(tx, account), figures)
                 is_empty = is_empty and not account_branches
                 branches += queries.sort_branches(queries.filter_branches(account_branches, query), query)
         drafts = list_open_drafts(tx, (caller.business_id, caller.subject_id)) if can_edit else []

@@ -1,5 +1,6 @@
 """Pages of conversions behind a figure, what-if attribution windows, and first replies."""
 
+from dataclasses import replace
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 
@@ -19,10 +20,10 @@ from contatto.measurement.model import AttributionPolicy, ConversionKind
 from contatto.measurement.store import list_measured_ads
 from contatto.reports import store
 from contatto.reports.actions import reports as actions
-from contatto.reports.model import METRICS
+from contatto.reports.model import METRICS, DayRange
 from contatto.reports.pages.report import load_overview_request, query_of
+from contatto.reports.rules import queries
 from contatto.reports.rules.figures import CLICK_DAYS, VIEW_DAYS, WhatIfWindows, summarize_replies
-from contatto.reports.rules.queries import span_of
 from contatto.ui.requests import context_of
 
 router: Final = page_routes()
@@ -40,8 +41,33 @@ def show_conversions(
     can_see = may(caller, Permission.READ_LEADS)
     overview_request = load_overview_request(tx, caller, query)
     account, page_query = overview_request.account, overview_request.query
-    span = span_of(overview_request.first, overview_request.last)
-    conversion_filter = actions.find_drill_down(tx, account, page_query, span, metric, key)
+    span = queries.span_of(overview_request.first, overview_request.last)
+    drill_down = queries.DRILL_DOWNS.get(metric)
+    if drill_down is None:
+        raise Refused(
+            errors.INVALID, "metric: This metric does not count conversions. Choose leads or conversations."
+        )
+    tree = actions.load_tree(tx, account).select_campaign(page_query.campaign)
+    tree_ads, level = tree.ads, queries.GROUP_LEVELS.get(page_query.group_by)
+    if level is not None and key:
+        owners = tree.owners(level)
+        tree_ads = [ad for ad in tree_ads if owners[ad.id] == key]
+    goals = {tree.ad_groups[ad.ad_group_id].goal for ad in tree_ads}
+    if drill_down.kind is None and len(goals) > 1:
+        raise Refused(
+            errors.INVALID,
+            "metric: Conversions of two goals cannot be added up. Choose leads or conversations.",
+        )
+    goal_kind = queries.GOAL_KINDS[goals.pop()] if goals else ConversionKind.LEAD
+    conversion_filter = store.ConversionFilter(
+        account.id,
+        DayRange(key, key) if page_query.group_by is queries.GroupBy.DAY and key else span,
+        frozenset(ad.id for ad in tree_ads),
+        replace(drill_down, kind=drill_down.kind or goal_kind),
+        key.removeprefix(queries.UNKNOWN_COUNTRY)
+        if page_query.group_by is queries.GroupBy.COUNTRY and key
+        else None,
+    )
     conversions, total = store.list_conversions(
         tx, caller.business_id, conversion_filter, PAGE_SIZE, (page - 1) * PAGE_SIZE
     )
