@@ -110,7 +110,7 @@ confirmed_terms = sa.Table(
     tenant(),
     instant("at"),
 )
-"""Terms of the API that a business confirmed for an ad account."""
+"""Terms of lead ads that a business accepted for an ad account."""
 
 ad_accounts = sa.Table(
     "ad_accounts",
