@@ -34,10 +34,11 @@ from contatto.delivery.actions.ledger import (
     charge_impressions,
     entry_of,
     make_entries,
+    write_log,
 )
 from contatto.delivery.actions.serving import load_replica, load_snapshot, seed_of
 from contatto.delivery.actions.training import AT_ONCE, Trainer, learn_entries, learn_entry
-from contatto.delivery.store import append_entries, find_stream, list_states
+from contatto.delivery.store import find_stream, list_states
 from contatto.forms.model import Submission
 from contatto.inbox.actions.forms import ChatVisitor, HandedIn, take_form
 from contatto.inbox.actions.incoming import conversation_id_of
@@ -443,7 +444,7 @@ class _Log:
         while self._later:
             self._take(heapq.heappop(self._later)[2])
         if self._rows:
-            append_entries(self._tx, self._business_id, self._rows)
+            write_log(self._tx, self._business_id, self._rows)
 
     def _take(self, row: delivery_rules.NewEntry) -> None:
         self._rows.append(row)

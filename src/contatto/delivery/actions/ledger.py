@@ -501,6 +501,11 @@ def make_entries(tx: Tx, business_id: str, decisions: Sequence[LoggedDecision]) 
     return rows
 
 
+def write_log(tx: Tx, business_id: str, rows: Sequence[rules.NewEntry]) -> None:
+    """Append the entries of a simulated history to the log, in the order of the rows."""
+    store.append_entries(tx, business_id, rows)
+
+
 def encode_record(record: Record) -> bytes:
     """Encode a decision as the body of an entry, without the ad groups and ads that it names."""
     return _pack(msgspec.structs.replace(record, added=[]) if record.lines else record)
