@@ -41,7 +41,7 @@ class _Random:
 
     def __init__(self, seed: int | None = None) -> None:
         self.pieces: list[bytes] = []
-        self._read_bytes = os.urandom if seed is None else random.Random(seed).randbytes  # noqa: S311
+        self._read_bytes = os.urandom if seed is None else random.Random(seed).randbytes  # noqa: S311 - seeded for worlds
 
     def draw(self) -> bytes:
         """Return eight unused random bytes."""

@@ -85,9 +85,9 @@ if sys.platform == "linux":
                 os.closerange(3, _MOST_FILES)
                 # Give up all rights and resources that the work does not need.
                 os.nice(_NICE)
-                with suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:  # noqa: PTH123
+                with suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:  # noqa: PTH123 - pathlib is not loaded
                     score.write("1000")  # the kernel ends this process first when memory is short
-                with open("/proc/self/statm") as state:  # noqa: PTH123
+                with open("/proc/self/statm") as state:  # noqa: PTH123 - pathlib is not loaded
                     size = int(state.read().split()[0]) * resource.getpagesize()
                 for name, most in (
                     (resource.RLIMIT_AS, size + MEMORY_BYTES),

@@ -102,8 +102,10 @@ def relearn_in_slices(market: MarketState) -> Generator[None]:
         scores, labels, counts = np.concatenate(decided, axis=1)
         fits = []
         for head in range(col.HEADS_AGAIN):
-            asked = labels[:, head] != 0.0
-            fits.append(fit_slope(scores[asked, head], labels[asked, head] < 0.0, counts[asked, head]))
+            has_label = labels[:, head] != 0.0
+            fits.append(
+                fit_slope(scores[has_label, head], labels[has_label, head] < 0.0, counts[has_label, head])
+            )
             yield
         slopes, means = np.array(fits).T
         # A winner is predicted too high by chance, which lowers all slopes; so only their ratios count.

@@ -292,7 +292,6 @@ def weigh_record(replica: Replica, record: Record) -> Weighed:
     ads = [ad for ad in record.ads if str(ad) in market.groups.ad_by_id]
     groups = [group for group in record.groups if str(group.number) in market.groups.by_id]
     usable = msgspec.structs.replace(record, ads=ads, groups=groups, floor_micros=1)
-    repeat_decision(replica, usable)
     numbers = market.numbers
     for ad in ads:
         single = repeat_decision(replica, msgspec.structs.replace(usable, ads=[ad]))

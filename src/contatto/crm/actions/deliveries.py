@@ -322,13 +322,13 @@ class CrmWork[S, C](ABC):
         """Return the next course after a reply, or the outcome."""
 
     # The three below are empty and not abstract, as some kinds of work have nothing to do there (B027).
-    def hold(self, step: WorkStep[S]) -> None:  # noqa: B027
+    def hold(self, step: WorkStep[S]) -> None:  # noqa: B027 - some have none
         """Keep the subject due until the target is active again; the request ends."""
 
-    def settle(self, tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:  # noqa: B027
+    def settle(self, tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:  # noqa: B027 - some have none
         """Record the reason of a failed try; a due request is tried again."""
 
-    def replay(self, tx: Tx, request: OutboundRequest) -> None:  # noqa: B027
+    def replay(self, tx: Tx, request: OutboundRequest) -> None:  # noqa: B027 - some have none
         """Make the subject of a dead request due again."""
 
 

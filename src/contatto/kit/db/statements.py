@@ -239,7 +239,7 @@ class PreparedQuery[T](Query):
 
     def __init__(self, shape: type[T], statement: sa.Select[Any]) -> None:
         self._shape = shape
-        self._names = tuple(field.name for field in fields(shape))  # type: ignore[arg-type]
+        self._names = tuple(field.name for field in fields(shape))  # type: ignore[arg-type]  # a dataclass
         columns = (statement.selected_columns[name] for name in self._names)
         super().__init__(statement.with_only_columns(*columns, maintain_column_froms=True))
 
