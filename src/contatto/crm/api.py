@@ -329,8 +329,8 @@ def get_crm_ledger(tx: Tx, caller: Caller) -> LedgerInfo:
             dead=states.dead,
             adds_up=states.adds_up,
             alarms=[alarm.value for alarm in row.alarms],
-            last_arrived_time=api_time(target.verified_at),
-            due_since_time=api_time(states.due_since),
+            last_arrived_time=api_time(target.verified_at) if target.verified_at else None,
+            due_since_time=api_time(states.due_since) if states.due_since else None,
             comparison=comparison,
         )
         targets.append(info)

@@ -354,7 +354,7 @@ def _read_page(
         answer, version, lead, ad = facts.answer, facts.version, facts.lead, facts.ad
         of_ad = [str(ad.ad_number), ad.ad_name] if ad else ["", ""]
         of_form = [str(version.number), str(version.version), answer.language]
-        row = [answer.id, iso(answer.at) or "", *of_form, answer.lead_id, *of_ad, str(answer.score)]
+        row = [answer.id, iso(answer.at), *of_form, answer.lead_id, *of_ad, str(answer.score)]
         fields = without_wrong(answer.answers, wrong[lead.id] if lead else ())
         values = {field.key: field.shown if field.kind in CHOOSERS else field.value for field in fields}
         values |= {receipt.purpose: "yes" if receipt.given else "no" for receipt in facts.receipts}

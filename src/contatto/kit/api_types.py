@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any, Final, overload
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, field
@@ -150,15 +150,9 @@ def inline_references(schema: Any, definitions: Mapping[str, Any]) -> Any:
     return values
 
 
-@overload
-def api_time(moment: datetime) -> str: ...
-@overload
-def api_time(moment: None) -> None: ...
-@overload
-def api_time(moment: datetime | None) -> str | None: ...
-def api_time(moment: datetime | None) -> str | None:
+def api_time(moment: datetime) -> str:
     """Format an instant in UTC."""
-    return None if moment is None else moment.astimezone(UTC).strftime(_TIME)
+    return moment.astimezone(UTC).strftime(_TIME)
 
 
 def api_amount(amount_micros: int | None) -> float | None:

@@ -76,7 +76,7 @@ def get_signal_ledger(tx: Tx, caller: Caller) -> SignalAccounts:
                 dead=counts.dead,
                 adds_up=counts.adds_up,
                 alarms=[alarm.value for alarm in ledger.alarms],
-                last_arrived_time=api_time(settings.arrived_at),
+                last_arrived_time=api_time(settings.arrived_at) if settings.arrived_at else None,
                 erasures=[
                     SignalErasureInfo(
                         erasure.lead_id, erasure.state.value, erasure.sent, api_time(erasure.created_at)

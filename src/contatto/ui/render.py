@@ -13,7 +13,7 @@ from functools import cache, lru_cache
 from importlib.resources import files
 from pathlib import Path
 from types import FunctionType, MethodType
-from typing import Any, Final, Literal, overload
+from typing import Any, Final, Literal
 
 from itsdangerous import BadSignature, Signer
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
@@ -482,9 +482,8 @@ def _country(values: Values, code: str) -> str:
     return words.country(code)
 
 
-def asset_folders() -> dict[str, Path]:
-    """Return the folders of assets by package name."""
-    return {folder.parent.name: folder for folder in sorted(PACKAGE.glob("*/static"))}
+ASSET_FOLDERS: Final = {folder.parent.name: folder for folder in sorted(PACKAGE.glob("*/static"))}
+"""Folders of assets by package name."""
 
 
 @cache
@@ -503,10 +502,6 @@ def avatar_of(name: object) -> tuple[int, str]:
     return hue, "".join(word[0] for word in words).upper() or "?"
 
 
-@overload
-def iso(moment: datetime) -> str: ...
-@overload
-def iso(moment: datetime | None) -> str | None: ...
-def iso(moment: datetime | None) -> str | None:
+def iso(moment: datetime) -> str:
     """Format an instant as ISO 8601 in UTC, to the second."""
-    return None if moment is None else moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

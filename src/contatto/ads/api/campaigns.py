@@ -482,7 +482,7 @@ def show_ad_group(ad_group: AdGroup, campaign: Campaign, account: AdAccount) -> 
         pacing=ad_group.pacing,
         schedule_type=ScheduleType.START_END if ad_group.ends_at else ScheduleType.FROM_NOW,
         schedule_start_time=api_time(ad_group.starts_at),
-        schedule_end_time=api_time(ad_group.ends_at),
+        schedule_end_time=api_time(ad_group.ends_at) if ad_group.ends_at else None,
         click_attribution_window=ad_group.click_window,
         view_attribution_window=ad_group.view_window,
         engaged_view_attribution_window=ad_group.engaged_window,

@@ -264,7 +264,7 @@ def lead_table(
     for entry in entries:
         lead, of_ad, source = entry.lead, ad_data(entry.ad), source_of(entry.lead)
         form = (str(entry.version.number), entry.version.name) if entry.version else ("", "")
-        own = (str(lead.number), api_time(lead.created_at) or "", *(of_ad[name] for name in _OF_AD), *form)
+        own = (str(lead.number), api_time(lead.created_at), *(of_ad[name] for name in _OF_AD), *form)
         data = answer_data(entry.version.content, entry.answers) if entry.version else {}
         chat = chat_data(lead, entry.points) | {"lead_source": source.value if source else ""}
         cells = [*(data.get(label, "") for label in labels), *(chat.get(name, "") for name in chat_columns)]

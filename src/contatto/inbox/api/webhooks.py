@@ -181,8 +181,8 @@ async def list_chat_messages(request: Request) -> Response:
         thread_ids = account.business_id, conversation_id_of(account, visitor)
         conversation = conversations.find_conversation(tx, *thread_ids)
         new_messages = messages.list_messages_after(tx, *thread_ids, after)
-        read_at = iso(conversation.business_read_at) if conversation else None
-        return ChatThread(show_messages(tx, account, new_messages), read_at, ids)
+        read_at = conversation.business_read_at if conversation else None
+        return ChatThread(show_messages(tx, account, new_messages), iso(read_at) if read_at else None, ids)
 
     return json_answer(await context.db.read(read))
 
@@ -209,8 +209,9 @@ async def stream_chat(request: Request) -> Response:
                 yield sse("typing", "{}")
             elif event.name == "conversation_read":
                 conversation = await context.db.read(lambda tx: conversations.find_conversation(tx, *ids))
-                read_at = iso(conversation.business_read_at) if conversation else None
-                yield sse("read", msgspec.json.encode({"read_at": read_at}).decode())
+                read_at = conversation.business_read_at if conversation else None
+                values = {"read_at": iso(read_at) if read_at else None}
+                yield sse("read", msgspec.json.encode(values).decode())
             elif event.name in ("message_sent", "message_received"):
                 for message in await context.db.read(read_new):
                     last = max(last, message.seq)

@@ -156,7 +156,7 @@ def table_rows(tx: Tx, business_id: str, leads: list[Lead]) -> list[list[str]]:
         own = [lead.name, lead.status.value, lead.origin.value]
         row = [
             str(lead.number),
-            iso(lead.created_at) or "",
+            iso(lead.created_at),
             *(of_ad[name] for name in HEAD[2:8]),
             *own,
             *contacts,
