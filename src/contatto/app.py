@@ -14,7 +14,6 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import BaseRoute
 from starlette.staticfiles import PathLike, StaticFiles
 from starlette.types import ASGIApp, Scope
 
@@ -91,7 +90,7 @@ from contatto.leads.ports import LeadPorts
 from contatto.measurement.actions import ChargePort
 from contatto.measurement.engines.sealing import BrokenFile
 from contatto.ui.live import LiveFeed
-from contatto.ui.render import CookieRules, Renderer, asset_folders, is_navigation, translator_of
+from contatto.ui.render import ASSET_FOLDERS, CookieRules, Renderer, is_navigation, translator_of
 from contatto.ui.requests import Context, FastPath, SecurityLayer, context_of, grouped, redirect_slashes
 from contatto.worker import Worker
 
@@ -164,6 +163,8 @@ _ROUTERS: Final = (
 )
 ROUTES: Final = tuple(route for router in _ROUTERS for route in router.routes)
 """Routes of pages and of the API, with an access rule each."""
+_grouped_routes: Final = cache(partial(grouped, ROUTES))
+"""All routes in groups; cached, so that FastAPI analyses their parameters only once."""
 
 _ALL_ROUTES: Final[tuple[HotRoute | DeclaredRoute, ...]] = (*HOT_ROUTES, *ROUTES)
 ACCESS: Final[Mapping[str, Access]] = {
@@ -173,7 +174,7 @@ ACCESS: Final[Mapping[str, Access]] = {
         for method in (route.methods or set()) - {"HEAD"}
     },
     **dict.fromkeys(
-        ("GET /docs", "GET /openapi.json", *(f"GET /static/{owner}" for owner in asset_folders())),
+        ("GET /docs", "GET /openapi.json", *(f"GET /static/{owner}" for owner in ASSET_FOLDERS)),
         Access(Credential.ANYBODY),
     ),
 }
@@ -249,10 +250,10 @@ def create_app(context: Context) -> FastAPI:
     app.add_route("/docs", _show_docs, include_in_schema=False)
     # Built at the first request. FastAPI documents this assignment as the way to replace it.
     app.openapi = cache(lambda: describe_api(app, API_PREFIX, OPEN_PATHS))  # type: ignore[method-assign]
-    for owner, folder in asset_folders().items():
+    for owner, folder in ASSET_FOLDERS.items():
         app.mount(f"/static/{owner}", _Assets(directory=folder), name=f"static-{owner}")
     app.add_exception_handler(Refused, _answer_refusal)
-    app.add_exception_handler(BrokenFile, _answer_broken_file)
+    app.add_exception_handler(BrokenFile, _answer_broken)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_http)
     # SQLite reads on the event loop, so a second request of a tenant at the same time gains nothing.
@@ -282,12 +283,6 @@ class _App(FastAPI):
     def build_middleware_stack(self) -> ASGIApp:
         direct = [route for route in HOT_ROUTES if isinstance(route, DirectRoute)]
         return FastPath(super().build_middleware_stack(), direct, self.secured, _answer_refusal)
-
-
-@cache
-def _grouped_routes() -> list[BaseRoute]:
-    """Return all routes in groups; cached, so that FastAPI analyses their parameters only once."""
-    return grouped(ROUTES)
 
 
 async def _show_docs(request: Request) -> Response:
@@ -422,19 +417,15 @@ async def _answer_http(request: Request, error: Exception) -> Response:
     return await _answer_refusal(request, Refused(code))
 
 
-async def _answer_broken_file(request: Request, error: Exception) -> Response:
-    """Name the missing or damaged file of old views; the database no longer has these."""
-    if not isinstance(error, BrokenFile):
-        return await _answer_broken(request, error)
-    logger().error("http.broken_file", says=str(error))
-    says = (
-        N_("The archive file %(name)s is missing.")
-        if error.is_gone
-        else N_("The archive file %(name)s is damaged.")
-    )
-    return await _answer_refusal(request, Refused(errors.FILE_BAD, says, name=error.file.name))
-
-
 async def _answer_broken(request: Request, error: Exception) -> Response:
+    """Log an error of ours; name a missing or damaged file of old views, which the database lacks."""
+    if isinstance(error, BrokenFile):
+        logger().error("http.broken_file", says=str(error))
+        says = (
+            N_("The archive file %(name)s is missing.")
+            if error.is_gone
+            else N_("The archive file %(name)s is damaged.")
+        )
+        return await _answer_refusal(request, Refused(errors.FILE_BAD, says, name=error.file.name))
     logger().error("http.broken", error_at=where(error))
     return await _answer_refusal(request, Refused(errors.BROKEN))

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, Final
 
+from starlette.responses import Response
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -107,16 +108,13 @@ class GuardedProtocol(HttpToolsProtocol):
         cycle = self.cycle
         is_answering = bool(cycle) and cycle.response_started and not cycle.response_complete
         if is_answering or self.transport.is_closing():
-            self.abort()
+            self.transport.abort()
             return
         if self._stage is _Stage.BODY or (self._stage is _Stage.HEAD and self._head_bytes):
             self._fault = fault
             self.send_400_response("")
         self.transport.close()
         self.registry.note_unread(self, self.loop.time())
-
-    def abort(self) -> None:
-        self.transport.abort()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -143,17 +141,15 @@ class GuardedProtocol(HttpToolsProtocol):
                 self._unparsed = data[start:]
                 self.flow.pause_reading()
                 break
-            self._parse(data[start : start + SLICE])
+            part = data[start : start + SLICE]
+            super().data_received(part)
+            if self._has_new_stage:  # once per slice: a whole request passes several stages
+                self._register_stage()
+            if self._stage is not _Stage.BODY:
+                self._head_bytes += len(part)
+                if self._stage is _Stage.HEAD and self._head_bytes > HEAD_LIMIT:
+                    self.end(_TOO_LARGE)
         self.flow.is_held = bool(self._unparsed)
-
-    def _parse(self, data: bytes) -> None:
-        super().data_received(data)
-        if self._has_new_stage:  # once per slice: a whole request passes several stages
-            self._register_stage()
-        if self._stage is not _Stage.BODY:
-            self._head_bytes += len(data)
-            if self._stage is _Stage.HEAD and self._head_bytes > HEAD_LIMIT:
-                self.end(_TOO_LARGE)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -251,10 +247,8 @@ class Connections:
 
     def __init__(self, most: int, proxies: str = "") -> None:
         self.most = most
-
-        async def no_app(*_: object) -> None: ...  # uvicorn parses lists of proxies only around an app
-
-        self._proxies = ProxyHeadersMiddleware(no_app, proxies).trusted_hosts
+        app: Any = Response()  # uvicorn parses lists of proxies only around an app
+        self._proxies = ProxyHeadersMiddleware(app, proxies).trusted_hosts
         self._networks: dict[str, _Network] = {}
         self._count = 0
         self._waiting: dict[GuardedProtocol, None] = {}
@@ -271,7 +265,7 @@ class Connections:
         for connection in [waiting for waiting in self._waiting if waiting.is_late(now_s)]:
             connection.end(TOO_SLOW)
         for connection in [unread for unread, since in self._unread.items() if now_s - since > READ_S]:
-            connection.abort()
+            connection.transport.abort()
 
     def has_room(self, connection: GuardedProtocol) -> bool:
         """Count a new connection, and report whether the limits allow it."""

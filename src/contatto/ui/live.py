@@ -141,7 +141,9 @@ class LiveFeed:
                 if event.seq not in self._sent_seqs and event.business_id in self._streams:
                     events_of[event.business_id].append(event)
             for business_id, new_events in events_of.items():
-                self._send(business_id, _Batch(new_events))
+                batch = _Batch(new_events)
+                for stream in self._streams[business_id]:
+                    stream.queue.put_nowait(batch)
             self._cursor = max([self._cursor, *(event.seq for event in fresh)])
             self._sent_seqs = {event.seq for event in fresh if event.seq > self._cursor - OVERLAP}
 
@@ -150,9 +152,7 @@ class LiveFeed:
         stored_event = StoredEvent(
             0, business_id, event_name(type(event)), msgspec.json.encode(event).decode()
         )
-        self._send(business_id, _Batch([stored_event]))
-
-    def _send(self, business_id: str, batch: _Batch) -> None:
+        batch = _Batch([stored_event])
         for stream in self._streams.get(business_id, ()):
             stream.queue.put_nowait(batch)
 
