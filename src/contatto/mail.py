@@ -94,31 +94,22 @@ def mail_kind(sender: str) -> OutboundKind:
         mail = tx.find(Mail, mails.select().where(*rows_of(mails, request.business_id, id=request.subject)))
         if mail is None:
             return Done()
-        headers = {"to": mail.recipient}
-        return Ask(HttpRequest(MAIL_METHOD, MAIL_ADDRESS, headers, encode_mail(mail, sender)))
+        message = EmailMessage(policy=SMTP)
+        message["From"] = sender
+        message["To"] = mail.recipient
+        message["Subject"] = " ".join(mail.subject.split())  # a line break would begin another header
+        message["Date"] = format_datetime(mail.created_at)
+        # It follows from the mail, so that a copy after a lost answer is recognized. Source: RFC 5322.
+        message["Message-ID"] = f"<{mail.id}@{sender.rpartition('@')[2].strip('> ')}>"
+        message["Auto-Submitted"] = "auto-generated"  # Source: RFC 3834
+        message.set_content(mail.text)
+        return Ask(HttpRequest(MAIL_METHOD, MAIL_ADDRESS, {"to": mail.recipient}, bytes(message)))
 
     def settle_mail(tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:
         if state in (RequestState.DONE, RequestState.DISMISSED):
             tx.delete(mails, request.business_id, id=request.subject)
 
     return OutboundKind(MAIL, begin_mail, lambda _tx, _request, answer: read_reply(answer), settle_mail, PLAN)
-
-
-def encode_mail(mail: Mail, sender: str) -> bytes:
-    """Encode a mail; line breaks in the subject become spaces, which prevents header injection.
-
-    ``Message-ID`` follows from the mail, so that a copy after a lost answer is recognized.
-    Source: RFC 5322; RFC 3834 for ``Auto-Submitted``.
-    """
-    message = EmailMessage(policy=SMTP)
-    message["From"] = sender
-    message["To"] = mail.recipient
-    message["Subject"] = " ".join(mail.subject.split())
-    message["Date"] = format_datetime(mail.created_at)
-    message["Message-ID"] = f"<{mail.id}@{sender.rpartition('@')[2].strip('> ')}>"
-    message["Auto-Submitted"] = "auto-generated"
-    message.set_content(mail.text)
-    return bytes(message)
 
 
 def read_reply(answer: HttpAnswer) -> Step:

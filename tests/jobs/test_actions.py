@@ -1,5 +1,6 @@
 """Failed work of handlers and of requests: listed, counted, replayed and dismissed, each tenant's alone."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -14,7 +15,7 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.errors import Refused
 from contatto.kit.outbound.model import RequestState, SendFailure
-from contatto.kit.outbound.queue import dismiss_dead_jobs, jobs
+from contatto.kit.outbound.queue import OutboundKind, dismiss_dead_jobs, dismiss_request, jobs, replay_request
 from contatto.kit.settings import Settings
 from contatto.subscriptions import store as notices
 from tests import make
@@ -33,6 +34,14 @@ def owner(database: Database) -> str:
 def ids(database: Database, business_id: str) -> list[str]:
     found = database.read_now(lambda tx: actions.list_failed_work(tx, business_id, 99))
     return [failed.id for failed in found]
+
+
+def replay_one(tx: Tx, kinds: Mapping[str, OutboundKind], business_id: str, failed_id: str) -> None:
+    replay_request(tx, kinds, actions.load_failed_work(tx, business_id, failed_id).job)
+
+
+def dismiss_one(tx: Tx, kinds: Mapping[str, OutboundKind], business_id: str, failed_id: str) -> None:
+    dismiss_request(tx, kinds, actions.load_failed_work(tx, business_id, failed_id).job)
 
 
 def counts(database: Database, business_id: str) -> FailedCounts:
@@ -65,7 +74,7 @@ def test_another_tenant_neither_sees_nor_touches_it(database: Database, owner: s
     assert ids(database, other) == []
     assert counts(database, other) == FailedCounts(0, 0)
     for failed_id in all_ids:
-        for act in (actions.replay_failed_work, actions.dismiss_failed_work):
+        for act in (replay_one, dismiss_one):
             with pytest.raises(Refused) as refused:
                 database.write_now(lambda tx, act=act, of=failed_id: act(tx, KINDS, other, of))  # type: ignore[misc]
             assert refused.value.code is errors.NOT_FOUND
@@ -111,8 +120,8 @@ def test_a_dead_letter_that_may_not_be_sent_any_more_stays_and_holds_up_no_other
     assert (some.done, some.refused) == (1, 1)
     assert ids(database, owner) == [first]
     with pytest.raises(Refused):
-        database.write_now(lambda tx: actions.replay_failed_work(tx, KINDS, owner, first))
-    database.write_now(lambda tx: actions.dismiss_failed_work(tx, KINDS, owner, first))
+        database.write_now(lambda tx: replay_one(tx, KINDS, owner, first))
+    database.write_now(lambda tx: dismiss_one(tx, KINDS, owner, first))
     assert ids(database, owner) == []
     assert second
 
@@ -122,13 +131,13 @@ def test_what_waits_can_be_tried_now_or_given_up_and_its_owner_hears_of_it(
 ) -> None:
     waiting = fail_push(database, owner, trouble=SendFailure.UNREACHED)
     assert database.write_now(lambda tx: claim_all(tx, MESSAGE_PUSH)) == []
-    database.write_now(lambda tx: actions.replay_failed_work(tx, KINDS, owner, waiting))
+    database.write_now(lambda tx: replay_one(tx, KINDS, owner, waiting))
     number = int(waiting.removeprefix("job-"))
     request = database.read_now(lambda tx: find_request(tx, owner, number))
     assert request is not None
     assert (request.attempts, request.due_at) == (0, database.clock.now())
     again = fail_push(database, owner, trouble=SendFailure.UNREACHED)
-    database.write_now(lambda tx: actions.dismiss_failed_work(tx, KINDS, owner, again))
+    database.write_now(lambda tx: dismiss_one(tx, KINDS, owner, again))
     push = database.read_now(lambda tx: notices.ledger.list_entries(tx, owner))[0]
     assert (push.state, push.reason) == (DeliveryState.DEAD, "dismissed")
 
@@ -140,7 +149,7 @@ def test_what_is_on_its_way_is_neither_replayed_nor_dismissed(database: Database
     database.write_now(lambda tx: tx.execute(mine.values(due_at=tx.now)))
     assert database.write_now(lambda tx: claim_all(tx, MESSAGE_PUSH))
     before = database.read_now(lambda tx: find_request(tx, owner, number))
-    for act in (actions.replay_failed_work, actions.dismiss_failed_work):
+    for act in (replay_one, dismiss_one):
         with pytest.raises(Refused) as refused:
             database.write_now(lambda tx, act=act: act(tx, KINDS, owner, waiting))  # type: ignore[misc]
         assert refused.value.code is errors.CONFLICT
@@ -163,7 +172,7 @@ def test_a_kind_that_nobody_knows_is_dismissed_but_not_replayed(database: Databa
     dead = fail_push(database, owner)
     others = {name: replace(kind) for name, kind in KINDS.items() if name != MESSAGE_PUSH.name}
     with pytest.raises(Refused) as refused:
-        database.write_now(lambda tx: actions.replay_failed_work(tx, others, owner, dead))
+        database.write_now(lambda tx: replay_one(tx, others, owner, dead))
     assert refused.value.code is errors.CONFLICT
-    database.write_now(lambda tx: actions.dismiss_failed_work(tx, others, owner, dead))
+    database.write_now(lambda tx: dismiss_one(tx, others, owner, dead))
     assert ids(database, owner) == []

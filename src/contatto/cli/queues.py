@@ -25,7 +25,7 @@ from contatto.cli.installation import (
 )
 from contatto.jobs import actions as job_actions
 from contatto.jobs.rules import reason_text, work_text
-from contatto.kit.outbound.queue import OutboundKind, dismiss_dead_jobs
+from contatto.kit.outbound.queue import OutboundKind, dismiss_dead_jobs, dismiss_request, replay_request
 from contatto.kit.settings import Settings
 
 AdId = Annotated[int, typer.Argument(help="Id of the ad, as the list shows it.")]
@@ -180,7 +180,7 @@ def replay_jobs_command(
             batch = job_actions.replay_dead_work(tx, kinds, one_business.id, after)
             done, refused, after = done + batch.done, refused + batch.refused, batch.last
         for job_id in chosen:
-            job_actions.replay_failed_work(tx, kinds, one_business.id, job_id)
+            replay_request(tx, kinds, job_actions.load_failed_work(tx, one_business.id, job_id).job)
         record_command(tx, one_business, "jobs replay", " ".join(f"failed_id={job_id}" for job_id in chosen))
     out.print(f"{done:,} jobs are due again.")
     if refused:
@@ -202,7 +202,7 @@ def dismiss_jobs_command(
     with business_transaction(business) as (tx, one_business):
         count = dismiss_dead_jobs(tx, one_business.id) if all_dead else len(chosen)
         for job_id in chosen:
-            job_actions.dismiss_failed_work(tx, kinds, one_business.id, job_id)
+            dismiss_request(tx, kinds, job_actions.load_failed_work(tx, one_business.id, job_id).job)
         record_command(tx, one_business, "jobs dismiss", " ".join(f"failed_id={job_id}" for job_id in chosen))
     out.print(f"{count:,} jobs are dismissed.")
 

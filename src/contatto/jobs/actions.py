@@ -13,7 +13,6 @@ from contatto.kit.outbound.model import OutboundRequest, RequestState
 from contatto.kit.outbound.queue import (
     FAILED,
     OutboundKind,
-    dismiss_request,
     find_failed_job,
     jobs,
     list_failed_jobs,
@@ -40,21 +39,9 @@ def count_failed_work(tx: Tx, business_id: str) -> FailedCounts:
 
 
 def load_failed_work(tx: Tx, business_id: str, failed_id: str) -> FailedWork:
-    """Load one piece of failed work; raises NOT_FOUND."""
-    return _describe(tx, [_load_job(tx, business_id, failed_id)])[0]
-
-
-def replay_failed_work(tx: Tx, kinds: Kinds, business_id: str, failed_id: str) -> None:
-    """Replay failed work with fresh attempts.
-
-    Raises NOT_FOUND; CONFLICT while it is being sent; a refusal by its owner, such as a closed reply window.
-    """
-    replay_request(tx, kinds, _load_job(tx, business_id, failed_id))
-
-
-def dismiss_failed_work(tx: Tx, kinds: Kinds, business_id: str, failed_id: str) -> None:
-    """Dismiss failed work; raises NOT_FOUND, or CONFLICT while it is being sent."""
-    dismiss_request(tx, kinds, _load_job(tx, business_id, failed_id))
+    """Load one piece of failed work, with its job locked; raises NOT_FOUND."""
+    job = check_found(find_failed_job(tx, business_id, read_id(failed_id)), "Failed job not found.")
+    return _describe(tx, [job])[0]
 
 
 def replay_dead_work(tx: Tx, kinds: Kinds, business_id: str, after: int) -> Replayed:
@@ -75,10 +62,6 @@ def replay_dead_work(tx: Tx, kinds: Kinds, business_id: str, after: int) -> Repl
         except Refused:
             refused += 1
     return Replayed(replayed, refused, last)
-
-
-def _load_job(tx: Tx, business_id: str, failed_id: str) -> OutboundRequest:
-    return check_found(find_failed_job(tx, business_id, read_id(failed_id)), "Failed job not found.")
 
 
 def _describe(tx: Tx, failed_jobs: list[OutboundRequest]) -> list[FailedWork]:

@@ -11,16 +11,15 @@ from contatto.accounts.model import Caller, Permission
 from contatto.delivery.store import find_relearning
 from contatto.jobs.actions import (
     count_failed_work,
-    dismiss_failed_work,
     list_failed_work,
+    load_failed_work,
     replay_dead_work,
-    replay_failed_work,
 )
 from contatto.jobs.rules import reason_text, work_text
 from contatto.kit.db.tx import Tx
 from contatto.kit.i18n import LazyText
 from contatto.kit.languages import Translator
-from contatto.kit.outbound.queue import dismiss_dead_jobs
+from contatto.kit.outbound.queue import dismiss_dead_jobs, dismiss_request, replay_request
 from contatto.ui.render import translator_of
 from contatto.ui.requests import context_of
 
@@ -69,13 +68,15 @@ def post_dismiss_all(tx: Tx, request: Request, caller: Caller) -> str:
 
 @router.form("/{failed_id}/replay", Permission.ADMINISTER)
 def post_replay(tx: Tx, request: Request, caller: Caller, failed_id: str) -> str:
-    replay_failed_work(tx, context_of(request).installation.outbound, caller.business_id, failed_id)
+    job = load_failed_work(tx, caller.business_id, failed_id).job
+    replay_request(tx, context_of(request).installation.outbound, job)
     return JOBS_PAGE
 
 
 @router.form("/{failed_id}/dismiss", Permission.ADMINISTER)
 def post_dismiss(tx: Tx, request: Request, caller: Caller, failed_id: str) -> str:
-    dismiss_failed_work(tx, context_of(request).installation.outbound, caller.business_id, failed_id)
+    job = load_failed_work(tx, caller.business_id, failed_id).job
+    dismiss_request(tx, context_of(request).installation.outbound, job)
     return JOBS_PAGE
 
 
