@@ -2,9 +2,11 @@
 
 import asyncio
 import resource
+import sqlite3
 import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -14,7 +16,7 @@ import duckdb
 import pytest
 
 from contatto.cli.models import check_sealed, seal_files
-from contatto.kit.background import folder_lock, run_maintenance_job
+from contatto.kit.background import run_maintenance_job
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.settings import Settings
@@ -194,8 +196,9 @@ def test_the_worker_seals_finished_days_by_itself(database: Database, tmp_path: 
 
 def test_who_seals_is_alone(database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told(database)
-    with folder_lock(tmp_path / "sealed") as is_mine:
-        assert is_mine
+    (tmp_path / "sealed").mkdir()
+    with closing(sqlite3.connect(tmp_path / "sealed" / "in-use.lock", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
         assert work_once(database, tmp_path) == 0
         seal_files(database, sealing_job(tmp_path / "sealed", DAYS))
     assert listed(database, tmp_path / "sealed") == []

@@ -3,8 +3,8 @@
 import asyncio
 import math
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -192,8 +192,14 @@ def run_maintenance_job(
 
     A process that dies releases its locks, and the next run repeats its job.
     """
-    with folder_lock(kind.folder) as is_mine:
-        if not is_mine:
+    kind.folder.mkdir(parents=True, exist_ok=True)
+    # The lock is that of an empty SQLite file: it works on every operating system, and ends with the process.
+    with closing(sqlite3.connect(kind.folder / _LOCK, timeout=0, isolation_level=None)) as lock:
+        try:
+            lock.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                raise
             return None
         done = 0
         for job in db.read_now(kind.list_jobs):
@@ -210,25 +216,6 @@ def _run_locked(db: Database, kind: MaintenanceJob, job: Job, tx: Tx) -> None:
     record = job(tx)
     if record is not None:
         db.write_now(record, in_background=True)
-
-
-@contextmanager
-def folder_lock(folder: Path) -> Iterator[bool]:
-    """Lock a folder, and yield False where another process has locked it.
-
-    The lock is that of an empty SQLite file, which works on every operating system, and ends with the
-    process.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with closing(sqlite3.connect(folder / _LOCK, timeout=0, isolation_level=None)) as lock:
-        try:
-            lock.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
-                raise
-            yield False
-        else:
-            yield True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -86,10 +86,16 @@ def read_decimal(field: str, text: str, lang: str, places: int) -> Decimal | Non
 
     Raises INVALID for ``field``, with possible readings or an example; ``places`` is the most decimals.
     """
-    typed = _plain(text, lang)
+    decimal, group = _symbols(lang)
+    # Digits 0 to 9 and this language's separators, without marks.
+    typed = text.strip().translate(_MARKS).translate(_WIDE)
+    typed = "".join(str(unicodedata.decimal(sign, sign)) for sign in typed)
+    typed = typed.replace("\u066b", decimal).replace("\u066c", group)  # separators of Arabic-Indic digits
+    spaced = _SPACED.fullmatch(typed)
+    if spaced and group not in typed:
+        typed = typed.replace(spaced[1], group)
     if not typed:
         return None
-    decimal, group = _symbols(lang)
     allowed = re.escape(decimal + group)
     if len(typed) > LONGEST or not re.fullmatch(rf"-?[\d{allowed}]*\d", typed, re.ASCII):
         raise _no_number(field, lang, places)
@@ -157,16 +163,6 @@ def check_leap(
         money = typist.words.money
         raise Leap(field, money(before, currency), money(after, currency), key, is_more=after > before)
     return after
-
-
-def _plain(text: str, lang: str) -> str:
-    """Return a text with digits 0 to 9 and this language's separators, without marks."""
-    decimal, group = _symbols(lang)
-    text = text.strip().translate(_MARKS).translate(_WIDE)
-    text = "".join(str(unicodedata.decimal(sign, sign)) for sign in text)
-    text = text.replace("\u066b", decimal).replace("\u066c", group)  # separators of Arabic-Indic digits
-    spaced = _SPACED.fullmatch(text)
-    return text.replace(spaced[1], group) if spaced and group not in text else text
 
 
 def _two_ways(field: str, first: str, second: str) -> Refused:

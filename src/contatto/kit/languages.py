@@ -176,11 +176,6 @@ def currencies() -> frozenset[str]:
     return frozenset(code for territory in territories for code in get_territory_currencies(territory))
 
 
-def usual_currency(country: str) -> str:
-    """Return the currency of a country; empty where there is none."""
-    return next(iter(get_territory_currencies(country)), "")
-
-
 def zones_of(country: str) -> tuple[str, ...]:
     """Return the IANA time zones of a country; empty where there is none."""
     return _zones().get(country, ())
@@ -223,7 +218,10 @@ def region_choices(words: Translator) -> dict[str, Any]:
     ``regions`` is JSON for the script of the form: the currency and the zones of each country.
     """
     zones = sorted({zone for zones in _zones().values() for zone in zones})
-    by_country = {code: [usual_currency(code), *zones_of(code)] for code in sorted(countries())}
+    by_country = {
+        code: [next(iter(get_territory_currencies(code)), ""), *zones_of(code)]
+        for code in sorted(countries())
+    }
     return {
         "zones": [(zone, zone) for zone in zones],
         "countries": [(code, words.country(code)) for code in sorted_countries(words, countries())],

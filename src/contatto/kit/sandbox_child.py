@@ -74,50 +74,48 @@ def _answer(work: Work, raw: bytes) -> tuple[int, bytes]:
 if sys.platform == "linux":
     import resource
 
-    def _run_forked(work: Work, raw: bytes, processor_s: int) -> tuple[int, bytes]:
-        """Return the answer of a forked process, so that an attacker cannot reach later work."""
-        reader, writer = os.pipe()
-        child = os.fork()
-        if not child:
-            try:
-                os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-                os.dup2(writer, 1)
-                os.closerange(3, _MOST_FILES)
-                # Give up all rights and resources that the work does not need.
-                os.nice(_NICE)
-                with suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:  # noqa: PTH123 - pathlib is not loaded
-                    score.write("1000")  # the kernel ends this process first when memory is short
-                with open("/proc/self/statm") as state:  # noqa: PTH123 - pathlib is not loaded
-                    size = int(state.read().split()[0]) * resource.getpagesize()
-                for name, most in (
-                    (resource.RLIMIT_AS, size + MEMORY_BYTES),
-                    (resource.RLIMIT_CPU, processor_s),
-                    (resource.RLIMIT_FSIZE, 0),
-                    (resource.RLIMIT_CORE, 0),
-                    (resource.RLIMIT_NPROC, 0),
-                    (resource.RLIMIT_NOFILE, 3),  # only the pipe stays open
-                ):
-                    _, hard = resource.getrlimit(name)
-                    limit = most if hard == resource.RLIM_INFINITY else min(most, hard)
-                    resource.setrlimit(name, (limit, limit))
-                with open(1, "wb", closefd=False) as to:  # it is no path
-                    write_part(to, *_answer(work, raw))
-            finally:
-                os._exit(0)
-        os.close(writer)
-        with open(reader, "rb") as back:  # noqa: PTH123  # it is no path
-            try:
-                answer = read_part(back)
-            except EOFError:
-                answer = BROKEN, b"ended"
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        return answer
 
-else:
-
-    def _run_forked(work: Work, raw: bytes, processor_s: int) -> tuple[int, bytes]:
+def _run_forked(work: Work, raw: bytes, processor_s: int) -> tuple[int, bytes]:
+    """Return the answer of a forked process, so that an attacker cannot reach later work."""
+    if sys.platform != "linux":  # without limits
         return _answer(work, raw)
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            os.dup2(writer, 1)
+            os.closerange(3, _MOST_FILES)
+            # Give up all rights and resources that the work does not need.
+            os.nice(_NICE)
+            with suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:  # noqa: PTH123 - pathlib is not loaded
+                score.write("1000")  # the kernel ends this process first when memory is short
+            with open("/proc/self/statm") as state:  # noqa: PTH123 - pathlib is not loaded
+                size = int(state.read().split()[0]) * resource.getpagesize()
+            for name, most in (
+                (resource.RLIMIT_AS, size + MEMORY_BYTES),
+                (resource.RLIMIT_CPU, processor_s),
+                (resource.RLIMIT_FSIZE, 0),
+                (resource.RLIMIT_CORE, 0),
+                (resource.RLIMIT_NPROC, 0),
+                (resource.RLIMIT_NOFILE, 3),  # only the pipe stays open
+            ):
+                _, hard = resource.getrlimit(name)
+                limit = most if hard == resource.RLIM_INFINITY else min(most, hard)
+                resource.setrlimit(name, (limit, limit))
+            with open(1, "wb", closefd=False) as to:  # it is no path
+                write_part(to, *_answer(work, raw))
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with open(reader, "rb") as back:  # noqa: PTH123  # it is no path
+        try:
+            answer = read_part(back)
+        except EOFError:
+            answer = BROKEN, b"ended"
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return answer
 
 
 if __name__ == "__main__":

@@ -169,9 +169,7 @@ class ExtendedNonceCipher:
         return cipher.decrypt(sealed[_HALF : 2 * _HALF], sealed[2 * _HALF :], associated)
 
 
-@lru_cache(maxsize=_CIPHERS_KEPT)
-def _selected(cipher: ExtendedNonceCipher, selector: bytes) -> AESGCM:
-    return cipher.select(selector)
+_selected: Final = lru_cache(maxsize=_CIPHERS_KEPT)(ExtendedNonceCipher.select)
 
 
 class Vault:

@@ -154,28 +154,25 @@ class Client:
                 return SendFailure.FORBIDDEN
             except OSError:
                 return SendFailure.UNREACHED
+            # Uncompressed: some kilobytes could decompress to gigabytes.
+            headers = {**request.headers, "Host": host, "Accept-Encoding": "identity"}
+            name = host.rpartition(":")[0] if ":" in host else host
+            exchange = self._http.stream(
+                request.method, url, headers=headers, content=request.body, extensions={"sni_hostname": name}
+            )
+            body = bytearray()
             try:
-                async with asyncio.timeout(CONNECT_S + self._answer_s):
-                    return await self._exchange(request, url, host)
+                async with asyncio.timeout(CONNECT_S + self._answer_s), exchange as answer:
+                    async for part in answer.aiter_raw():
+                        body += part
+                        if len(body) > ANSWER_LIMIT:
+                            break
+                    self._http.cookies.clear()
             except _UNREACHED:
                 return SendFailure.UNREACHED
             except (httpx2.HTTPError, httpx2.StreamError, TimeoutError):
                 return SendFailure.LOST
-
-    async def _exchange(self, request: HttpRequest, url: httpx2.URL, host: str) -> HttpAnswer:
-        # Uncompressed: some kilobytes could decompress to gigabytes.
-        headers = {**request.headers, "Host": host, "Accept-Encoding": "identity"}
-        name = host.rpartition(":")[0] if ":" in host else host
-        async with self._http.stream(
-            request.method, url, headers=headers, content=request.body, extensions={"sni_hostname": name}
-        ) as answer:
-            body = bytearray()
-            async for part in answer.aiter_raw():
-                body += part
-                if len(body) > ANSWER_LIMIT:
-                    break
             response_headers = {key.lower(): value for key, value in answer.headers.items()}
-            self._http.cookies.clear()
             return HttpAnswer(answer.status_code, response_headers, bytes(body[:ANSWER_LIMIT]))
 
     async def _checked(self, text: str) -> tuple[httpx2.URL, str]:

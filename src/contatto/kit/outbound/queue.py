@@ -217,23 +217,20 @@ _MOST: Final = sa.bindparam("most", type_=sa.Integer)
 _EXCLUDED: Final[sa.BindParameter[Any]] = sa.bindparam("but", type_=sa.String, expanding=True)
 
 
-def _comes_first_in_its_line() -> sa.ColumnElement[bool]:
-    earlier = jobs.alias("earlier")
-    return ~sa.exists().where(
-        sa.literal_column("(earlier.state = 'due' AND earlier.line <> '')"),
-        earlier.c.kind == jobs.c.kind,
-        earlier.c.line == jobs.c.line,
-        earlier.c.id < jobs.c.id,
-    )
-
-
+_EARLIER: Final = jobs.alias("earlier")
+_IS_FIRST_OF_LINE: Final = ~sa.exists().where(
+    sa.literal_column("(earlier.state = 'due' AND earlier.line <> '')"),
+    _EARLIER.c.kind == jobs.c.kind,
+    _EARLIER.c.line == jobs.c.line,
+    _EARLIER.c.id < jobs.c.id,
+)
 _SAME_DESTINATION: Final = jobs.c.destination == sa.bindparam("destination")
 # These queries run after each commit, so they are built once.
 _DUE_DESTINATIONS: Final = distinct_due(jobs.c.destination, DUE, jobs.c.due_at)
 _DESTINATIONS: Final = _DUE_DESTINATIONS.where(_DUE_DESTINATIONS.selected_columns[0].not_in(_EXCLUDED))
 _REQUESTS_TO_ONE: Final = (
     sa.select(jobs)
-    .where(DUE, _SAME_DESTINATION, jobs.c.due_at <= _DUE_BY, _comes_first_in_its_line())
+    .where(DUE, _SAME_DESTINATION, jobs.c.due_at <= _DUE_BY, _IS_FIRST_OF_LINE)
     .order_by(jobs.c.due_at, jobs.c.id)
     .limit(_MOST)
     .with_for_update(skip_locked=True)
@@ -241,9 +238,7 @@ _REQUESTS_TO_ONE: Final = (
 _DESTINATION: Final = _DESTINATIONS.subquery("turn_of")
 _FIRST_REQUESTS: Final = (
     sa.select(jobs)
-    .where(
-        DUE, jobs.c.destination == _DESTINATION.c.value, jobs.c.due_at <= _DUE_BY, _comes_first_in_its_line()
-    )
+    .where(DUE, jobs.c.destination == _DESTINATION.c.value, jobs.c.due_at <= _DUE_BY, _IS_FIRST_OF_LINE)
     .order_by(jobs.c.due_at, jobs.c.id)
     .limit(sa.bindparam("each", type_=sa.Integer))
     .with_for_update(skip_locked=True)
@@ -255,7 +250,7 @@ _SEVERAL_DESTINATIONS: Final = (
     .order_by(_FIRST_REQUESTS.c.destination, _FIRST_REQUESTS.c.due_at, _FIRST_REQUESTS.c.id)
 )
 """Some requests of several destinations, in one round trip."""
-WAITING: Final = Queue(jobs, sa.and_(DUE, _SAME_DESTINATION), jobs.c.due_at, _comes_first_in_its_line())
+WAITING: Final = Queue(jobs, sa.and_(DUE, _SAME_DESTINATION), jobs.c.due_at, _IS_FIRST_OF_LINE)
 """Queue of one ``destination``, which is a parameter."""
 
 
