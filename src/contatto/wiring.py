@@ -79,7 +79,7 @@ from contatto.kit.db.tx import Parts
 from contatto.kit.exports import ExportKind, purge_exports
 from contatto.kit.idempotency import purge_answered_requests
 from contatto.kit.outbound.queue import OutboundKind, expire_requests, purge_jobs
-from contatto.kit.outbox import KEEP, After, BatchHandler, TenantHandler, handing_out, purge_events
+from contatto.kit.outbox import KEEP, After, BatchHandler, TenantHandler, dispatch_events, purge_events
 from contatto.kit.rate_limits import GuessLimit, RequestLimit, purge_limits
 from contatto.kit.settings import Settings
 from contatto.leads.actions import jobs
@@ -236,7 +236,7 @@ def queued_work(settings: Settings, parallel: int = 1) -> tuple[QueuedWork, ...]
     ``parallel`` batches of received webhooks are settled at the same time.
     """
     return (
-        *settling_work(parallel, partial(handing_out, AFTER)),
+        *settling_work(parallel, partial(dispatch_events, AFTER)),
         QueuedWork(
             "lead_jobs",
             lambda tx: jobs.has_job_to_start(tx, settings.jobs_per_business),
@@ -340,7 +340,7 @@ def resources(db: Database, settings: Settings) -> Parts:
         ChatLimits(), RecentCallers(), FragmentCache(), RequestLimit(settings.api_requests_per_minute, 60),
         AdServer(db, settings.views_per_viewer, settings.trial_share),
         GatheredTouches(db),
-        lead_forms.FormBatcher(db, settings.new_visitors_per_hour, partial(handing_out, AFTER)),
+        lead_forms.FormBatcher(db, settings.new_visitors_per_hour, partial(dispatch_events, AFTER)),
         CachedCounts(db, {"leads", "conversations", "reply_targets"}),
     )  # fmt: skip
 

@@ -22,7 +22,7 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
-from contatto.kit.outbox import events, handing_out
+from contatto.kit.outbox import dispatch_events, events
 from contatto.kit.vault import Vault
 from contatto.leads.model import Evidence
 from contatto.leads.rules.records import Facet, facet_word
@@ -103,7 +103,7 @@ def outcome_of(
 ) -> tuple[list[str], dict[str, list[str]]]:
     """What each was told, and all rows, after these forms were taken so many at a time."""
     world = db.write_now(built)
-    forms = FormBatcher(db, most_new, lambda work: work)
+    forms = FormBatcher(db, most_new, lambda work, tx: work(tx))
 
     async def take(some: Sequence[HandedIn]) -> list[Any]:
         return await asyncio.gather(*(forms.submit(each) for each in some), return_exceptions=True)
@@ -172,7 +172,7 @@ def test_all_that_may_be_sent_ends_alike_one_by_one_and_in_one_batch(database: D
 
 def test_forms_hand_out_what_follows_from_them_in_their_own_transaction(database: Database) -> None:
     world = database.write_now(built)
-    forms = FormBatcher(database, 0, partial(handing_out, AFTER))
+    forms = FormBatcher(database, 0, partial(dispatch_events, AFTER))
     works = [handed_in(world, (person, 0, 0)) for person in range(3)]
 
     async def take() -> list[Any]:

@@ -12,7 +12,7 @@ from tests import make
 def test_others_help_only_with_what_one_leaves_waiting(
     database: Database, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, *others = settling_work(3, lambda batch: batch)
+    first, *others = settling_work(3, lambda work, tx: work(tx))
     assert len(others) == 2
 
     def are_due() -> list[bool]:

@@ -33,7 +33,7 @@ def put_all(db: Database, *rows: dict[str, Any]) -> list[Any]:
         write_rows(tx, counting, some)
         return [None] * len(some)
 
-    batcher = WorkBatcher(db.write_unhurried, count_rows)
+    batcher = WorkBatcher(partial(db.write, is_hurried=False), count_rows)
 
     async def together() -> list[Any]:
         return await asyncio.gather(*(batcher.submit(row) for row in rows), return_exceptions=True)
@@ -70,7 +70,7 @@ def test_whoever_went_away_keeps_nobody_waiting(database: Database) -> None:
     async def one_goes() -> None:
         rows = [{"name": name, "n": 1} for name in ("gone", "stays")]
         gone, stays = (
-            asyncio.ensure_future(database.write_unhurried(partial(Tx.insert, table=THINGS, row=row)))
+            asyncio.ensure_future(database.write(partial(Tx.insert, table=THINGS, row=row), is_hurried=False))
             for row in rows
         )
         await asyncio.sleep(0)

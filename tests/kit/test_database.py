@@ -80,7 +80,7 @@ def test_rows_of_a_batcher_are_there_when_its_futures_are_done(database: Databas
         insert_all(tx, businesses, rows)
         return [None] * len(rows)
 
-    batcher = WorkBatcher(database.write_unhurried, insert)
+    batcher = WorkBatcher(partial(database.write, is_hurried=False), insert)
 
     async def append_many() -> None:
         rows = [{"id": f"b{i}", "name": "Kopi", "created_at": AT} for i in range(30)]

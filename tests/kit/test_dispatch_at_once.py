@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 
 import pytest
 from sqlalchemy import func, select
@@ -11,7 +12,7 @@ from contatto.accounts.store import businesses
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx, savepoint
 from contatto.kit.outbound.queue import jobs
-from contatto.kit.outbox import After, BatchHandler, emit, emit_all, events, handing_out
+from contatto.kit.outbox import After, BatchHandler, dispatch_events, emit, emit_all, events
 from tests.kit.test_dispatch_batches import Tray, count, table
 from tests.kit.test_outbox import CupFilled, Listener, run
 
@@ -23,7 +24,7 @@ def serve(db: Database, after: After, *cups: str) -> int:
         emit_all(tx, [("b1", CupFilled("b1", cup)) for cup in cups])
         return len(cups)
 
-    return db.write_now(handing_out(after, work), in_background=True)
+    return db.write_now(partial(dispatch_events, after, work), in_background=True)
 
 
 def count_fresh(db: Database) -> int:
@@ -97,7 +98,7 @@ def test_what_is_undone_did_not_happen(database: Database) -> None:
         emit(tx, "b1", CupFilled("b1", "c"))
         return 1
 
-    database.write_now(handing_out(table(tray), work))
+    database.write_now(partial(dispatch_events, table(tray), work))
     run(database, table(tray))
     assert tray.heard == [["a", "c"]]
     assert count(database, events) == 2
@@ -111,7 +112,7 @@ def test_work_that_fails_leaves_no_event_and_none_to_the_next(database: Database
         raise ValueError("spilled")
 
     with pytest.raises(ValueError, match="spilled"):
-        database.write_now(handing_out(table(tray), work))
+        database.write_now(partial(dispatch_events, table(tray), work))
     serve(database, table(tray), "b")
     run(database, table(tray))
     assert tray.heard == [["b"]]

@@ -115,8 +115,8 @@ def test_what_is_not_due_or_is_done_takes_no_turn(database: Database) -> None:
 def test_a_row_is_late_when_it_has_been_due_for_so_long(database: Database) -> None:
     def work(tx: Tx) -> None:
         add(tx, "a", due_in_s=-2)
-        assert QUEUE.is_late(tx, timedelta(seconds=2))
-        assert not QUEUE.is_late(tx, timedelta(seconds=2.1))
+        assert QUEUE.is_due(tx, timedelta(seconds=2))
+        assert not QUEUE.is_due(tx, timedelta(seconds=2.1))
 
     database.write_now(work)
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +148,7 @@ def batcher_of(db: SqliteDatabase, statement: Any) -> WorkBatcher[dict[str, Any]
         write_rows(tx, statement, some)
         return [None] * len(some)
 
-    return WorkBatcher(db.write_unhurried, write)
+    return WorkBatcher(partial(db.write, is_hurried=False), write)
 
 
 async def put(batcher: WorkBatcher[dict[str, Any], None], name: Any, n: int = 1) -> None:
@@ -178,7 +179,7 @@ def test_one_bad_row_of_a_batcher_fails_alone_and_the_others_are_stored_once(db:
 
 
 def test_rows_and_writes_of_one_group_are_all_there(db: SqliteDatabase) -> None:
-    run_group(db, db.write(add("w")), db.write_unhurried(add("r")), db.write(add("v")))
+    run_group(db, db.write(add("w")), db.write(add("r"), is_hurried=False), db.write(add("v")))
     assert set(rows(db)) == {"w", "r", "v"}
 
 
@@ -189,7 +190,7 @@ def test_an_error_in_the_commit_reaches_every_caller_and_keeps_nothing(db: Sqlit
     event.listen(db.engine, "commit", full)
 
     async def three() -> list[Any]:
-        together = (db.write(add("a")), db.write_unhurried(add("b")), db.write(add("c")))
+        together = (db.write(add("a")), db.write(add("b"), is_hurried=False), db.write(add("c")))
         return await asyncio.gather(*together, return_exceptions=True)
 
     failed = asyncio.run(three())

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, fields
@@ -81,13 +81,9 @@ class Queue:
         queue.parameters = values
         return queue
 
-    def is_due(self, tx: Tx) -> bool:
-        """Return whether a row of any tenant is due."""
-        return bool(self.list_businesses(tx, "", 1))
-
-    def is_late(self, tx: Tx, by: timedelta) -> bool:
-        """Return whether a row of any tenant is overdue by this time."""
-        return bool(self.list_businesses(tx, "", 1, tx.now - by))
+    def is_due(self, tx: Tx, late_by: timedelta = timedelta()) -> bool:
+        """Return whether a row of any tenant is due, or overdue by some time."""
+        return bool(self.list_businesses(tx, "", 1, tx.now - late_by))
 
     def has_many(self, tx: Tx, count: int) -> bool:
         """Return whether at least ``count`` rows of all tenants wait."""
@@ -191,8 +187,14 @@ def run_batch[Row: TenantRow](
                 finished = work(piece)
         except Exception as error:  # a failure concerns these rows alone
             end = min(end, time.perf_counter() + batch_seconds(tx))
-            if parts := _split(piece):
-                pieces += parts
+            of_business: dict[str, list[Row]] = {}
+            for row in piece:
+                of_business.setdefault(row.business_id, []).append(row)
+            half = len(piece) // 2
+            if len(of_business) > 1:  # the first one is tried next
+                pieces += reversed(of_business.values())
+            elif half:
+                pieces += [piece[half:], piece[:half]]
             else:
                 note_failure(piece[0], error)
                 tried += piece
@@ -203,14 +205,3 @@ def run_batch[Row: TenantRow](
     if tried:
         turns.last = tried[-1].business_id
     return len(tried)
-
-
-def _split[Row: TenantRow](rows: Sequence[Row]) -> list[list[Row]]:
-    """Return the rows of each business, or the halves of one, the first last; nothing of a single row."""
-    rows_by_business: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        rows_by_business[row.business_id].append(row)
-    if len(rows_by_business) > 1:
-        return list(rows_by_business.values())[::-1]
-    half = len(rows) // 2
-    return [list(rows[half:]), list(rows[:half])] if half else []

@@ -213,23 +213,19 @@ _ROUNDS: Final = 3
 """Rounds in which events of handlers are dispatched; the drain takes the rest."""
 
 
-def handing_out[T](after: After, work: Callable[[Tx], T]) -> Callable[[Tx], T]:
-    """Return work that dispatches its own events to batch handlers, where all handlers allow it."""
-
-    def both(tx: Tx) -> T:
-        deferred: list[_EventRow] = []
-        tx = replace(tx, deferred_events=deferred)
-        result = work(tx)
-        is_interested = interest(tx)
-        for _ in range(_ROUNDS):
-            if deferred:
-                emitted = list(deferred)
-                deferred.clear()
-                _dispatch(tx, after, emitted, is_interested)
-        insert_all(tx, events, [row for _, row in deferred])
-        return result
-
-    return both
+def dispatch_events[T](after: After, work: Callable[[Tx], T], tx: Tx) -> T:
+    """Work, and dispatch its own events to batch handlers, where all handlers allow it."""
+    deferred: list[_EventRow] = []
+    tx = replace(tx, deferred_events=deferred)
+    result = work(tx)
+    is_interested = interest(tx)
+    for _ in range(_ROUNDS):
+        if deferred:
+            emitted = list(deferred)
+            deferred.clear()
+            _dispatch(tx, after, emitted, is_interested)
+    insert_all(tx, events, [row for _, row in deferred])
+    return result
 
 
 def _dispatch(tx: Tx, after: After, emitted: list[_EventRow], is_interested: IsInterested) -> None:

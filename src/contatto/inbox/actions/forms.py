@@ -74,20 +74,20 @@ class HandedIn:
 
 
 type Outcome = model.FormAnswer | Unanswered | Refused
-type Handing = Callable[[Callable[[Tx], list[Outcome]]], Callable[[Tx], list[Outcome]]]
+type Dispatch = Callable[[Callable[[Tx], list[Outcome]], Tx], list[Outcome]]
 
 
 class FormBatcher(WorkBatcher[HandedIn, model.FormAnswer]):
     """Batching writer of submitted forms.
 
-    ``most_new`` is the limit of new threads per account, network and hour; 0 for none. ``handing`` makes a
-    transaction dispatch its events.
+    ``most_new`` is the limit of new threads per account, network and hour; 0 for none. ``dispatch`` runs
+    the work of a transaction, and dispatches its events.
     """
 
-    def __init__(self, db: Database, most_new: int, handing: Handing) -> None:
+    def __init__(self, db: Database, most_new: int, dispatch: Dispatch) -> None:
         super().__init__(
             db.write,
-            lambda tx, handed: handing(partial(take_forms, handed=handed, most_new=most_new))(tx),
+            lambda tx, handed: dispatch(partial(take_forms, handed=handed, most_new=most_new), tx),
             AT_ONCE,
         )
 

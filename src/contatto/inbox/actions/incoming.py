@@ -792,14 +792,14 @@ Deliveries gather for as long as the last batch took, so small batches take at m
 """
 
 
-def settling_work(parallel: int, handing: Callable[[WorkBatch], WorkBatch]) -> tuple[QueuedWork, ...]:
-    """Return queued work that settles deliveries in parallel; ``handing`` dispatches their events."""
+def settling_work(parallel: int, dispatch: Callable[[WorkBatch, Tx], int]) -> tuple[QueuedWork, ...]:
+    """Return queued work that settles deliveries in parallel; ``dispatch`` also handles their events."""
     is_shared = parallel > 1
     return tuple(
         QueuedWork(
             "receipts",
             partial(_needs_help, batches=number + 1) if number else WAITING.is_due,
-            handing(partial(settle_receipts, turns=Turns(WAITING))),
+            partial(dispatch, partial(settle_receipts, turns=Turns(WAITING))),
             in_background=False,
             gather_s=0.2 if number else 0.005,
             busy_s=_SHARED_GATHER_S if is_shared else _GATHER_S,
@@ -815,6 +815,6 @@ def settling_work(parallel: int, handing: Callable[[WorkBatch], WorkBatch]) -> t
 
 def _needs_help(tx: Tx, batches: int) -> bool:
     """Report whether the backlog needs this many parallel batches."""
-    if not WAITING.is_late(tx, _LATE):
+    if not WAITING.is_due(tx, _LATE):
         return False
-    return WAITING.has_many(tx, batches * MANY_AT_ONCE) or WAITING.is_late(tx, _TOO_LATE)
+    return WAITING.has_many(tx, batches * MANY_AT_ONCE) or WAITING.is_due(tx, _TOO_LATE)

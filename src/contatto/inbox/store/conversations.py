@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -128,7 +129,7 @@ class Backlog:
     """
 
     def __init__(self, db: Database) -> None:
-        self.receipts: Final = WorkBatcher(db.write_unhurried, append_receipts)
+        self.receipts: Final = WorkBatcher(partial(db.write, is_hurried=False), append_receipts)
         self._db = db
         self._count = 0
         self._is_checking = False

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from importlib import import_module
 from itertools import chain
 from pathlib import Path
@@ -67,8 +68,9 @@ class Database(ABC):
 
     ``read`` and ``write`` are for the event loop, ``read_now`` and ``write_now`` for plain code. A write
     returns after a durable commit; an exception rolls it back. Long reads use ``read_long`` or ``run_aside``.
-    Long work writes in batches, ``in_background``, which yield to requests. A request that may change many
-    rows uses ``write_each``, so that other writes come in between.
+    Long work writes in batches, ``in_background``, which yield to requests, but not to writes that are not
+    ``is_hurried``, as their senders are no pages. A request that may change many rows uses ``write_each``, so
+    that other writes come in between.
     """
 
     def __init__(self, engine: sa.Engine, clock: Clock, vault: Vault, ports: Parts) -> None:
@@ -87,7 +89,7 @@ class Database(ABC):
     async def read[T](self, work: Work[T]) -> T: ...
 
     @abstractmethod
-    async def write[T](self, work: Work[T], *, in_background: bool = False) -> T: ...
+    async def write[T](self, work: Work[T], *, in_background: bool = False, is_hurried: bool = True) -> T: ...
 
     async def write_each[I, R](self, items: Sequence[I], work: Callable[[Tx, I], R]) -> list[R]:
         """Run a write for each item, with as many per transaction as fit into the time of a batch.
@@ -131,10 +133,6 @@ class Database(ABC):
         async with slot_released(), self._long.of(business_id or acting_for()):
             run = copy_context().run
             return await asyncio.get_running_loop().run_in_executor(self._aside, run, work)
-
-    async def write_unhurried[T](self, work: Work[T]) -> T:
-        """Write for senders that are no pages: a long batch of the background does not yield to it."""
-        return await self.write(work)
 
     def close(self) -> None:
         """Stop the threads of `run_aside`; subclasses close the rest."""
@@ -190,29 +188,28 @@ class RequestDatabase(Database):
         self.engine, self.clock, self.vault, self.ports = db.engine, db.clock, db.vault, db.ports
         self.parallel_batches = db.parallel_batches
 
-    def _recorded[T](self, work: Work[T], follow: Callable[[Tx, Any], None] | None = None) -> Work[T]:
-        def recorded(tx: Tx) -> T:
-            result = work(replace(tx, contact_reads=self._reads))
-            if follow is not None:
-                follow(tx, result)
-            return result
-
-        return recorded
+    def _run_recorded[T](self, work: Work[T], follow: Callable[[Tx, T], None] | None, tx: Tx) -> T:
+        result = work(replace(tx, contact_reads=self._reads))
+        if follow is not None:
+            follow(tx, result)
+        return result
 
     async def read[T](self, work: Work[T]) -> T:
-        return await self._db.read(self._recorded(work))
+        return await self._db.read(partial(self._run_recorded, work, None))
 
-    async def write[T](self, work: Work[T], *, in_background: bool = False) -> T:
-        return await self._db.write(self._recorded(work, self._follow), in_background=in_background)
+    async def write[T](self, work: Work[T], *, in_background: bool = False, is_hurried: bool = True) -> T:
+        run = partial(self._run_recorded, work, self._follow)
+        return await self._db.write(run, in_background=in_background, is_hurried=is_hurried)
 
     async def write_more[T](self, work: Work[T]) -> T:
-        return await self._db.write(self._recorded(work))
+        return await self._db.write(partial(self._run_recorded, work, None))
 
     def read_now[T](self, work: Work[T]) -> T:
-        return self._db.read_now(self._recorded(work))
+        return self._db.read_now(partial(self._run_recorded, work, None))
 
     def write_now[T](self, work: Work[T], *, in_background: bool = False) -> T:
-        return self._db.write_now(self._recorded(work), in_background=in_background)
+        run = partial(self._run_recorded, work, None)
+        return self._db.write_now(run, in_background=in_background)
 
     async def run_aside[T](self, work: Callable[[], T], business_id: str = "") -> T:
         return await self._db.run_aside(work, business_id)
@@ -525,9 +522,9 @@ class SqliteDatabase(Database):
         with self.engine.connect() as connection:
             return work(Tx(connection, self.clock.now(), self.vault, self.ports, is_reading=True))
 
-    async def write[T](self, work: Work[T], *, in_background: bool = False) -> T:
+    async def write[T](self, work: Work[T], *, in_background: bool = False, is_hurried: bool = True) -> T:
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._enqueue(Write(future, acting_for(), work, in_background))
+        self._enqueue(Write(future, acting_for(), work, in_background, is_hurried))
         async with slot_released():
             return await future
 
@@ -535,11 +532,6 @@ class SqliteDatabase(Database):
         future: Future[T] = Future()
         self._enqueue(Write(future, acting_for(), work, in_background))
         return future.result()
-
-    async def write_unhurried[T](self, work: Work[T]) -> T:
-        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._enqueue(Write(future, acting_for(), work, is_hurried=False))
-        return await future
 
     def _enqueue(self, write: Write) -> None:
         if self._closed:

@@ -163,7 +163,7 @@ class PostgresDatabase(Database):
     async def read[T](self, work: Work[T]) -> T:
         return await self._in_thread(self.read_now, work)
 
-    async def write[T](self, work: Work[T], *, in_background: bool = False) -> T:
+    async def write[T](self, work: Work[T], *, in_background: bool = False, is_hurried: bool = True) -> T:
         return await self._in_thread(self.write_now, work)
 
     async def _in_thread[T](self, run: Callable[[Work[T]], T], work: Work[T]) -> T:

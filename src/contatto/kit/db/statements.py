@@ -205,7 +205,8 @@ class Query:
 
     def rows(self, tx: Tx, values: dict[str, Any]) -> list[Sequence[Any]]:
         """Return the rows as sequences in the order of the columns."""
-        return self._converted(tx, self._raw(tx, values))
+        raw = self._raw(tx, values)
+        return raw if tx.locks_rows else _converted(raw, self._reads)
 
     def _raw(self, tx: Tx, values: dict[str, Any]) -> list[Sequence[Any]]:
         """Return the rows as SQLite's driver returns them; those of PostgreSQL are converted already."""
@@ -215,9 +216,6 @@ class Query:
         (parameters,) = bound.values_of([values])
         rows: list[Sequence[Any]] = driver_of(tx).execute(bound.sql, parameters).fetchall()
         return rows
-
-    def _converted(self, tx: Tx, raw: list[Sequence[Any]]) -> list[Sequence[Any]]:
-        return raw if tx.locks_rows else _converted(raw, self._reads)
 
     @cached_property
     def _reads(self) -> tuple[tuple[int, _Convert], ...]:
@@ -258,7 +256,7 @@ class PreparedQuery[T](Query):
         raw = self._raw(tx, values)
         if before is not None and raw == before.raw:
             return before
-        rows = self._converted(tx, raw)
+        rows = raw if tx.locks_rows else _converted(raw, self._reads)
         return QuerySnapshot(list(map(maker(self._shape, self._names, tx), rows)), raw)
 
 

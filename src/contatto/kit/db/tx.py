@@ -446,7 +446,7 @@ class Tx:
         is_reading: the transaction only reads, so a fixed text may replace a field that does not open.
         contact_reads: reads of contact data by the request; None in background work.
         is_awaited: returns whether a request waits for the end of this transaction; never on PostgreSQL.
-            Those of ``Database.write_unhurried`` do not count, as no page waits for them.
+            Those that are not hurried do not count, as no page waits for them.
         deferred_events: events that `contatto.kit.outbox` writes at the end of a batch, with their rows.
     """
 
