@@ -82,7 +82,7 @@ def test_whatever_is_typed_is_read_in_one_way_or_refused(lang: str, text: str) -
     try:
         number = read_decimal("budget", text, lang, 2)
     except Refused as refused:
-        number, says = None, refused.detail_in(translator_for(lang))
+        number, says = None, refused.said.in_language(translator_for(lang))
     else:
         says = "budget: "
     assert says.startswith("budget: ")

@@ -111,7 +111,7 @@ def show_settings(
     accounts = store.list_ad_accounts(tx, caller.business_id)
     problems: dict[str, str] = {}
     if refused:
-        says = refused.detail_in(translator_of(request))
+        says = refused.said.in_language(translator_of(request))
         field = says.partition(":")[0]
         problems[field if field in TokenForm.model_fields else "name"] = says
     return {

@@ -42,7 +42,7 @@ def turn_on(tx: Tx, caller: Caller, body: CaptureRequest, request: Request) -> C
     company_data = CompanyData(body.company_name, body.company_site, body.privacy_policy_url)
     company = company_data if any((body.company_name, body.company_site, body.privacy_policy_url)) else None
     _check_owned(tx, caller.business_id, body.channel_account_id)
-    needs_review = context_of(request).settings.needs_capture_review
+    needs_review = context_of(request).settings.capture_review == "operator"
     switch = actions.turn_on_capture(
         tx, caller.business_id, body.channel_account_id, company, needs_review=needs_review
     )

@@ -73,7 +73,7 @@ def post_application(
     tx: Tx, request: Request, caller: Caller, account_id: str, company: Annotated[CompanyForm, Form()]
 ) -> str:
     check_found(find_account(tx, caller.business_id, account_id), "Channel account not found.")
-    needs_review = context_of(request).settings.needs_capture_review
+    needs_review = context_of(request).settings.capture_review == "operator"
     data = CompanyData(**company.model_dump())
     actions.save_company_data(tx, caller.business_id, account_id, data, needs_review=needs_review)
     return HOME

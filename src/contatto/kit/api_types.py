@@ -98,10 +98,7 @@ class ApiModel(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    @model_validator(mode="before")
-    @classmethod
-    def _check_texts(cls, value: Any) -> Any:
-        return check_texts(value)
+    _check_texts = model_validator(mode="before")(check_texts)
 
 
 class PageQuery(ApiModel):
@@ -280,7 +277,7 @@ def refusal_answer(refused: Refused, request_id: str, words: Gettext | None = No
     """Answer with a refusal as JSON: in English to a program, else in the language of a person's chat."""
     body = {
         "code": refused.code.name,
-        "message": refused.detail_in(words) if words else refused.detail,
+        "message": refused.said.in_language(words) if words else refused.detail,
         "remedy": words.gettext(refused.code.remedy) if words else refused.code.remedy,
         "request_id": request_id,
     }

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
-from contatto.kit.i18n import Gettext, LazyText
+from contatto.kit.i18n import LazyText
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +47,9 @@ class Refused(Exception):
             raise self
         return self
 
-    def detail_in(self, words: Gettext) -> str:
-        """Return the detail in a language."""
-        return words.gettext(self.text, **self.values)
-
     @property
     def said(self) -> LazyText:
-        """Return the detail for storage, to be translated when it is shown."""
+        """Return the detail, to be translated when it is shown."""
         return LazyText(self.text, **self.values)
 
 

@@ -72,12 +72,6 @@ def _locale(lang: str) -> Locale:
         return Locale("en")
 
 
-@cache
-def _symbols(lang: str) -> tuple[str, str]:
-    """Return the decimal point and the thousands separator of a language."""
-    return get_decimal_symbol(_locale(lang)), get_group_symbol(_locale(lang))
-
-
 def read_decimal(field: str, text: str, lang: str, places: int) -> Decimal | None:
     """Parse a number as its language writes it; None for an empty text.
 
@@ -86,7 +80,8 @@ def read_decimal(field: str, text: str, lang: str, places: int) -> Decimal | Non
 
     Raises INVALID for ``field``, with possible readings or an example; ``places`` is the most decimals.
     """
-    decimal, group = _symbols(lang)
+    locale = _locale(lang)
+    decimal, group = get_decimal_symbol(locale), get_group_symbol(locale)
     # Digits 0 to 9 and this language's separators, without marks.
     typed = text.strip().translate(_MARKS).translate(_WIDE)
     typed = "".join(str(unicodedata.decimal(sign, sign)) for sign in typed)
@@ -100,7 +95,7 @@ def read_decimal(field: str, text: str, lang: str, places: int) -> Decimal | Non
     if len(typed) > LONGEST or not re.fullmatch(rf"-?[\d{allowed}]*\d", typed, re.ASCII):
         raise _no_number(field, lang, places)
     try:
-        number = parse_decimal(typed, _locale(lang), strict=True)
+        number = parse_decimal(typed, locale, strict=True)
     except NumberFormatError as error:
         readings = error.suggestions or []
         if len(readings) == 2 and not (decimal in typed and group in typed):
@@ -110,7 +105,7 @@ def read_decimal(field: str, text: str, lang: str, places: int) -> Decimal | Non
     if decimals > places:
         if decimals == 3:
             whole = Decimal(typed.replace(group, "").replace(decimal, ""))
-            grouped = format_decimal(whole, locale=_locale(lang), decimal_quantization=False)
+            grouped = format_decimal(whole, locale=locale, decimal_quantization=False)
             raise _two_ways(field, typed, str(grouped))
         if places:
             raise Refused(
@@ -242,7 +237,7 @@ def split_faults(refused: Refused, words: Translator) -> dict[str, str]:
 
 def split_fault(refused: Refused, words: Translator) -> tuple[str, str]:
     """Return the field of a refusal, or an empty text, and its text without that name."""
-    detail = refused.detail_in(words)
+    detail = refused.said.in_language(words)
     field, colon, says = detail.partition(": ")
     if not colon or not _FIELD.fullmatch(field):
         return "", detail

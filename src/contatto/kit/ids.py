@@ -7,9 +7,9 @@ import random
 import secrets
 import threading
 import time
-import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
@@ -36,19 +36,19 @@ def new_id() -> str:
     return id_text((millis << 16 | step).to_bytes(8) + _random.draw(), version=7)
 
 
+@dataclass(eq=False)
 class _Random:
     """Random bytes for ids, drawn in blocks, since each system call lets another thread run."""
 
-    def __init__(self, seed: int | None = None) -> None:
-        self.pieces: list[bytes] = []
-        self._read_bytes = os.urandom if seed is None else random.Random(seed).randbytes  # noqa: S311 - seeded for worlds
+    read_bytes: Callable[[int], bytes] = os.urandom
+    pieces: list[bytes] = field(default_factory=list)
 
     def draw(self) -> bytes:
         """Return eight unused random bytes."""
         try:
             return self.pieces.pop()
         except IndexError:
-            block = self._read_bytes(_BLOCK_BYTES)
+            block = self.read_bytes(_BLOCK_BYTES)
             pieces = [block[start : start + 8] for start in range(0, _BLOCK_BYTES, 8)]
             piece = pieces.pop()
             self.pieces += pieces
@@ -70,7 +70,7 @@ def seeded_ids(seed: int, at_ms: int) -> Iterator[None]:
     global _read_ns, _last_tick, _counter, _random
     before = (_read_ns, _last_tick, _counter, _random)
     _read_ns, _last_tick = (lambda: at_ms * 1_000_000), 0
-    _counter, _random = itertools.count(), _Random(seed)
+    _counter, _random = itertools.count(), _Random(random.Random(seed).randbytes)  # noqa: S311 - for worlds
     try:
         yield
     finally:
@@ -104,8 +104,8 @@ def named_id(namespace: str, name: str) -> str:
 
     Source: RFC 9562, section 5.5 (UUIDv5).
     """
-    digest = hashlib.sha1(_raw_id(namespace) + name.encode(), usedforsecurity=False).digest()
-    return id_text(digest, version=5)
+    raw = bytes.fromhex(namespace.replace("-", ""))  # a quarter of the time of `uuid.UUID`
+    return id_text(hashlib.sha1(raw + name.encode(), usedforsecurity=False).digest(), version=5)
 
 
 def timed_id(at_ms: int, namespace: str, name: str) -> str:
@@ -115,13 +115,9 @@ def timed_id(at_ms: int, namespace: str, name: str) -> str:
     ``named_id`` are scattered.
     Source: RFC 9562, section 5.8 (UUIDv8).
     """
-    digest = hashlib.sha1(_raw_id(namespace) + name.encode(), usedforsecurity=False).digest()
+    raw = bytes.fromhex(namespace.replace("-", ""))
+    digest = hashlib.sha1(raw + name.encode(), usedforsecurity=False).digest()
     return id_text((at_ms & _MASK_48).to_bytes(6) + digest[:10], version=8)
-
-
-@lru_cache(maxsize=4_096)
-def _raw_id(text: str) -> bytes:
-    return uuid.UUID(text).bytes
 
 
 def id_text(raw: bytes, version: int) -> str:

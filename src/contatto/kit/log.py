@@ -64,7 +64,6 @@ class _Current:
     """The one logger of the process: structlog makes a new one ready at each call, which costs more."""
 
     log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
-    tells_debug = True
 
 
 def set_up_logs(level: str, style: str, stream: TextIO | None = None) -> None:
@@ -89,7 +88,6 @@ def set_up_logs(level: str, style: str, stream: TextIO | None = None) -> None:
         cache_logger_on_first_use=True,
     )
     _Current.log = structlog.get_logger()
-    _Current.tells_debug = number <= logging.DEBUG
     handler = logging.StreamHandler(out)
     handler.setFormatter(_BlankingFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
@@ -98,11 +96,6 @@ def set_up_logs(level: str, style: str, stream: TextIO | None = None) -> None:
 def logger() -> structlog.typing.FilteringBoundLogger:
     """Return the logger; call it with an event name and ids: ``logger().info("lead.captured", …)``."""
     return _Current.log
-
-
-def tells_debug() -> bool:
-    """Return whether lines of the lowest level are written; who makes one for each request asks first."""
-    return _Current.tells_debug
 
 
 def where(error: BaseException) -> str:

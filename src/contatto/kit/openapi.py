@@ -42,12 +42,15 @@ def describe_answers(types: Iterable[type[Answer]]) -> tuple[dict[type[Answer], 
     """Return the schema of each answer type (its envelope, or a refusal), and all named schemas by name."""
     kinds = sorted(set(types), key=lambda kind: kind.__name__)
     references, named = schema_components(kinds, ref_template=_REF + "{name}")
-    names = {kind: _name(reference) for kind, reference in zip(kinds, references, strict=True)}
+    names = {
+        kind: str(reference["$ref"]).removeprefix(_REF)
+        for kind, reference in zip(kinds, references, strict=True)
+    }
     _type_enums(named)
     for kind, name in names.items():
         if issubclass(kind, ChosenRows | ChosenList):  # callers choose the fields, so none is required
             items = named[name]["properties"]["list"]
-            row = _name(items["items"])
+            row = items["items"]["$ref"].removeprefix(_REF)
             items["items"] = {"$ref": f"{_REF}Chosen{row}"}
             named[f"Chosen{row}"] = named[row] | {"title": f"Chosen{row}", "required": []}
     answers = {}
@@ -57,10 +60,6 @@ def describe_answers(types: Iterable[type[Answer]]) -> tuple[dict[type[Answer], 
         answers[kind] = {"oneOf": [{"$ref": f"{_REF}{name}Envelope"}, REFUSED]}
     refusals = {"enum": sorted({code.api_code for code in errors.ALL})}
     return answers, named | {_REFUSAL: _envelope(refusals, {"type": "object", "maxProperties": 0})}
-
-
-def _name(reference: Mapping[str, Any]) -> str:
-    return str(reference["$ref"]).removeprefix(_REF)
 
 
 def _type_enums(schema: Any) -> None:

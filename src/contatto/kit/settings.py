@@ -194,18 +194,15 @@ class Settings(BaseSettings):
                 raise ValueError("with smtp_url, mail_from must name an address") from error
         return self
 
-    @field_validator("base_url")
-    @classmethod
-    def _no_final_slash(cls, value: str) -> str:
-        return value.rstrip("/")
-
     @model_validator(mode="after")
     def _links_follow_the_server(self) -> Self:
-        if not self.base_url:
+        address = self.base_url.rstrip("/")
+        if not address:
             host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)  # noqa: S104  (compared)
             host = f"[{host}]" if ":" in host and not host.startswith("[") else host
-            object.__setattr__(self, "base_url", f"http://{host}:{self.port}")
+            address = f"http://{host}:{self.port}"
             self.model_fields_set.discard("base_url")  # for `link_address`: none is configured
+        object.__setattr__(self, "base_url", address)
         return self
 
     def record_address(self) -> None:
@@ -225,10 +222,6 @@ class Settings(BaseSettings):
     @property
     def sends_mail(self) -> bool:
         return bool(self.smtp_url)
-
-    @property
-    def needs_capture_review(self) -> bool:
-        return self.capture_review == "operator"
 
     @property
     def needs_ad_review(self) -> bool:

@@ -89,7 +89,7 @@ async def post_login(
         words = translator_of(request)
         values = {
             "email": email,
-            "error": f"{refused.detail_in(words)} {words.gettext(refused.code.remedy)}",
+            "error": f"{refused.said.in_language(words)} {words.gettext(refused.code.remedy)}",
             "next": local_path(next),
             "is_reset": False,
         }

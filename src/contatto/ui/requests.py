@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from logging import DEBUG
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -20,7 +21,7 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Clock, MissingPart, Parts, Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
-from contatto.kit.log import REQUEST_ID, logger, tells_debug
+from contatto.kit.log import REQUEST_ID, logger
 from contatto.kit.settings import Settings
 from contatto.kit.table_export import csv_lines
 from contatto.kit.uploads import Uploads
@@ -330,9 +331,9 @@ def _plain(name: bytes, value: bytes) -> tuple[bytes, bytes]:
 
 def _log_request(scope: Scope, status: int, seconds: float) -> None:
     is_quiet = status < 500 and seconds * 1000 < QUIET_UNDER_MS
-    if is_quiet and not tells_debug():
-        return
     log = logger()
+    if is_quiet and not log.is_enabled_for(DEBUG):
+        return
     # The pattern or the handler's name, never the path, which may contain tokens.
     shown = getattr(scope.get("route"), "path", "") or getattr(
         scope.get("endpoint"), "__name__", "(no route)"

@@ -308,7 +308,7 @@ async def post_ad_group(request: Request, caller: FormCaller, number: str) -> Re
     form = tree.read_form(tree.AdGroupForm, sent.multi_items())
     company = {name: str(sent.get(name, "")) for name in CAPTURE_FIELDS}
     turn_on = sent.get("turn_on_capture") == "1"
-    needs_review = context_of(request).settings.needs_capture_review
+    needs_review = context_of(request).settings.capture_review == "operator"
     words = translator_of(request)
 
     def work(tx: Tx) -> AdGroup:

@@ -57,11 +57,8 @@ class Mailer:
         self._user, self._password = unquote(parts.username or ""), unquote(parts.password or "")
         self._sender = parseaddr(sender)[1]
 
-    async def send(self, request: HttpRequest) -> HttpOutcome:
-        """Send a mail once; the status is the server's reply code (RFC 5321, section 4.2)."""
-        return await asyncio.to_thread(self._send, request)
-
-    def _send(self, request: HttpRequest) -> HttpOutcome:
+    def send(self, request: HttpRequest) -> HttpOutcome:
+        """Send a mail once, in a thread; the status is the server's reply code (RFC 5321, section 4.2)."""
         try:
             server = self._open()
         except (OSError, smtplib.SMTPException) as error:
@@ -146,7 +143,8 @@ class Client:
     async def send(self, request: HttpRequest) -> HttpOutcome:
         """Send a request once; failures of network or outside system are values, not exceptions."""
         if (request.method, request.url) == (MAIL_METHOD, MAIL_ADDRESS):
-            return await self._mailer.send(request) if self._mailer else SendFailure.FORBIDDEN
+            mailer = self._mailer
+            return await asyncio.to_thread(mailer.send, request) if mailer else SendFailure.FORBIDDEN
         async with slot_released():
             try:
                 url, host = await self._checked(request.url)

@@ -318,12 +318,6 @@ def list_failed_jobs(tx: Tx, business_id: str, limit: int) -> list[OutboundReque
     return tx.list(OutboundRequest, query.limit(limit))
 
 
-def find_failed_job(tx: Tx, business_id: str, job_id: int) -> OutboundRequest | None:
-    """Return a failed job, locked."""
-    one = sa.select(jobs).where(FAILED, jobs.c.business_id == business_id, jobs.c.id == job_id)
-    return tx.find(OutboundRequest, one.with_for_update())
-
-
 def dismiss_dead_jobs(tx: Tx, business_id: str) -> int:
     """Dismiss all dead letters of a tenant, and return how many."""
     own = FAILED, jobs.c.business_id == business_id
