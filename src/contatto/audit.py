@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any, Final
@@ -328,11 +328,11 @@ class _ContinuedRead:
     repeated_at: datetime
 
 
+@dataclass(eq=False)
 class FoldedReads:
     """Logged reads that continue in this process; other processes log them again."""
 
-    def __init__(self) -> None:
-        self._reads: OrderedDict[_ReadKey, _ContinuedRead] = OrderedDict()
+    _reads: OrderedDict[_ReadKey, _ContinuedRead] = field(default_factory=OrderedDict)
 
     def fresh(self, actor_id: str, act: str, seen: Ids, now: datetime) -> Ids:
         """Return the ids to log, and extend the reads of the others, which continue."""

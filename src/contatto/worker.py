@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
@@ -32,13 +33,13 @@ SELDOM_S: Final = 30.0
 """Least interval of rare jobs, which do not run at the start."""
 
 
+@dataclass(eq=False)
 class Worker:
     """Background worker; several processes may run one each, as each claims its work."""
 
-    def __init__(self, db: Database, installation: Installation) -> None:
-        self._db = db
-        self._installation = installation
-        self._stopped = threading.Event()
+    _db: Database
+    _installation: Installation
+    _stopped: threading.Event = field(default_factory=threading.Event)
 
     async def run(self) -> None:
         """Work until cancelled, with a task per kind of work."""

@@ -53,7 +53,7 @@ async def take(stream: AsyncIterator[StoredEvent | None], count: int) -> list[in
 
 @asynccontextmanager
 async def feed_of(db: Database, needs: dict[str, str] | None = None) -> AsyncIterator[LiveFeed]:
-    feed = LiveFeed(db, needs)
+    feed = LiveFeed(db, needs or {})
     task = asyncio.create_task(feed.run())
     await asyncio.sleep(0)
     yield feed

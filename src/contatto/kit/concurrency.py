@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -23,14 +23,14 @@ REQUESTS_AT_ONCE: Final = 10_000
 """Requests of all tenants; the limit of connections is lower."""
 
 
+@dataclass(eq=False)
 class TenantSlots:
-    """Concurrency limit for event loops: ``most`` slots of a process, and ``most_each`` of one tenant."""
+    """Concurrency limit for event loops: free slots of a process, and the most of one tenant."""
 
-    def __init__(self, most: int, most_each: int) -> None:
-        self._free = most
-        self._most_each = most_each
-        self._held: Counter[str] = Counter()
-        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
+    _free: int
+    _most_each: int
+    _held: Counter[str] = field(default_factory=Counter)
+    _waiting: dict[str, deque[asyncio.Future[None]]] = field(default_factory=dict)
 
     @asynccontextmanager
     async def of(self, business_id: str) -> AsyncIterator[None]:
@@ -176,15 +176,15 @@ TOO_OLD: Final = timedelta(seconds=20)
 """A value older than this is not used: the caller waits for a new one."""
 
 
+@dataclass(eq=False)
 class FreshValues[T]:
-    """Values of this process by key, read again in the background; a failed read logs ``failure``."""
+    """Values of this process by key, read again in the background; a failed read logs ``_failure``."""
 
-    def __init__(
-        self, now: Callable[[], datetime], read: Callable[[str], Coroutine[Any, Any, T]], failure: str
-    ) -> None:
-        self._now, self._read, self._failure = now, read, failure
-        self._values: dict[str, tuple[datetime, T]] = {}
-        self._reading: dict[str, asyncio.Task[T]] = {}
+    _now: Callable[[], datetime]
+    _read: Callable[[str], Coroutine[Any, Any, T]]
+    _failure: str
+    _values: dict[str, tuple[datetime, T]] = field(default_factory=dict)
+    _reading: dict[str, asyncio.Task[T]] = field(default_factory=dict)
 
     async def get(self, key: str) -> T:
         """Return a value that is at most ``TOO_OLD``, and about ``FRESH`` under load.

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Final
 
@@ -60,6 +61,7 @@ class RequestLimit(RateLimit):
     """Requests of one token or program per minute."""
 
 
+@dataclass(eq=False)
 class GuessLimit:
     """Limits of wrong secrets per network and name, and per network.
 
@@ -67,9 +69,9 @@ class GuessLimit:
     pass before its first wrong guesses count.
     """
 
-    def __init__(self, per_name: int = 10, per_network: int = 60, span_s: float = 60) -> None:
-        self._per_name, self._per_network = RateLimit(per_name, span_s), RateLimit(per_network, span_s)
-        self._turns: dict[str, tuple[asyncio.Lock, int]] = {}
+    _per_name: RateLimit = field(default_factory=partial(RateLimit, 10, 60.0))
+    _per_network: RateLimit = field(default_factory=partial(RateLimit, 60, 60.0))
+    _turns: dict[str, tuple[asyncio.Lock, int]] = field(default_factory=dict)
 
     async def judge[T](self, network: str, name: str, check_secret: Callable[[], Awaitable[T]]) -> T:
         """Return the result of ``check_secret``; if it refuses, count a wrong guess for the name and network.

@@ -77,20 +77,18 @@ class GuardedProtocol(HttpToolsProtocol):
 
     registry: "Connections"
     flow: _HeldFlow
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.network = ""
-        self._stage = _Stage.HEAD
-        self._since_s = 0.0
-        """Start of the stage, or of the connection."""
-        self._has_new_stage = False
-        self._head_bytes = 0
-        self._header_bytes = 0
-        self._body_bytes = 0
-        self._fault = _BAD
-        self._unparsed = b""
-        """Bytes after a pipelined request that waits; reading is paused meanwhile."""
+    network = ""
+    is_of_proxy = False
+    _stage = _Stage.HEAD
+    _since_s = 0.0
+    """Start of the stage, or of the connection."""
+    _has_new_stage = False
+    _head_bytes = 0
+    _header_bytes = 0
+    _body_bytes = 0
+    _fault = _BAD
+    _unparsed = b""
+    """Bytes after a pipelined request that waits; reading is paused meanwhile."""
 
     def is_late(self, now_s: float) -> bool:
         """Report whether the awaited bytes are overdue."""
@@ -119,7 +117,9 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.flow = _HeldFlow(transport)
-        self.network = network_of(self.client[0]) if self.client else ""
+        host = self.client[0] if self.client else ""
+        self.network = network_of(host) if host else ""
+        self.is_of_proxy = bool(host) and host in self.registry.proxies
         self._since_s = self.loop.time()
         if self.registry.has_room(self):
             self.registry.wait(self)
@@ -144,7 +144,11 @@ class GuardedProtocol(HttpToolsProtocol):
             part = data[start : start + SLICE]
             super().data_received(part)
             if self._has_new_stage:  # once per slice: a whole request passes several stages
-                self._register_stage()
+                self._has_new_stage = False
+                if self._stage is _Stage.WORK:
+                    self.registry.work(self)
+                else:
+                    self.registry.wait(self)
             if self._stage is not _Stage.BODY:
                 self._head_bytes += len(part)
                 if self._stage is _Stage.HEAD and self._head_bytes > HEAD_LIMIT:
@@ -186,7 +190,8 @@ class GuardedProtocol(HttpToolsProtocol):
             self._start_asgi_task(*self.pipeline.pop())
         elif self._stage is _Stage.WORK:
             self._begin(_Stage.IDLE)
-            self._register_stage()
+            self._has_new_stage = False
+            self.registry.wait(self)
             self._head_bytes = 0
         if not self.pipeline:
             self.flow.is_held = False
@@ -220,14 +225,6 @@ class GuardedProtocol(HttpToolsProtocol):
         self._since_s = self.loop.time()
         self._has_new_stage = True
 
-    def _register_stage(self) -> None:
-        """Register the connection as working, or as the newest of those that wait."""
-        self._has_new_stage = False
-        if self._stage is _Stage.WORK:
-            self.registry.work(self)
-        else:
-            self.registry.wait(self)
-
 
 @dataclass(eq=False, slots=True)
 class _Network:
@@ -248,7 +245,7 @@ class Connections:
     def __init__(self, most: int, proxies: str = "") -> None:
         self.most = most
         app: Any = Response()  # uvicorn parses lists of proxies only around an app
-        self._proxies = ProxyHeadersMiddleware(app, proxies).trusted_hosts
+        self.proxies = ProxyHeadersMiddleware(app, proxies).trusted_hosts
         self._networks: dict[str, _Network] = {}
         self._count = 0
         self._waiting: dict[GuardedProtocol, None] = {}
@@ -272,7 +269,7 @@ class Connections:
         own = self._networks.setdefault(connection.network, _Network())
         own.count += 1
         self._count += 1
-        is_many = own.count > max(1, self.most // _SHARE_OF_ONE) and not self._is_proxy(connection)
+        is_many = own.count > max(1, self.most // _SHARE_OF_ONE) and not connection.is_of_proxy
         return self._count <= self.most and not is_many
 
     def leave(self, connection: GuardedProtocol) -> None:
@@ -289,7 +286,7 @@ class Connections:
         self.work(connection)  # dictionaries keep the order of insertion, so insert it again as the newest
         own = self._networks[connection.network].waiting
         own[connection] = self._waiting[connection] = None
-        if len(own) > MOST_WAITING_OF_ONE and not self._is_proxy(connection):
+        if len(own) > MOST_WAITING_OF_ONE and not connection.is_of_proxy:
             next(iter(own)).end(TOO_SLOW)
         elif len(self._waiting) > min(MOST_WAITING, self.most):
             next(iter(self._waiting)).end(TOO_SLOW)
@@ -305,6 +302,3 @@ class Connections:
             self._unread.pop(connection, None)
         else:
             self._unread[connection] = since_s
-
-    def _is_proxy(self, connection: GuardedProtocol) -> bool:
-        return connection.client is not None and connection.client[0] in self._proxies

@@ -75,20 +75,20 @@ class _Stream:
         self.queue.put_nowait(None)
 
 
+@dataclass(eq=False)
 class LiveFeed:
     """Reader of the events table for all open streams of this process.
 
-    ``needs`` are the required rights by event name; a reader gets no event without one.
+    ``_needs`` are the required rights by event name; a reader gets no event without one.
     """
 
-    def __init__(self, db: Database, needs: Mapping[str, str] | None = None) -> None:
-        self._db = db
-        self._needs = needs or {}
-        self._streams: dict[str, set[_Stream]] = defaultdict(set)
-        self._closed = False
-        self._cursor = 0
-        self._sent_seqs: set[int] = set()
-        self._opening = asyncio.Lock()
+    _db: Database
+    _needs: Mapping[str, str] = field(default_factory=dict)
+    _streams: dict[str, set[_Stream]] = field(default_factory=partial(defaultdict, set))
+    _closed: bool = False
+    _cursor: int = 0
+    _sent_seqs: set[int] = field(default_factory=set)
+    _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def run(self) -> None:
         """Send new events, and end the streams of expired sessions, until cancelled."""
