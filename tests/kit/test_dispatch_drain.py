@@ -9,7 +9,7 @@ from contatto.kit import outbox as drain_module
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock, in_time
 from contatto.kit.outbound.model import RequestState
-from contatto.kit.outbound.queue import dismiss_request, find_failed_job, list_failed_jobs, replay_request
+from contatto.kit.outbound.queue import dismiss_request, list_failed_jobs, replay_request
 from contatto.kit.outbox import KEEP, RETRY_AFTER, Drain, list_events
 from tests.kit.test_outbox import Listener, drain, fill, purge_settled, run, states, told
 
@@ -63,12 +63,10 @@ def test_what_failed_is_told_with_since_when_and_why_and_to_its_business_alone(
     before = (failed.event_seq or 0) - 1
     assert '"mine"' in database.read_now(lambda tx: list_events(tx, before, 1))[0].payload
     assert database.read_now(lambda tx: list_failed_jobs(tx, "b2", 9)) == []
-    assert database.read_now(lambda tx: find_failed_job(tx, "b2", failed.id)) is None
     database.write_now(lambda tx: replay_request(tx, {}, failed))
     run(database, told(broken, sound))
     assert [event.cup for event in broken.heard] == ["mine"]
     assert database.read_now(lambda tx: list_failed_jobs(tx, "b1", 9)) == []
-    assert database.read_now(lambda tx: find_failed_job(tx, "b1", failed.id)) is None
 
 
 def test_a_job_that_is_dismissed_is_never_run_again_and_goes_after_its_time(

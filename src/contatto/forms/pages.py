@@ -337,7 +337,7 @@ async def download_answers(request: Request, caller: PageCaller, form_id: str) -
             columns.setdefault(question.key, texts.get(f"{question.key}.label") or question.key)
         for consent in version.content.consents:
             columns.setdefault(consent.key, f"Consent: {texts.get(f'{consent.key}.text', consent.key)}")
-    contact_reads_of(request).count("answer_id", counts.get(form.id, {}).get(FormVerdict.TAKEN, 0))
+    contact_reads_of(request).counts["answer_id"] = counts.get(form.id, {}).get(FormVerdict.TAKEN, 0)
     read_page = partial(_read_page, business_id, form.id, columns)
     return csv_file("answers.csv", stream_csv(context.db, (*CSV_HEAD, *columns.values()), read_page))
 

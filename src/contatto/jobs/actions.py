@@ -13,7 +13,6 @@ from contatto.kit.outbound.model import OutboundRequest, RequestState
 from contatto.kit.outbound.queue import (
     FAILED,
     OutboundKind,
-    find_failed_job,
     jobs,
     list_failed_jobs,
     replay_request,
@@ -40,8 +39,9 @@ def count_failed_work(tx: Tx, business_id: str) -> FailedCounts:
 
 def load_failed_work(tx: Tx, business_id: str, failed_id: str) -> FailedWork:
     """Load one piece of failed work, with its job locked; raises NOT_FOUND."""
-    job = check_found(find_failed_job(tx, business_id, read_id(failed_id)), "Failed job not found.")
-    return _describe(tx, [job])[0]
+    one = FAILED, jobs.c.business_id == business_id, jobs.c.id == read_id(failed_id)
+    job = tx.find(OutboundRequest, sa.select(jobs).where(*one).with_for_update())
+    return _describe(tx, [check_found(job, "Failed job not found.")])[0]
 
 
 def replay_dead_work(tx: Tx, kinds: Kinds, business_id: str, after: int) -> Replayed:

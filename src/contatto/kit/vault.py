@@ -138,11 +138,7 @@ class ExtendedNonceCipher:
         subkey = (zero << 1) & _BLOCK_MASK ^ (0x87 if zero >> 127 else 0)
         first, second = (subkey ^ int.from_bytes(start + bytes(_HALF)) for start in _BLOCK_STARTS)
         self._masks = first << 128 | second
-        self._renew()
-
-    def _renew(self) -> None:
-        selector = os.urandom(_HALF)
-        self._current, self._left = (selector, self.select(selector)), _PER_SELECTOR
+        self._left = 0
 
     def select(self, selector: bytes) -> AESGCM:
         """Return the cipher of the key that the first half of a nonce selects."""
@@ -153,7 +149,8 @@ class ExtendedNonceCipher:
         """Return the nonce with the ciphertext and its tag."""
         self._left -= 1  # racing threads may miss a few, which the bound allows
         if self._left < 0:
-            self._renew()
+            selector = os.urandom(_HALF)
+            self._current, self._left = (selector, self.select(selector)), _PER_SELECTOR
         selector, cipher = self._current
         nonce = os.urandom(_HALF)
         return selector + nonce + cipher.encrypt(nonce, raw, associated)

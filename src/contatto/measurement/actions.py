@@ -311,7 +311,7 @@ def keep_views(tx: Tx) -> None:
 
     Otherwise PostgreSQL shows each statement the latest commit, so a view could be read twice or never.
     """
-    tx.share(_DROPPING)
+    tx.advisory_locks([_DROPPING], is_shared=True)
 
 
 def list_touches_known(tx: Tx, business_id: str, person_id: str, limit: int) -> list[model.Touch]:

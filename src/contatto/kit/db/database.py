@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, S
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar, copy_context
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from importlib import import_module
@@ -85,8 +85,9 @@ class Database(ABC):
     parallel_batches: int
     """Useful concurrency of batches of one kind of work, or of requests of one tenant."""
 
-    @abstractmethod
-    async def read[T](self, work: Work[T]) -> T: ...
+    async def read[T](self, work: Work[T]) -> T:
+        """Read on the event loop, as SQLite answers at once; PostgreSQL reads in a thread."""
+        return self.read_now(work)
 
     @abstractmethod
     async def write[T](self, work: Work[T], *, in_background: bool = False, is_hurried: bool = True) -> T: ...
@@ -138,9 +139,8 @@ class Database(ABC):
         """Stop the threads of `run_aside`; subclasses close the rest."""
         self._aside.shutdown(wait=True, cancel_futures=True)
 
-    @abstractmethod
-    async def watch(self) -> None:
-        """Notify listeners of commits by other processes, until cancelled; SQLite notifies of none."""
+    async def watch(self) -> None:  # noqa: B027  # beside SQLite's server only commands write
+        """Notify listeners of commits by other processes, until cancelled; return at once without any."""
 
     def on_commit(self, listener: Listener, tables: Tables = None) -> None:
         """Call ``listener`` after every commit that changed something, in the committing thread.
@@ -213,12 +213,6 @@ class RequestDatabase(Database):
 
     async def run_aside[T](self, work: Callable[[], T], business_id: str = "") -> T:
         return await self._db.run_aside(work, business_id)
-
-    async def watch(self) -> None:
-        await self._db.watch()
-
-    def on_commit(self, listener: Listener, tables: Tables = None) -> None:
-        self._db.on_commit(listener, tables)
 
 
 LEAST: Final = 2_000
@@ -318,6 +312,7 @@ class Write:
     error: BaseException | None = None
 
 
+@dataclass(eq=False)
 class WriteQueue:
     """Queue of writes: those of requests in turn by tenant, and those of the background.
 
@@ -325,17 +320,21 @@ class WriteQueue:
     request waits for one batch at most, and requests do not starve the background.
     """
 
-    def __init__(self) -> None:
-        self._arrived: SimpleQueue[Write | None] = SimpleQueue()
-        self._unhurried: deque[Write] = deque()
-        self._requests: dict[str, deque[Write]] = {}
-        self._background: deque[Write] = deque()
-        self._is_background_next = False
-        self._is_closing = False
-        self._has_new_request = False
+    _arrived: SimpleQueue[Write | None] = field(default_factory=SimpleQueue)
+    _unhurried: deque[Write] = field(default_factory=deque)
+    _requests: dict[str, deque[Write]] = field(default_factory=dict)
+    _background: deque[Write] = field(default_factory=deque)
+    _is_background_next: bool = False
+    _is_closing: bool = False
+    _is_closed: bool = False
+    _has_new_request: bool = False
 
     def put(self, write: Write | None) -> None:
-        """Queue a write; None lets the writer end after those that are queued."""
+        """Queue a write; None lets the writer end after those that are queued, and refuses later ones."""
+        if write is None:
+            self._is_closed = True
+        elif self._is_closed:
+            raise RuntimeError("the database is closed")
         self._arrived.put(write)
         if write is not None and write.is_hurried and not write.in_background:
             self._has_new_request = True
@@ -505,7 +504,6 @@ class SqliteDatabase(Database):
         sa.event.listen(engine, "checkout", self._renew)
         super().__init__(engine, clock, vault, ports)
         self._queue = WriteQueue()
-        self._closed = False
         self._analyzed = 0
         with engine.connect() as connection:  # a new file becomes WAL here, before any other connection
             has_grown = connection.exec_driver_sql("PRAGMA page_count").scalar_one() > _GROWN_PAGES
@@ -515,34 +513,22 @@ class SqliteDatabase(Database):
         self._writer = threading.Thread(target=self._write_groups, name="sqlite-writer", daemon=True)
         self._writer.start()
 
-    async def read[T](self, work: Work[T]) -> T:
-        return self.read_now(work)
-
     def read_now[T](self, work: Work[T]) -> T:
         with self.engine.connect() as connection:
             return work(Tx(connection, self.clock.now(), self.vault, self.ports, is_reading=True))
 
     async def write[T](self, work: Work[T], *, in_background: bool = False, is_hurried: bool = True) -> T:
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._enqueue(Write(future, acting_for(), work, in_background, is_hurried))
+        self._queue.put(Write(future, acting_for(), work, in_background, is_hurried))
         async with slot_released():
             return await future
 
     def write_now[T](self, work: Work[T], *, in_background: bool = False) -> T:
         future: Future[T] = Future()
-        self._enqueue(Write(future, acting_for(), work, in_background))
+        self._queue.put(Write(future, acting_for(), work, in_background))
         return future.result()
 
-    def _enqueue(self, write: Write) -> None:
-        if self._closed:
-            raise RuntimeError("the database is closed")
-        self._queue.put(write)
-
-    async def watch(self) -> None:
-        """Return at once: only commands write beside the server."""
-
     def close(self) -> None:
-        self._closed = True
         self._queue.put(None)
         self._writer.join()
         super().close()

@@ -14,9 +14,7 @@ import sqlalchemy as sa
 from psycopg import AsyncConnection, adapters
 from psycopg import Error as PsycopgError
 from psycopg.abc import Buffer
-from psycopg.adapt import Dumper
-from psycopg.pq import Format
-from psycopg.types.string import StrDumperUnknown
+from psycopg.types.string import BytesBinaryDumper, StrDumperUnknown
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -101,13 +99,10 @@ def analyze_grown_tables(connection: sa.Connection) -> list[str]:
     return grown
 
 
-class _ArrayDumper(Dumper):
+class _ArrayDumper(BytesBinaryDumper):
     """Dumper of binary arrays, of which the server takes the type from the cast of the SQL."""
 
-    format = Format.BINARY
-
-    def dump(self, obj: BinaryArray) -> Buffer | None:
-        return bytes(obj)
+    oid = 0
 
 
 CONNECTIONS: Final = 10
@@ -134,11 +129,10 @@ class PostgresDatabase(Database):
 
     def __init__(self, url: str, clock: Clock, vault: Vault, ports: Parts) -> None:
         adapters.register_dumper(BinaryArray, _ArrayDumper)
+        adapters.register_dumper(str, _TextWithoutNul)
         engine = sa.create_engine(
             url, pool_size=CONNECTIONS, max_overflow=0, hide_parameters=True, query_cache_size=STATEMENTS_KEPT
         )
-        sa.event.listen(engine, "connect", _prepare)
-
         dialect = engine.dialect
 
         @sa.event.listens_for(engine, "checkin")
@@ -235,7 +229,3 @@ class _TextWithoutNul(StrDumperUnknown):
 
     def dump(self, obj: str) -> Buffer | None:
         return super().dump(obj.replace("\0", "\ufffd"))
-
-
-def _prepare(connection: Any, _record: object) -> None:
-    connection.adapters.register_dumper(str, _TextWithoutNul)

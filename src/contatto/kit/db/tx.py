@@ -410,15 +410,12 @@ class ContactReads:
 
     _ids: dict[str, dict[str, None]] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
+    """Numbers of values that a file will contain; with one, later reads are not recorded."""
 
     def add(self, kind: str, ids: Iterable[str]) -> None:
         """Record that the request opened values of these ids."""
         if not self.counts:
             self._ids.setdefault(kind, {}).update(dict.fromkeys(ids))
-
-    def count(self, kind: str, number: int) -> None:
-        """Record the number of values that a file will contain; later reads are not recorded."""
-        self.counts[kind] = number
 
     @property
     def ids(self) -> Ids:
@@ -431,6 +428,9 @@ class ContactReads:
 _AT_ONCE: Final = 5_000
 _HOLD: Final = sa.TextClause(
     "SELECT pg_advisory_xact_lock(number) FROM unnest(CAST(:numbers AS BIGINT[])) AS number"
+)
+_HOLD_SHARED: Final = sa.TextClause(
+    "SELECT pg_advisory_xact_lock_shared(number) FROM unnest(CAST(:numbers AS BIGINT[])) AS number"
 )
 type Row = Mapping[str, Any]
 
@@ -573,13 +573,15 @@ class Tx:
         statement = table.delete().where((sa.tuple_(*keys) if len(keys) > 1 else keys[0]).in_(some))
         return self.connection.execute(statement).rowcount
 
-    def advisory_locks(self, numbers: Collection[int]) -> None:
+    def advisory_locks(self, numbers: Collection[int], *, is_shared: bool = False) -> None:
         """Wait for the locks of these numbers, in order, and hold them until the transaction ends.
 
+        Several transactions may hold a shared lock, unless one of them holds it alone.
         Needed where two transactions must not miss each other's new rows. SQLite has one writer anyway.
         """
         if numbers and self.locks_rows:
-            self.connection.execute(_HOLD, {"numbers": array_of("BIGINT", sorted(numbers))})
+            hold = _HOLD_SHARED if is_shared else _HOLD
+            self.connection.execute(hold, {"numbers": array_of("BIGINT", sorted(numbers))})
 
     def hold_key(self, *parts: str) -> None:
         """Take the lock of a name, before counting rows that have an upper limit.
@@ -588,11 +590,6 @@ class Tx:
         """
         digest = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).digest()
         self.advisory_locks([int.from_bytes(digest[:7])])
-
-    def share(self, number: int) -> None:
-        """Take the shared lock of this number until the transaction ends."""
-        if self.locks_rows:
-            self.connection.execute(sa.select(sa.func.pg_advisory_xact_lock_shared(number)))
 
     def forget_pages(self) -> None:
         """Free SQLite's page cache; for work that reads each row once."""

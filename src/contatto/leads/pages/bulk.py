@@ -98,7 +98,7 @@ async def answer_file(
         contact_reads_of(request).add("lead_id", leads_by_id)
         number = len(leads_by_id)
     read_page: ReadPage = partial(read_leads, business_id, lead_filter, ids)
-    contact_reads_of(request).count("lead_id", number)
+    contact_reads_of(request).counts["lead_id"] = number
     if kind == "csv":
         return csv_file("leads.csv", stream_csv(context.db, HEAD, read_page))
     path = await _write_xlsx(context, read_page)
@@ -448,7 +448,7 @@ async def download_rejects(request: Request, caller: PageCaller, job_id: str) ->
         for number, row in zip(plan.numbers, plan.rows, strict=True)
         if row
     ]
-    contact_reads_of(request).count("lead_id", len(rows))
+    contact_reads_of(request).counts["lead_id"] = len(rows)
     return csv_file("rejects.csv", csv_lines([[*plan.head, importing.REASON_HEAD], *rows], bom=True))
 
 
