@@ -18,7 +18,7 @@ from contatto.subscriptions.model import Entity, NewSubscription
 from contatto.subscriptions.rules import destination_of
 from tests.outbound import answer, start_request
 
-MESSAGE_PUSH = notices.push_kind(Entity.DIRECT_MESSAGE)
+MESSAGE_PUSH = notices.PUSH_KINDS[Entity.DIRECT_MESSAGE]
 
 
 def broken(_tx: Tx, _event: Any) -> None:
@@ -48,8 +48,9 @@ def fail_push(
     """A push of a message has an address that is not allowed; give the id of the request."""
 
     def work(tx: Tx) -> str:
-        notices.set_webhook(tx, business_id, NewSubscription(Entity.DIRECT_MESSAGE, "app-f", "secret", url))
-        notices.queue_message_pushes(tx, business_id, new_id(), lambda _of: b'{"entry": []}')
+        new = NewSubscription(Entity.DIRECT_MESSAGE, "app-f", "secret", url)
+        webhook = notices.set_webhook(tx, business_id, new)
+        notices.queue_push(tx, webhook, new_id(), b'{"entry": []}')
         there = jobs.c.destination == destination_of(url)
         mine = select(jobs).where(there, jobs.c.business_id == business_id)
         (request,) = tx.list(OutboundRequest, mine.order_by(jobs.c.id.desc()).limit(1))

@@ -12,12 +12,14 @@ from contatto.ad_platforms.model import OutsideAdsMirrored
 from contatto.ads.actions.edits import purge_drafts
 from contatto.ads.store import SpendPort
 from contatto.alerts import actions as alerts_actions
-from contatto.alerts.model import AlertKind, AlertMedium, AlertRaised
+from contatto.alerts.connectors import web_push
+from contatto.alerts.model import ALERT_PUSH, AlertKind, AlertMedium, AlertRaised
 from contatto.alerts.store import has_due_alert, list_alerted_businesses
 from contatto.audiences import actions as audiences
 from contatto.capture.rules import warm
-from contatto.channels.actions import account_check_kind
-from contatto.channels.model import ChannelChecked, ChannelLost, Platform
+from contatto.channels.actions import begin_check, read_check_answer, settle_check
+from contatto.channels.model import CHECK, ChannelChecked, ChannelLost, Platform
+from contatto.channels.rules import CHECK_PLAN
 from contatto.channels.store import (
     AccountBatcher,
     AppIndex,
@@ -107,16 +109,16 @@ from contatto.people.store import purge_failed_logins, purge_invitations, purge_
 from contatto.reports.actions import reports
 from contatto.signals import actions as ad_signals
 from contatto.signals.actions import (
+    SIGNAL_KINDS,
     carry_change,
     carry_erasure,
     carry_merge,
     list_platform_counts,
     list_signal_alarms,
-    signal_kinds,
 )
 from contatto.signals.store import ledger as signal_ledger
 from contatto.subscriptions import actions as pushes
-from contatto.subscriptions.actions import push_hooks
+from contatto.subscriptions.actions import PUSH_KINDS, push_hooks
 from contatto.subscriptions.model import Entity, SubscriptionEnded
 from contatto.subscriptions.store import ledger as push_ledger
 from contatto.subscriptions.store import list_subscribed_businesses
@@ -259,11 +261,20 @@ EXPORTS: Final = {ExportKind.REPORT: reports.REPORT_FILES, ExportKind.LEADS: for
 def outbound_kinds(settings: Settings) -> dict[str, OutboundKind]:
     """Return the kinds of requests to outside systems, by the names that rows contain."""
     urls = {Platform(name): url for name, url in settings.platform_urls.items() if name in set(Platform)}
-    push_kinds = (pushes.push_kind(entity) for entity in Entity)
+    check = OutboundKind(
+        CHECK, partial(begin_check, platform_urls=urls), read_check_answer, settle_check, CHECK_PLAN
+    )
+    alert_push = OutboundKind(
+        ALERT_PUSH,
+        partial(alerts_actions.begin_alert_push, mail_from=settings.mail_from, base_url=settings.base_url),
+        alerts_actions.read_alert_push_answer,
+        alerts_actions.settle_alert_push,
+        web_push.PLAN,
+        keeps_progress=True,
+    )
     kinds = (
-        reply_kind(urls), PULL_KIND, mail_kind(settings.mail_from), account_check_kind(urls),
-        alerts_actions.alert_push_kind(settings.mail_from, settings.base_url), *push_kinds,
-        *crm_kinds(settings.base_url), *signal_kinds(),
+        reply_kind(urls), PULL_KIND, mail_kind(settings.mail_from), check, alert_push, *PUSH_KINDS.values(),
+        *crm_kinds(settings.base_url), *SIGNAL_KINDS,
     )  # fmt: skip
     return {kind.name: kind for kind in kinds}
 

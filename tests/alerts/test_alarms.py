@@ -6,12 +6,12 @@ from contatto.accounts.model import Role
 from contatto.alerts import actions
 from contatto.alerts.model import AlertChoices, AlertKind
 from contatto.alerts.rules import path_of
-from contatto.alerts.store import alerts, save_choices
+from contatto.alerts.store import alert_choices, alerts
 from contatto.crm.actions.targets import NewTarget, link_crm, list_alarms, pause_target
 from contatto.crm.model import Comparison, Target, TargetState
 from contatto.crm.store.deliveries import find_target, record_target
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import FixedClock, Tx
+from contatto.kit.db.tx import FixedClock, Tx, row_of
 from contatto.kit.ids import new_id
 from contatto.signals.actions import list_signal_alarms
 from contatto.signals.model import SignalMode
@@ -24,7 +24,7 @@ def link_alerted_crm(tx: Tx, *, is_started: bool = True) -> Target:
     business_id = make.business(tx).id
     for role in (Role.OWNER, Role.AGENT):
         member = make.member(tx, business_id, f"{new_id()}@example.com", role)
-        save_choices(tx, AlertChoices(business_id, member.id, mailed=tuple(AlertKind)))
+        tx.save(alert_choices, row_of(AlertChoices(business_id, member.id, mailed=tuple(AlertKind))))
     new = NewTarget("tryton", "Office", "https://crm.example.com", {
         "database": "crm", "user": "u", "password": "p"})  # fmt: skip
     return link_crm(tx, business_id, new, (), is_started=is_started)
@@ -100,7 +100,7 @@ def open_alerted_account(tx: Tx) -> Side:
     side = begun(tx)
     for role in (Role.OWNER, Role.AGENT):
         member = make.member(tx, side.business_id, f"{role}@example.com", role)
-        save_choices(tx, AlertChoices(side.business_id, member.id, mailed=tuple(AlertKind)))
+        tx.save(alert_choices, row_of(AlertChoices(side.business_id, member.id, mailed=tuple(AlertKind))))
     side.lead(tx)
     return side
 

@@ -10,7 +10,7 @@ from contatto.accounts import actions as accounts
 from contatto.accounts.model import Member, Role
 from contatto.alerts import actions, store
 from contatto.alerts.model import AlertChoices, AlertKind
-from contatto.alerts.store import save_choices
+from contatto.alerts.store import alert_choices
 from contatto.channels.actions import set_access_token
 from contatto.channels.model import ChannelLost, MessageKind, Sender
 from contatto.inbox.actions.threads import set_reply_target
@@ -18,7 +18,7 @@ from contatto.inbox.model import Message
 from contatto.inbox.store.conversations import append_messages, conversations
 from contatto.inbox.store.messages import find_first_answer
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import FixedClock, Tx
+from contatto.kit.db.tx import FixedClock, Tx, row_of
 from contatto.kit.ids import new_id
 from contatto.leads.actions.annotations import add_task, assign_lead
 from contatto.leads.model import Actor, LeadCaptured
@@ -51,7 +51,7 @@ def house(tmp_path_factory: pytest.TempPathFactory, mailbox: Mailbox) -> Iterato
 
 def choose(house: House, member: Member, **wanted: object) -> None:
     chosen = AlertChoices(member.business_id, member.id, **wanted)  # type: ignore[arg-type]
-    house.context.db.write_now(lambda tx: save_choices(tx, chosen))
+    house.context.db.write_now(lambda tx: tx.save(alert_choices, row_of(chosen)))
 
 
 def write(house: House, text: str, user: str) -> None:
@@ -131,7 +131,7 @@ def shop(database: Database) -> tuple[str, Member, Member]:
 
 
 def wants(tx: Tx, member: Member, *kinds: str) -> None:
-    save_choices(tx, AlertChoices(member.business_id, member.id, mailed=kinds))
+    tx.save(alert_choices, row_of(AlertChoices(member.business_id, member.id, mailed=kinds)))
 
 
 def captured(tx: Tx, business_id: str) -> LeadCaptured:
@@ -221,7 +221,7 @@ def test_a_digest_waits_for_its_time(
 
     def tell(tx: Tx) -> None:
         chosen = AlertChoices(business_id, mei.id, digested=("lead",), digest_at=13 * 60)
-        save_choices(tx, chosen)
+        tx.save(alert_choices, row_of(chosen))
         for _ in range(3):
             actions.alert_lead(tx, captured(tx, business_id))
 

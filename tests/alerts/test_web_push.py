@@ -11,7 +11,8 @@ from contatto.accounts import actions as accounts
 from contatto.accounts.model import Member, Role
 from contatto.alerts.connectors.web_push import MessageKey, PushEndpoint, read_service_answer, seal_message
 from contatto.alerts.model import AlertChoices
-from contatto.alerts.store import alerts, save_choices
+from contatto.alerts.store import alert_choices, alerts
+from contatto.kit.db.tx import row_of
 from contatto.kit.outbound.model import Done, Failed, HttpAnswer, NotNow
 from contatto.kit.values import from_base64url, to_base64url
 from tests import postgres
@@ -74,7 +75,7 @@ def told_in_a_browser(house: House, email: str, browser: OwnBrowser) -> tuple[Me
     """A member who subscribed on the page, and wants to be told of leads."""
     member = add_member(house, email)
     chosen = AlertChoices(member.business_id, member.id, pushed=("lead",))
-    house.context.db.write_now(lambda tx: save_choices(tx, chosen))
+    house.context.db.write_now(lambda tx: tx.save(alert_choices, row_of(chosen)))
     person = Person(house)
     person.log_in(email)
     assert person.send(ROUTE, page=PAGE, **browser.form()).status_code == 303

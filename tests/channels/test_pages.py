@@ -9,6 +9,7 @@ import pytest
 
 from contatto.accounts.model import Role
 from contatto.channels import store
+from contatto.channels.actions import set_access_token
 from contatto.channels.model import ChannelAccount, CheckState
 from contatto.kit.db.tx import Tx
 from tests.ads.test_pages import post
@@ -65,7 +66,7 @@ def test_an_id_that_no_platform_gives_is_refused(house: House, typed: str) -> No
 
 def test_the_page_says_what_the_platform_says_of_a_token(house: House) -> None:
     def save(tx: Tx) -> None:  # on the page it would be tried at once, by a worker
-        store.save_token(tx, house.business_id, house.tiktok_id, TOKEN)
+        set_access_token(tx, house.business_id, house.tiktok_id, TOKEN)
 
     house.context.db.write_now(save)
     page = house.client.get(PAGE).text

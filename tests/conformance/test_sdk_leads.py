@@ -13,7 +13,7 @@ import pytest
 import urllib3
 from business_api_client.tiktok_business.tiktok_exceptions import TiktokSDKError
 
-from contatto.channels.store import save_token
+from contatto.channels.actions import set_access_token
 from contatto.forms.model import FormVersion
 from contatto.kit.values import micros
 from tests.channels.vendor import Vendor, running_vendor
@@ -46,7 +46,9 @@ def sdk(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver, platform: 
     settings = {"allowed_hosts": (receiver.host, platform.host), "platform_urls": {"tiktok": platform.url}}
     folder = tmp_path_factory.mktemp("house")
     with running_server_house(folder, **settings) as house, Sdk.opened(house) as opened:
-        house.context.db.write_now(lambda tx: save_token(tx, house.business_id, house.tiktok_id, "of TikTok"))
+        house.context.db.write_now(
+            lambda tx: set_access_token(tx, house.business_id, house.tiktok_id, "tiktok")
+        )
         yield opened
 
 

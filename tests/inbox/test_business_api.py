@@ -10,7 +10,7 @@ import pytest
 
 from contatto.accounts import actions as accounts
 from contatto.accounts.store import list_tokens
-from contatto.channels.store import save_token
+from contatto.channels.actions import set_access_token
 from contatto.inbox.rules import media_token, read_media_token
 from contatto.inbox.store.conversations import list_notices
 from contatto.inbox.store.desk import ConversationFilter, list_conversations
@@ -60,7 +60,7 @@ def house(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver, platform
     allowed = (receiver.host, platform.host)
     with running_house(folder, allowed_hosts=allowed, platform_urls={"tiktok": platform.url}) as running:
         running.context.db.write_now(
-            lambda tx: save_token(tx, running.business_id, running.tiktok_id, "token of the platform")
+            lambda tx: set_access_token(tx, running.business_id, running.tiktok_id, "token-of-the-platform")
         )
         running.ads = [  # type: ignore[attr-defined]
             running.make_ad(goal, running.tiktok_id)["ad_id"] for goal in ("CONVERSATION", "LEAD_GENERATION")

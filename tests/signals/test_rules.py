@@ -29,7 +29,6 @@ from contatto.signals.rules import (
     REASONS,
     VALID_IN,
     credited_account,
-    digest,
     digests,
     has_consent,
     normal_email,
@@ -124,9 +123,9 @@ def test_a_step_stands_as_long_as_its_status_or_one_beyond_it() -> None:
 
 def test_normal_forms_are_those_of_the_platforms() -> None:
     # Source: the example of Meta's customer information parameters, for the phone.
-    assert digest(normal_email(" ADA@example.com ")) == digest("ada@example.com")
+    assert digests([normal_email(" ADA@example.com ")]) == digests(["ada@example.com"])
     phone = "e323ec626319ca94ee8bff2e4c87cf613be6ea19919ed1364124e16807ab3176"
-    assert digest(plus_phone("+1 (650) 555-1212").removeprefix("+")) == phone
+    assert digests([plus_phone("+1 (650) 555-1212").removeprefix("+")]) == [phone]
     assert plus_phone("+65 9123 4567") == "+6591234567"
     assert plus_phone("9123 4567") == "", "without a country nobody is found"
 
@@ -156,9 +155,9 @@ def test_tiktok_is_told_as_events_api_2_asks() -> None:
                 "event_time": int(NOON.timestamp()),
                 "event_id": "event-1",
                 "user": {
-                    "email": [digest("ada@example.com")],
-                    "phone": [digest("+6591234567")],
-                    "external_id": [digest("person-1")],
+                    "email": digests(["ada@example.com"]),
+                    "phone": digests(["+6591234567"]),
+                    "external_id": digests(["person-1"]),
                     "ttclid": "click-1",
                 },
                 "lead": {"lead_id": "18", "lead_event_source": "Contatto"},
@@ -181,8 +180,8 @@ def test_meta_is_told_as_its_business_messaging_asks(channel: Platform, ids: dic
     assert request.url == "https://platform.example.com/v23.0/1800/events"
     assert request.headers["Authorization"] == "Bearer token"
     (told,) = json.loads(request.body)["data"]
-    hashed = {"em": [digest("ada@example.com")], "ph": [digest("6591234567")]}
-    assert told["user_data"] == hashed | {"external_id": [digest("person-1")]} | ids
+    hashed = {"em": digests(["ada@example.com"]), "ph": digests(["6591234567"])}
+    assert told["user_data"] == hashed | {"external_id": digests(["person-1"])} | ids
     assert (told["action_source"], told["messaging_channel"]) == ("business_messaging", channel.value)
     assert told["custom_data"] == {"value": 12.5, "currency": "EUR"}
 

@@ -23,7 +23,7 @@ from contatto.channels.model import Platform as Channel
 from contatto.kit.outbound.model import HttpRequest
 from contatto.signals.connectors import MetaSignals
 from contatto.signals.model import MatchKeys, SignalEvent, SignalTarget
-from contatto.signals.rules import digest, normal_email, plus_phone
+from contatto.signals.rules import digests, normal_email, plus_phone
 from contatto.simulator.ad_platforms import TOKEN, MetaFake, TikTokFake
 
 EMAILS = ("Ada@Example.COM", "  ada+tag@example.com ", "a.d.a@example.org")
@@ -120,12 +120,12 @@ def test_our_event_is_the_one_that_metas_own_client_makes() -> None:
 
 @pytest.mark.parametrize("text", EMAILS)
 def test_e_mails_are_hashed_as_metas_own_client_does(text: str) -> None:
-    assert UserData(emails=[text]).normalize()["em"] == [digest(normal_email(text))]
+    assert UserData(emails=[text]).normalize()["em"] == digests([normal_email(text)])
 
 
 @pytest.mark.parametrize("text", PHONES)
 def test_phones_are_hashed_as_metas_own_client_does(text: str) -> None:
-    assert UserData(phones=[text]).normalize()["ph"] == [digest(plus_phone(text).removeprefix("+"))]
+    assert UserData(phones=[text]).normalize()["ph"] == digests([plus_phone(text).removeprefix("+")])
 
 
 def client_of_tiktok(platform: TikTokFake) -> Any:

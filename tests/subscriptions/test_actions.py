@@ -27,12 +27,12 @@ from tests.outbound import answer, claim_all
 
 NEW = NewSubscription(Entity.DIRECT_MESSAGE, "app-1", "secret-1", "https://example.com/push")
 OK = HttpAnswer(200, {}, b"")
-KIND = actions.push_kind(Entity.DIRECT_MESSAGE)
+KIND = actions.PUSH_KINDS[Entity.DIRECT_MESSAGE]
 
 
 def queued(tx: Tx, business_id: str) -> Subscription:
     made = actions.set_webhook(tx, business_id, NEW)
-    actions.queue_message_pushes(tx, business_id, "message-1", lambda of: f"to {of.app_id}".encode())
+    actions.queue_push(tx, made, "message-1", f"to {made.app_id}".encode())
     return made
 
 

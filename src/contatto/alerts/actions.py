@@ -5,7 +5,6 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
 from email.utils import parseaddr
-from functools import partial
 from itertools import groupby
 from operator import attrgetter
 from typing import Final
@@ -48,7 +47,7 @@ from contatto.kit.i18n import N_
 from contatto.kit.languages import SOURCE, Translator, translator_for
 from contatto.kit.outbound import model as outbound
 from contatto.kit.outbound.client import read_address
-from contatto.kit.outbound.queue import OutboundKind, queue_request
+from contatto.kit.outbound.queue import queue_request
 from contatto.kit.outbox import emit
 from contatto.kit.values import from_base64url
 from contatto.kit.vault import row_key
@@ -292,19 +291,13 @@ def push_due_alerts(tx: Tx) -> int:
     return count
 
 
-def alert_push_kind(mail_from: str, base_url: str) -> OutboundKind:
-    """Return the outbound kind of push alerts; push services get the operator's address as contact."""
-    address = parseaddr(mail_from)[1]
-    contact = f"mailto:{address}" if address else base_url if base_url.startswith("https://") else ""
+def begin_alert_push(
+    tx: Tx, request: outbound.OutboundRequest, mail_from: str, base_url: str
+) -> outbound.Step:
+    """Encrypt the message anew for each attempt; skip members without permission or session.
 
-    begin, plan = partial(begin_alert_push, contact=contact), web_push.PLAN
-    return OutboundKind(
-        ALERT_PUSH, begin, read_alert_push_answer, settle_alert_push, plan, keeps_progress=True
-    )
-
-
-def begin_alert_push(tx: Tx, request: outbound.OutboundRequest, contact: str) -> outbound.Step:
-    """Encrypt the message anew for each attempt; skip members without permission or session."""
+    The push service gets the operator's mail or web address as contact.
+    """
     message = msgspec.json.decode(request.progress, type=PushMessage)
     browser = store.find_browser(tx, request.business_id, message.member_id, request.subject)
     member = find_member(tx, BusinessId(request.business_id), message.member_id)
@@ -320,9 +313,10 @@ def begin_alert_push(tx: Tx, request: outbound.OutboundRequest, contact: str) ->
     content = {"title": message.title, "body": message.body, "path": message.path, "tag": message.tag}
     message_key = MessageKey(ec.generate_private_key(ec.SECP256R1()), os.urandom(16))
     body = web_push.seal_message(msgspec.json.encode(content), browser, message_key)
-    headers = web_push.push_headers(
-        browser.endpoint, web_push.vapid_key(tx.vault.derivation_key(web_push.VAPID_KEY)), contact, tx.now
-    )
+    address = parseaddr(mail_from)[1]
+    contact = f"mailto:{address}" if address else base_url if base_url.startswith("https://") else ""
+    key = web_push.vapid_key(tx.vault.derivation_key(web_push.VAPID_KEY))
+    headers = web_push.push_headers(browser.endpoint, key, contact, tx.now)
     return outbound.Ask(outbound.HttpRequest("POST", browser.endpoint, headers, body), request.progress)
 
 

@@ -12,10 +12,10 @@ from contatto.accounts.rules import ROLE_PERMISSIONS
 from contatto.alerts import actions, rules
 from contatto.alerts.connectors import web_push
 from contatto.alerts.model import NEEDS, AlertChoices, AlertKind
-from contatto.alerts.store import list_browsers, load_choices, push_browsers, save_choices
+from contatto.alerts.store import alert_choices, list_browsers, load_choices, push_browsers
 from contatto.kit import errors
 from contatto.kit.db.database import act_for
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import Tx, row_of
 from contatto.kit.errors import Refused
 from contatto.kit.values import to_base64url
 from contatto.ui.requests import context_of
@@ -73,7 +73,7 @@ def post_alerts(tx: Tx, request: Request, caller: Caller, form: Annotated[AlertF
         for name in ("mailed", "digested", "pushed", "shown")
     }
     choices = AlertChoices(caller.business_id, caller.subject_id, **(form.model_dump() | kinds))
-    save_choices(tx, choices)
+    tx.save(alert_choices, row_of(choices))
     return "/settings/alerts?done=1"
 
 

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from contatto.alerts.connectors.web_push import PushEndpoint
 from contatto.alerts.model import AlertChoices, AlertKind, AlertMedium, PushBrowser
 from contatto.kit.db.statements import Query
-from contatto.kit.db.tx import Choice, Tx, Words, instant, metadata, row_of, rows_of, sealed, tenant
+from contatto.kit.db.tx import Choice, Tx, Words, instant, metadata, rows_of, sealed, tenant
 
 alert_choices = sa.Table(
     "alert_choices",
@@ -43,11 +43,6 @@ alerts = sa.Table(
 )
 """A row stays for a while after it was sent, so that the same alert is not sent twice."""
 DUE: Final = {AlertMedium.MAIL: alerts.c.mail_at, AlertMedium.PUSH: alerts.c.push_at}
-
-
-def save_choices(tx: Tx, choices: AlertChoices) -> None:
-    """Save the choices of a member in place of the earlier ones."""
-    tx.save(alert_choices, row_of(choices))
 
 
 def load_choices(tx: Tx, business_id: str, member_id: str) -> AlertChoices:

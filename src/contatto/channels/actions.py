@@ -4,7 +4,6 @@ import hmac
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, Final
 
 import phonenumbers
@@ -17,7 +16,7 @@ from contatto.kit.db.tx import Tx, row_of
 from contatto.kit.errors import Refused, check_found
 from contatto.kit.ids import new_id
 from contatto.kit.outbound import model as outbound
-from contatto.kit.outbound.queue import OutboundKind, delete_requests_of, queue_request
+from contatto.kit.outbound.queue import delete_requests_of, queue_request
 from contatto.kit.outbox import emit
 from contatto.kit.vault import Vault
 
@@ -99,11 +98,24 @@ def check_access_token(text: str) -> str:
 
 
 def set_access_token(tx: Tx, business_id: str, account_id: str, access_token: str) -> None:
-    """Save an access token, sealed. Raises NOT_FOUND; INVALID, so an empty field changes nothing."""
+    """Save an access token, sealed, in place of the last one; its check is untried.
+
+    Raises NOT_FOUND; INVALID, so an empty field changes nothing.
+    """
     account = _load_account(tx, business_id, account_id)
     if not needs_token(account):
         raise Refused(errors.INVALID, "access_token: the web chat needs no token.")
-    store.save_token(tx, business_id, account_id, check_access_token(access_token))
+    token = check_access_token(access_token)
+    row = {
+        "channel_account_id": account_id,
+        "business_id": business_id,
+        "access_token": tx.vault.seal(token, business_id, "channel_tokens.access_token", account_id),
+        "changed_at": tx.now,
+        "check_state": model.CheckState.UNTRIED,
+        "check_reason": "",
+        "checked_at": None,
+    }
+    tx.save(store.channel_tokens, row)
 
 
 def ask_platform(tx: Tx, business_id: str, account_id: str) -> None:
@@ -118,16 +130,13 @@ def ask_platform(tx: Tx, business_id: str, account_id: str) -> None:
     )
 
 
-def account_check_kind(platform_urls: Mapping[model.Platform, str]) -> OutboundKind:
-    """Return the kind of outbound requests that check accounts; ``platform_urls`` replace API addresses."""
-    begin = partial(begin_check, platform_urls=platform_urls)
-    return OutboundKind(model.CHECK, begin, read_check_answer, settle_check, CHECK_PLAN)
-
-
 def begin_check(
     tx: Tx, request: outbound.OutboundRequest, platform_urls: Mapping[model.Platform, str]
 ) -> outbound.Step:
-    """Return the request of a check; `Done` for a disconnected account."""
+    """Return the request of a check; `Done` for a disconnected account.
+
+    ``platform_urls`` replace API addresses.
+    """
     account = store.find_account(tx, request.business_id, request.subject)
     token = store.find_token(tx, request.business_id, request.subject)
     if account is None or token is None:

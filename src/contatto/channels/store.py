@@ -130,18 +130,6 @@ def list_accounts(tx: Tx, business_id: str) -> list[model.ChannelAccount]:
     return _OF_BUSINESS.list(tx, {"of": business_id})
 
 
-def save_token(tx: Tx, business_id: str, account_id: str, access_token: str) -> None:
-    """Save the sealed access token of an account, in place of the last one; its check is untried."""
-    new = {
-        "access_token": tx.vault.seal(access_token, business_id, "channel_tokens.access_token", account_id),
-        "changed_at": tx.now,
-        "check_state": model.CheckState.UNTRIED,
-        "check_reason": "",
-        "checked_at": None,
-    }
-    tx.save(channel_tokens, {"channel_account_id": account_id, "business_id": business_id} | new)
-
-
 def find_token(tx: Tx, business_id: str, account_id: str) -> str | None:
     conditions = (
         channel_tokens.c.business_id == business_id,

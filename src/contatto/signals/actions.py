@@ -18,7 +18,12 @@ import sqlalchemy as sa
 from contatto.ad_platforms.actions import AD_PLATFORMS, find_known_ads, load_outside_account
 from contatto.ad_platforms.model import AdPlatform, OutsideAccount
 from contatto.ad_platforms.rules import known_currency
-from contatto.ad_platforms.store import find_outside_account, find_outside_token, list_outside_accounts
+from contatto.ad_platforms.store import (
+    find_outside_account,
+    find_outside_token,
+    list_outside_accounts,
+    outside_tokens,
+)
 from contatto.capture.model import Field
 from contatto.channels.model import ChannelAccount, Platform
 from contatto.channels.store import find_account, list_accounts
@@ -148,7 +153,8 @@ def change_signal_mode(tx: Tx, settings: SignalSettings, mode: SignalMode) -> No
     """Pause, resume or turn off signals; turning them off withholds those that are due."""
     if settings.mode is SignalMode.OFF:
         return
-    _set_mode(tx, settings, mode, rules.PAUSED if mode is SignalMode.PAUSED else "")
+    reason = rules.PAUSED if mode is SignalMode.PAUSED else ""
+    store.record_signal_settings(tx, settings, mode=mode, reason=reason, changed_at=tx.now)
     if mode is not SignalMode.OFF:
         return
     own = {"outside_account_id": settings.outside_account_id, "state": DeliveryState.DUE}
@@ -157,15 +163,19 @@ def change_signal_mode(tx: Tx, settings: SignalSettings, mode: SignalMode) -> No
     tx.execute(withhold.values(**values))
 
 
-def _set_mode(tx: Tx, settings: SignalSettings, mode: SignalMode, reason: str) -> SignalSettings:
-    return store.record_signal_settings(tx, settings, mode=mode, reason=reason, changed_at=tx.now)
-
-
 def resume_renewed(tx: Tx) -> int:
     """Resume blocked signals of accounts with a new token; return the number of accounts."""
-    renewed = store.list_renewed_settings(tx, SIGNALS_PER_RUN)
+    blocked, tokens = store.signal_settings.c, outside_tokens.c
+    is_renewed = (
+        blocked.mode == SignalMode.SHUT_OUT,
+        tokens.business_id == blocked.business_id,
+        tokens.outside_account_id == blocked.outside_account_id,
+        tokens.changed_at > blocked.changed_at,
+    )
+    query = sa.select(store.signal_settings).where(*is_renewed).limit(SIGNALS_PER_RUN)
+    renewed = tx.list(SignalSettings, query)
     for settings in renewed:
-        _set_mode(tx, settings, SignalMode.ACTIVE, "")
+        store.record_signal_settings(tx, settings, mode=SignalMode.ACTIVE, reason="", changed_at=tx.now)
     return len(renewed)
 
 
@@ -212,7 +222,7 @@ def schedule_signals(tx: Tx, business_id: str, /, *lead_ids: str) -> None:
     for lead_id in lead_ids if all_settings else ():
         lead = find_lead(tx, business_id, lead_id)
         if lead is not None:
-            _schedule_steps(tx, lead, all_settings, _list_reached_steps(tx, lead))
+            _schedule_steps(tx, lead, all_settings)
 
 
 def signal_conversation(tx: Tx, event: AdTapped | ConversationMarkedSpam) -> None:
@@ -225,25 +235,20 @@ def signal_conversation(tx: Tx, event: AdTapped | ConversationMarkedSpam) -> Non
     chat = find_conversation(tx, business_id, event.conversation_id) if all_settings else None
     lead = find_lead_of_conversation(tx, business_id, chat.person_id, chat.id) if chat else None
     if lead is not None:
-        is_spam = isinstance(event, ConversationMarkedSpam)
-        reached = {SignalStep.SPAM: tx.now} if is_spam else _list_reached_steps(tx, lead)
-        _schedule_steps(tx, lead, all_settings, reached)
-
-
-def _list_reached_steps(tx: Tx, lead: Lead) -> dict[SignalStep, datetime]:
-    reached = {SignalStep.CAPTURED: lead.created_at}
-    if lead.status in rules.STEP_OF:
-        history = list_history(tx, lead.business_id, lead.id)
-        reached[rules.STEP_OF[lead.status]] = rules.reached_at(lead.status, history, lead.created_at)
-    return reached
+        _schedule_steps(tx, lead, all_settings, is_spam=isinstance(event, ConversationMarkedSpam))
 
 
 def _schedule_steps(
-    tx: Tx, lead: Lead, candidates: Sequence[SignalSettings], reached: dict[SignalStep, datetime]
+    tx: Tx, lead: Lead, candidates: Sequence[SignalSettings], *, is_spam: bool = False
 ) -> None:
+    """Make the steps that a lead reached due at its credited account; for spam, that step only."""
     credited = None if lead.hidden_at is not None or lead.is_test else find_credited_tap(tx, lead, candidates)
     if credited is None:
         return
+    reached = {SignalStep.SPAM: tx.now} if is_spam else {SignalStep.CAPTURED: lead.created_at}
+    if not is_spam and lead.status in rules.STEP_OF:
+        history = list_history(tx, lead.business_id, lead.id)
+        reached[rules.STEP_OF[lead.status]] = rules.reached_at(lead.status, history, lead.created_at)
     settings = credited.settings
     account = find_outside_account(tx, lead.business_id, settings.outside_account_id)
     due = rules.steps_due(settings, CONNECTORS[account.platform].names, reached) if account else {}
@@ -316,15 +321,6 @@ def release_signals(tx: Tx) -> int:
     return count
 
 
-def signal_kinds() -> tuple[queue.OutboundKind, queue.OutboundKind]:
-    handlers = begin_signal, read_signal_answer, settle_signal
-    test_handlers = begin_signal_test, read_signal_test, settle_signal_test
-    return (
-        queue.OutboundKind(SIGNAL, *handlers, rules.SIGNAL_PLAN, ready_signal),
-        queue.OutboundKind(SIGNAL_TEST, *test_handlers, rules.TEST_PLAN),
-    )
-
-
 def begin_signal(tx: Tx, request: OutboundRequest) -> Step:
     """Return the request of a signal, or withhold it, or let it wait for its account."""
     signal = store.ledger.find_open(tx, request)
@@ -337,9 +333,12 @@ def begin_signal(tx: Tx, request: OutboundRequest) -> Step:
         return Done()
     token = find_outside_token(tx, account)
     if settings.is_active and token is None:
-        settings = _set_mode(tx, settings, SignalMode.SHUT_OUT, rules.TOKEN_MISSING)
-    if not settings.is_active or token is None:
-        return _wait_for_account(tx, signal, settings)
+        blocked = {"mode": SignalMode.SHUT_OUT, "reason": rules.TOKEN_MISSING, "changed_at": tx.now}
+        settings = store.record_signal_settings(tx, settings, **blocked)
+    if not settings.is_active or token is None:  # the signal waits for its account
+        reason = settings.reason or rules.PAUSED
+        store.ledger.record(tx, signal, DeliveryState.DUE, reason, is_queued=False)
+        return Done()
     if reason := rules.cannot_be_sent(signal, tx.now):
         return Failed(reason)
     event = _load_event(tx, account, settings, signal)
@@ -351,12 +350,6 @@ def begin_signal(tx: Tx, request: OutboundRequest) -> Step:
     tx.execute(store.ledger.change(signal).values(asked_at=tx.now, unsure_at=unsure_at))
     target = SignalTarget(account.base_url, settings.dataset_id, token)
     return outbound.Ask(CONNECTORS[account.platform].ask(target, event))
-
-
-def _wait_for_account(tx: Tx, signal: AdSignal, settings: SignalSettings) -> Done:
-    reason = settings.reason or rules.PAUSED
-    store.ledger.record(tx, signal, DeliveryState.DUE, reason, is_queued=False)
-    return Done()
 
 
 def _load_event(
@@ -426,8 +419,10 @@ def read_signal_answer(tx: Tx, request: OutboundRequest, answer: outbound.HttpAn
         _record_failure(tx, signal, outcome.reason)
         if settings is None:
             return Failed(outcome.reason)
-        blocked = _set_mode(tx, settings, SignalMode.SHUT_OUT, outcome.reason)
-        return _wait_for_account(tx, signal, blocked)
+        blocked = {"mode": SignalMode.SHUT_OUT, "reason": outcome.reason, "changed_at": tx.now}
+        store.record_signal_settings(tx, settings, **blocked)
+        store.ledger.record(tx, signal, DeliveryState.DUE, outcome.reason, is_queued=False)
+        return Done()
     if isinstance(outcome, Done):
         store.ledger.record(tx, signal, DeliveryState.SENT)
         if settings is not None:
@@ -439,7 +434,7 @@ def read_signal_answer(tx: Tx, request: OutboundRequest, answer: outbound.HttpAn
 
 def _record_failure(tx: Tx, signal: AdSignal, reason: str) -> None:
     """Record the reason of a failed try, and whether the platform may have counted the event in it."""
-    store.ledger.record_reason(tx, signal, reason)
+    store.ledger.record(tx, signal, DeliveryState.DUE, reason)
     if reason not in rules.UNSURE and not reason.startswith(("http_5", "http_408")):
         is_first = store.ad_signals.c.unsure_at == store.ad_signals.c.asked_at
         tx.execute(store.ledger.change(signal).where(is_first).values(unsure_at=None))
@@ -587,6 +582,14 @@ def settle_signal_test(tx: Tx, request: OutboundRequest, outcome: Outcome, state
         is_last = state is not RequestState.DUE
         changes = {"state": TrialState.FAILED, "settled_at": tx.now} if is_last else {}
         store.record_signal_test(tx, test, reason=outcome.reason[:64], **changes)
+
+
+SIGNAL_KINDS: Final = (
+    queue.OutboundKind(
+        SIGNAL, begin_signal, read_signal_answer, settle_signal, rules.SIGNAL_PLAN, ready_signal
+    ),
+    queue.OutboundKind(SIGNAL_TEST, begin_signal_test, read_signal_test, settle_signal_test, rules.TEST_PLAN),
+)
 
 
 def carry_change(tx: Tx, business_id: str, /, *lead_ids: str) -> None:

@@ -106,13 +106,10 @@ def plus_phone(text: str) -> str:
     return f"+{digits}" if digits and text.startswith("+") else ""
 
 
-def digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
 def digests(texts: Iterable[str]) -> list[str]:
     """Return the digests of the texts that are not empty, without duplicates, in their order."""
-    return list(dict.fromkeys(digest(text) for text in texts if text))
+    contents = [text.encode("utf-8", "surrogatepass") for text in texts if text]
+    return list(dict.fromkeys(hashlib.sha256(content).hexdigest() for content in contents))
 
 
 NO_CONSENT: Final = "no_consent"

@@ -6,7 +6,6 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from contatto.ad_platforms.store import outside_tokens
 from contatto.integrations.model import ErasureState, TrialState
 from contatto.integrations.store import DeliveryLedger, ledger_columns, waiting_index
 from contatto.kit.db.statements import PreparedQuery
@@ -88,21 +87,6 @@ def list_signal_businesses(tx: Tx) -> list[str]:
     """Return the businesses with signal settings, for alarms of the installation."""
     query = sa.select(signal_settings.c.business_id).distinct()
     return sorted(tx.execute(query).scalars())
-
-
-def list_renewed_settings(tx: Tx, limit: int) -> list[SignalSettings]:
-    """Return blocked settings with a newer token, of all businesses."""
-    renewed = (
-        sa.select(signal_settings)
-        .join(outside_tokens, outside_tokens.c.outside_account_id == signal_settings.c.outside_account_id)
-        .where(
-            signal_settings.c.mode == SignalMode.SHUT_OUT,
-            outside_tokens.c.business_id == signal_settings.c.business_id,
-            outside_tokens.c.changed_at > signal_settings.c.changed_at,
-        )
-        .limit(limit)
-    )
-    return tx.list(SignalSettings, renewed)
 
 
 def find_signal_test(tx: Tx, business_id: str, outside_account_id: str) -> SignalTest | None:

@@ -1,7 +1,7 @@
 """Subscriptions and hooks: create, pause and end them, and queue their pushes."""
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import Final
 
@@ -183,14 +183,6 @@ def _queue_lead(tx: Tx, lead: Lead, changes: Mapping[str, str], version: FormVer
         queue_push(tx, subscription, lead.id, rules.lead_payload(entry, changes, tx.now))
 
 
-def queue_message_pushes(
-    tx: Tx, business_id: str, message_id: str, body_of: Callable[[Subscription], bytes]
-) -> None:
-    """Queue the push of a message to each subscription to messages."""
-    for subscription in store.list_subscriptions(tx, business_id, Entity.DIRECT_MESSAGE):
-        queue_push(tx, subscription, message_id, body_of(subscription))
-
-
 def push_sample(tx: Tx, subscription: Subscription) -> None:
     """Queue a sample lead for a live hook. Raises NOT_FOUND."""
     hook = load_hook(tx, subscription.business_id, subscription.number)
@@ -220,18 +212,6 @@ def request_of(subscription: Subscription, push_id: int) -> outbound.NewRequest:
     destination = rules.destination_of(subscription.callback_url)
     return outbound.NewRequest(
         subscription.business_id, rules.KINDS[subscription.entity], str(push_id), destination
-    )
-
-
-def push_kind(entity: Entity) -> OutboundKind:
-    """Return the kind of outbound requests of an entity's pushes, with their handlers."""
-    return OutboundKind(
-        rules.KINDS[entity],
-        begin_push,
-        read_push_answer,
-        settle_push,
-        rules.PLANS[entity],
-        replay=lambda tx, request: prepare_replay(tx, request.business_id, int(request.subject)),
     )
 
 
@@ -318,6 +298,19 @@ def prepare_replay(tx: Tx, business_id: str, push_id: int) -> tuple[Push, Subscr
     return push, subscription
 
 
+PUSH_KINDS: Final = {
+    entity: OutboundKind(
+        rules.KINDS[entity],
+        begin_push,
+        read_push_answer,
+        settle_push,
+        rules.PLANS[entity],
+        replay=lambda tx, request: prepare_replay(tx, request.business_id, int(request.subject)),
+    )
+    for entity in Entity
+}
+
+
 def forget_lead_pushes(tx: Tx, event: LeadRemoved) -> None:
     """Delete the pushes of a removed lead; a handler of the outbox."""
     forget_subjects(tx, event.business_id, [event.lead_id])
@@ -332,7 +325,8 @@ def forget_subjects(tx: Tx, business_id: str, subject_ids: Collection[str]) -> N
 
 def purge_pushes(tx: Tx) -> int:
     """Delete some settled pushes after the retention; return their number."""
-    return _delete_pushes(tx, store.list_settled_pushes(tx, tx.now - RETENTION, PUSHES_PER_RUN))
+    is_old = store.pushes.c.settled_at < tx.now - RETENTION
+    return _delete_pushes(tx, tx.list(Push, sa.select(store.pushes).where(is_old).limit(PUSHES_PER_RUN)))
 
 
 def _delete_pushes(tx: Tx, pushes: list[Push]) -> int:

@@ -141,27 +141,25 @@ async def subscribe_to_leads(request: Request, body: SubscribeBody) -> Answered[
     caller = await find_token_caller(request, detail.access_token)
     require(caller, Permission.READ_LEADS)
     actions.check_callback(body.callback_url, context_of(request).settings.allowed_hosts)
-
-    def work(tx: Tx) -> Subscription:
-        account = load_advertiser(tx, caller, detail.advertiser_id)
-        if detail.page_id is not None and detail.lead_source is LeadSource.DIRECT_MESSAGE:
+    db, page_id = context_of(request).db, detail.page_id
+    account = await db.read(lambda tx: load_advertiser(tx, caller, detail.advertiser_id))
+    if page_id is not None:
+        if detail.lead_source is LeadSource.DIRECT_MESSAGE:
             says = "subscription_detail.page_id: leave it out with lead_source DIRECT_MESSAGE."
             raise Refused(errors.INVALID, says)
-        if detail.page_id is not None and find_version(tx, caller.business_id, detail.page_id) is None:
+        if await db.read(lambda tx: find_version(tx, caller.business_id, page_id)) is None:
             raise Refused(errors.NOT_FOUND, "subscription_detail.page_id: there is no such published form.")
-        new = NewSubscription(
-            Entity.LEAD,
-            body.app_id,
-            body.secret,
-            body.callback_url,
-            account.id,
-            detail.lead_source.value,
-            detail.page_id or 0,
-            caller.subject_id,
-        )
-        return actions.subscribe_program(tx, caller.business_id, new)
-
-    subscription = await context_of(request).db.write(work)
+    new = NewSubscription(
+        Entity.LEAD,
+        body.app_id,
+        body.secret,
+        body.callback_url,
+        account.id,
+        detail.lead_source.value,
+        page_id or 0,
+        caller.subject_id,
+    )
+    subscription = await db.write(lambda tx: actions.subscribe_program(tx, caller.business_id, new))
     return api_answer(SubscriptionId(str(subscription.number)), request_id_of(request))
 
 
@@ -175,31 +173,27 @@ async def get_subscriptions(request: Request) -> Answered[Subscriptions]:
     query = read_query(request, SubscriptionQuery)
     caller = await app_caller(request, query.app_id, query.secret)
     require(caller, Permission.READ_LEADS)
-
-    def work(tx: Tx) -> Subscriptions:
-        own = _list_own(tx, caller.business_id, Entity.LEAD, query)
-        permitted = [subscription for subscription in own if may_use(caller, subscription.ad_account_id)]
-        accounts = list_ad_accounts(tx, caller.business_id)
-        numbers: dict[str, int] = {account.id: account.number for account in accounts}
-        first = (query.page - 1) * query.page_size
-        shown = permitted[first : first + query.page_size]
-        rows = [
-            SubscriptionInfo(
-                subscription_id=str(subscription.number),
-                app_id=subscription.app_id,
-                subscribe_entity=subscription.entity,
-                callback_url=subscription.callback_url,
-                subscription_detail=SubscriptionDetail(
-                    str(numbers.get(subscription.ad_account_id, 0)),
-                    LeadSource(subscription.lead_source),
-                    str(subscription.page_number) if subscription.page_number else UNSET,
-                ),
-            )
-            for subscription in shown
-        ]
-        return Subscriptions(rows, page_info(query, len(permitted)))
-
-    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+    db = context_of(request).db
+    own = await db.read(lambda tx: _list_own(tx, caller.business_id, Entity.LEAD, query))
+    accounts = await db.read(lambda tx: list_ad_accounts(tx, caller.business_id))
+    numbers: dict[str, int] = {account.id: account.number for account in accounts}
+    permitted = [subscription for subscription in own if may_use(caller, subscription.ad_account_id)]
+    first = (query.page - 1) * query.page_size
+    rows = [
+        SubscriptionInfo(
+            subscription_id=str(subscription.number),
+            app_id=subscription.app_id,
+            subscribe_entity=subscription.entity,
+            callback_url=subscription.callback_url,
+            subscription_detail=SubscriptionDetail(
+                str(numbers.get(subscription.ad_account_id, 0)),
+                LeadSource(subscription.lead_source),
+                str(subscription.page_number) if subscription.page_number else UNSET,
+            ),
+        )
+        for subscription in permitted[first : first + query.page_size]
+    ]
+    return api_answer(Subscriptions(rows, page_info(query, len(permitted))), request_id_of(request))
 
 
 @router.post("/subscription/unsubscribe/", Access(Credential.APP, Permission.READ_LEADS))
@@ -207,15 +201,12 @@ async def unsubscribe_from_leads(request: Request, body: UnsubscribeBody) -> Ans
     """End a subscription, with its pending retries."""
     caller = await app_caller(request, body.app_id, body.secret)
     require(caller, Permission.READ_LEADS)
-
-    def work(tx: Tx) -> None:
-        own = _list_own(tx, caller.business_id, Entity.LEAD, body)
-        chosen = [subscription for subscription in own if subscription.number == body.subscription_id]
-        if not chosen or not may_use(caller, chosen[0].ad_account_id):
-            raise Refused(errors.NOT_FOUND, "subscription_id: this app has no such subscription.")
-        actions.end_subscription(tx, chosen[0], "unsubscribed")
-
-    await context_of(request).db.write(work)
+    db = context_of(request).db
+    own = await db.read(lambda tx: _list_own(tx, caller.business_id, Entity.LEAD, body))
+    chosen = [subscription for subscription in own if subscription.number == body.subscription_id]
+    if not chosen or not may_use(caller, chosen[0].ad_account_id):
+        raise Refused(errors.NOT_FOUND, "subscription_id: this app has no such subscription.")
+    await db.write(lambda tx: actions.end_subscription(tx, chosen[0], "unsubscribed"))
     return api_answer(SubscriptionId(str(body.subscription_id)), request_id_of(request))
 
 

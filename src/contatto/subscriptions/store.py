@@ -109,8 +109,3 @@ def record_callback(
 def record_paused(tx: Tx, subscription: Subscription, at: datetime | None) -> None:
     """Save since when a subscription is paused; None resumes it."""
     tx.change(subscriptions, subscription.business_id, subscription.id, paused_at=at)
-
-
-def list_settled_pushes(tx: Tx, before: datetime, limit: int) -> list[Push]:
-    """Return pushes of all businesses that were settled before a time, for background work."""
-    return tx.list(Push, sa.select(pushes).where(pushes.c.settled_at < before).limit(limit))

@@ -95,7 +95,11 @@ def push_headers(
     }
     if contact:
         claims["sub"] = contact
-    signed = f"{_json({'typ': 'JWT', 'alg': 'ES256'})}.{_json(claims)}"
+    head, content = (
+        to_base64url(json.dumps(part, separators=(",", ":")).encode())
+        for part in ({"typ": "JWT", "alg": "ES256"}, claims)
+    )
+    signed = f"{head}.{content}"
     r, s = decode_dss_signature(key.sign(signed.encode(), ec.ECDSA(hashes.SHA256())))
     signature = to_base64url(r.to_bytes(32) + s.to_bytes(32))
     return {
@@ -105,10 +109,6 @@ def push_headers(
         "TTL": str(TTL_S),
         "Urgency": "high",
     }
-
-
-def _json(content: Mapping[str, Any]) -> str:
-    return to_base64url(json.dumps(content, separators=(",", ":")).encode())
 
 
 def read_service_answer(answer: HttpAnswer) -> Step:

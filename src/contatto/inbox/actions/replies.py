@@ -30,8 +30,10 @@ from contatto.kit.values import is_unreadable, micros
 from contatto.leads.model import Actor
 from contatto.measurement.rules import natural_number
 from contatto.measurement.store import find_measured_ad_by_number
-from contatto.subscriptions.actions import queue_message_pushes
+from contatto.subscriptions.actions import queue_push
+from contatto.subscriptions.model import Entity
 from contatto.subscriptions.rules import message_payload
+from contatto.subscriptions.store import list_subscriptions
 
 PLAN: Final = outbound.RetryPlan(rules.RETRY_AFTER_S)
 """Retries of a reply; the platform's reply window ends them."""
@@ -438,9 +440,6 @@ def _queue_pushes(
         **facts,
     }
     open_id, at_s = threads.business_open_id(account), micros(at) // 1_000_000
-    queue_message_pushes(
-        tx,
-        business_id,
-        subject_id,
-        lambda subscription: message_payload(kind, open_id, subscription.app_id, content, at_s),
-    )
+    for subscription in list_subscriptions(tx, business_id, Entity.DIRECT_MESSAGE):
+        body = message_payload(kind, open_id, subscription.app_id, content, at_s)
+        queue_push(tx, subscription, subject_id, body)
