@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from contatto.crm.api import LeadReference, TrackedEvent
 from contatto.crm.model import LeadEvent
-from contatto.crm.rules.deliveries import follows, status_of_event
+from contatto.crm.rules.deliveries import follows, status_of_word
 from contatto.crm.store.events import lead_events
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -41,7 +41,7 @@ DIGEST = hashlib.sha256(b"mei@example.com").hexdigest()
     ],
 )
 def test_an_event_stands_for_a_status_however_it_is_written(name: str, status: LeadStatus | None) -> None:
-    assert status_of_event(name) is status
+    assert status_of_word({}, name) is status
 
 
 @pytest.mark.parametrize(

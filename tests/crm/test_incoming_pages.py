@@ -10,7 +10,7 @@ import httpx2
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-from contatto.crm.actions.checks import incoming_path, open_incoming
+from contatto.crm.actions.checks import INCOMING_PATH, open_incoming
 from contatto.crm.actions.targets import NewTarget, link_crm, load_target, map_target
 from contatto.crm.model import Target
 from contatto.crm.store.deliveries import list_records, record_link, save_echoes
@@ -50,7 +50,7 @@ class Desk:
             "webhook-timestamp": str(int(at.timestamp())),
             "webhook-signature": Webhook(changes.get("secret", self.secret)).sign(name, at, body),
         }
-        path = changes.get("path", incoming_path(self.target.number))
+        path = changes.get("path", INCOMING_PATH.format(target_id=self.target.number))
         return self.house.client.post(path, content=changes.get("body", body), headers=headers)
 
     def told(self) -> list[tuple[str, str]]:
@@ -109,7 +109,7 @@ def test_what_is_not_signed_for_this_target_changes_nothing(desk: Desk) -> None:
         rival = make.business(tx, "Rivals")
         new = NewTarget("webhook", "", "https://rival.example.com", {"secret": SECRET})
         theirs = link_crm(tx, rival.id, new, ())
-        return incoming_path(theirs.number), open_incoming(tx, theirs)
+        return INCOMING_PATH.format(target_id=theirs.number), open_incoming(tx, theirs)
 
     path, secret = desk.house.context.db.write_now(another)
     refused = [
@@ -121,7 +121,8 @@ def test_what_is_not_signed_for_this_target_changes_nothing(desk: Desk) -> None:
         desk.post(change, age_s=-301),
         desk.post(change, body='{"type":"record.changed","data":{"lead_id":"forged"}}'),
         desk.house.client.post(
-            incoming_path(desk.target.number), json={"type": "record.changed", "data": change}
+            INCOMING_PATH.format(target_id=desk.target.number),
+            json={"type": "record.changed", "data": change},
         ),
     ]
     assert [each.status_code for each in refused] == [401] * len(refused)
@@ -140,7 +141,7 @@ def test_a_member_opens_the_webhook_on_the_page_and_the_secret_is_shown_once(des
     house, place = desk.house, f"/settings/integrations/{desk.target.number}"
     house.sign_in()
     page = house.client.get(place).text
-    assert f"{house.context.settings.base_url}{incoming_path(desk.target.number)}" in page
+    assert f"{house.context.settings.base_url}{INCOMING_PATH.format(target_id=desk.target.number)}" in page
     assert desk.secret not in page
     token = {"csrf_token": csrf_of(page)}
     old = desk.secret

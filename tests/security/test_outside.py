@@ -15,7 +15,7 @@ from contatto.accounts.model import Role
 from contatto.ad_platforms import actions as authorizing
 from contatto.ad_platforms.actions import RETURN_PATH, authorize_url
 from contatto.ad_platforms.store import list_outside_accounts
-from contatto.crm.actions.checks import incoming_path, open_incoming
+from contatto.crm.actions.checks import INCOMING_PATH, open_incoming
 from contatto.crm.actions.targets import CALLBACK, NewTarget, consent_address, link_crm
 from contatto.crm.connectors.google_sheets import GoogleSheets
 from contatto.crm.model import (
@@ -66,7 +66,7 @@ class Poster:
         return body.encode(), named
 
     def post(self, body: bytes, headers: dict[str, str], to: Target | None = None) -> int:
-        path = incoming_path((to or self.target).number)
+        path = INCOMING_PATH.format(target_id=(to or self.target).number)
         return self.world.ask("POST", path, content=body, headers=headers).status_code
 
 

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from contatto.cli.installation import BusinessOption, business_transaction, out, print_table, record_command
 from contatto.crm.actions import targets
-from contatto.crm.actions.checks import CompareWork, incoming_path, open_incoming
+from contatto.crm.actions.checks import INCOMING_PATH, CompareWork, open_incoming
 from contatto.crm.actions.deliveries import queue_work
 from contatto.crm.model import ConnectorTraits, Target, TargetState
 from contatto.crm.registry import CONNECTORS
@@ -213,7 +213,7 @@ def webhook_command(number: Number, business: BusinessOption = "") -> None:
     with business_transaction(business) as (tx, one_business):
         secret = open_incoming(tx, targets.load_target(tx, one_business.id, number))
         record_command(tx, one_business, "crm webhook", f"target={number}")
-    out.print(f"{Settings().link_address}{incoming_path(number)}", soft_wrap=True)
+    out.print(f"{Settings().link_address}{INCOMING_PATH.format(target_id=number)}", soft_wrap=True)
     out.print(secret, soft_wrap=True)
 
 

@@ -372,6 +372,4 @@ async def receive_crm_changes(request: Request) -> Response:
     return json_answer({"received": len(changes)})
 
 
-routes: Final = [
-    HotRoute("POST", "/integrations/webhooks/{target_id}", receive_crm_changes, Access(Credential.PLATFORM))
-]
+routes: Final = [HotRoute("POST", checks.INCOMING_PATH, receive_crm_changes, Access(Credential.PLATFORM))]

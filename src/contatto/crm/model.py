@@ -633,11 +633,6 @@ class Target(LiveTarget):
     def is_active(self) -> bool:
         return self.state is TargetState.ACTIVE
 
-    @property
-    def has_access(self) -> bool:
-        """Return whether the CRM gives access, by our last request."""
-        return self.state in (TargetState.ACTIVE, TargetState.PAUSED)
-
 
 @dataclass(frozen=True, slots=True)
 class Delivery(LedgerEntry):

@@ -120,10 +120,6 @@ class DeliveryLedger[E: LedgerEntry]:
         changes = {"state": state, "reason": reason[:REASON_LIMIT], "settled_at": settled_at}
         tx.execute(self.change(entry).values(**changes | values))
 
-    def record_reason(self, tx: Tx, entry: E, reason: str) -> None:
-        """Record why an entry did not arrive yet."""
-        tx.execute(self.change(entry).values(reason=reason[:REASON_LIMIT]))
-
     def has_waiting(self, tx: Tx) -> bool:
         """Report whether a due entry of an active receiver has no request."""
         joined = self._receiver_id.table.join(self._table, self._receiver_id == self._receiver)

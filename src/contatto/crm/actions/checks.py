@@ -347,9 +347,8 @@ def take_crm_change(tx: Tx, target: Target, change: crm.RecordChange) -> None:
         change_lead_status(tx, lead.business_id, lead.id, lead.status, status, actor)
 
 
-def incoming_path(number: int) -> str:
-    """Return where the CRM of this number posts its changes."""
-    return f"/integrations/webhooks/{number}"
+INCOMING_PATH: Final = "/integrations/webhooks/{target_id}"
+"""Where a CRM posts its changes."""
 
 
 def make_signing_secret(prefix: str) -> str:
@@ -397,7 +396,7 @@ def take_lead_event(tx: Tx, event_set: crm.EventSet, incoming: IncomingEvent, ac
     lead = find_event_lead(tx, event_set, incoming)
     if lead is None:
         return False
-    status = rules.status_of_event(incoming.name)
+    status = rules.status_of_word({}, incoming.name)
     own_id = incoming.event_id or str(incoming.occurred_at.timestamp())
     parts = (str(event_set.number), str(incoming.lead_number), incoming.name, own_id)
     # An event's name may be personal.

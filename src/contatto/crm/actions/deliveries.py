@@ -308,6 +308,23 @@ class CrmWork[S, C](ABC):
         target = store.find_target(tx, request.business_id, request.subject)
         return None if target is None else (target, None)
 
+    def advance(self, tx: Tx, request: OutboundRequest, answer: outbound.HttpAnswer | None = None) -> Step:
+        """Begin a try, or read an answer and go on."""
+        loaded = self.load(tx, request)
+        if loaded is None:
+            return Done()
+        target = loaded[0]
+        connector = connector_of(tx, target)
+        if connector is None:
+            return NotNow("unknown_connector")
+        step = WorkStep(self, tx, request, *loaded, connector)
+        if answer is not None:
+            return step.read(answer)
+        if not (target.is_active or (self.only_reads and target.state is TargetState.PAUSED)):
+            self.hold(step)
+            return Done()
+        return step.follow(Progress("", target.secrets_revision), self.begin(step))
+
     @abstractmethod
     def begin(self, step: WorkStep[S]) -> C | Outcome:
         """Return the first course of a try, or the outcome."""
@@ -332,39 +349,17 @@ class CrmWork[S, C](ABC):
         """Make the subject of a dead request due again."""
 
 
-def work_kind(work: CrmWork[Any, Any]) -> queue.OutboundKind:
-    """Return the kind of outbound requests that runs a work in steps."""
-
-    def advance(tx: Tx, request: OutboundRequest, answer: outbound.HttpAnswer | None = None) -> Step:
-        """Begin a try, or read an answer and go on."""
-        loaded = work.load(tx, request)
-        if loaded is None:
-            return Done()
-        target = loaded[0]
-        connector = connector_of(tx, target)
-        if connector is None:
-            return NotNow("unknown_connector")
-        step = WorkStep(work, tx, request, *loaded, connector)
-        if answer is not None:
-            return step.read(answer)
-        if not (target.is_active or (work.only_reads and target.state is TargetState.PAUSED)):
-            work.hold(step)
-            return Done()
-        return step.follow(Progress("", target.secrets_revision), work.begin(step))
-
-    handlers = advance, advance, work.settle
-    return queue.OutboundKind(work.kind, *handlers, work.plan, work.replay, work.keeps_progress)
-
-
 def queue_work(tx: Tx, target: Target, work: type[CrmWork[Any, Any]]) -> None:
     """Make a target's one request of a kind due now, or again after the running one.
 
     Do nothing without access to the CRM, or if its connector lacks the trait.
     """
-    connector, has_access = connector_of(tx, target), target.is_active
+    connector, states = connector_of(tx, target), [TargetState.ACTIVE]
     if work.only_reads:
-        has_access = target.has_access
-    if connector is None or not has_access or (work.trait and not getattr(connector.traits, work.trait)):
+        states.append(TargetState.PAUSED)
+    if connector is None or target.state not in states:
+        return
+    if work.trait and not getattr(connector.traits, work.trait):
         return
     request = find_kind_request(tx, target, work.kind)
     if request is not None:
@@ -460,7 +455,7 @@ class DeliveryWork(CrmWork[Delivery, DeliveryCourse]):
             # The lead was merged into another, and that one's delivery writes all values. An earlier try may
             # have created a record: find it, so that the CRM can merge it.
             if step.request.attempts <= 1:
-                _delete_delivery(tx, delivery)
+                store.delete_unsettled(tx, delivery)
                 return Done()
             occurred_at = delivery.created_at.isoformat()
             payload = crm.Payload(delivery.lead_id, delivery.revision, {}, "", "", "", occurred_at)
@@ -483,7 +478,7 @@ class DeliveryWork(CrmWork[Delivery, DeliveryCourse]):
             is_over = step.request.attempts >= rules.DIFFERS_AT_MOST and turn.reason.startswith(rules.DIFFERS)
             return Failed(turn.reason) if is_over else turn
         if course.is_look:
-            _delete_delivery(tx, delivery)  # first, so that only the other lead's delivery arrives
+            store.delete_unsettled(tx, delivery)  # first, so that only the other lead's delivery arrives
             if turn.record_id:
                 _, merged_into = store.record_arrived(tx, delivery, turn.record_id, is_verified=False)
                 schedule_deliveries(tx, target, [merged_into] if merged_into else [])
@@ -523,8 +518,10 @@ class DeliveryWork(CrmWork[Delivery, DeliveryCourse]):
         if delivery is None or not isinstance(outcome, NotNow | Failed):
             return
         is_last = state is not RequestState.DUE
-        record = store.record_dead if is_last else store.ledger.record_reason
-        record(tx, delivery, outcome.reason)
+        if is_last:
+            store.record_dead(tx, delivery, outcome.reason)
+        else:
+            tx.execute(store.ledger.change(delivery).values(reason=outcome.reason[:REASON_LIMIT]))
         if is_last or delivery.reason != outcome.reason[:REASON_LIMIT]:
             event = CrmProgressed(delivery.business_id, delivery.target_id, delivery.lead_id)
             emit(tx, delivery.business_id, event)
@@ -533,11 +530,6 @@ class DeliveryWork(CrmWork[Delivery, DeliveryCourse]):
         delivery = store.ledger.find(tx, request.business_id, int(request.subject))
         if delivery is not None and delivery.state is DeliveryState.DEAD:
             store.record_due(tx, delivery, delivery.edited, is_queued=True)
-
-
-def _delete_delivery(tx: Tx, delivery: Delivery) -> None:
-    deleted_ids = [str(deleted_id) for deleted_id in store.delete_unsettled(tx, delivery)]
-    queue.delete_requests_of(tx, delivery.business_id, rules.DELIVERY, deleted_ids)
 
 
 def _record_fault(

@@ -25,7 +25,7 @@ from contatto.crm.store import deliveries as store
 from contatto.crm.store import events
 from contatto.integrations.model import ALERTED, Alarm, DeliveryState, Denied, ErasureState, LedgerCounts
 from contatto.kit import errors
-from contatto.kit.db.tx import Tx, rows_of
+from contatto.kit.db.tx import Tx, row_of, rows_of
 from contatto.kit.errors import Refused, check_found
 from contatto.kit.i18n import N_, LazyText
 from contatto.kit.ids import new_id, new_number
@@ -101,7 +101,9 @@ def link_crm(
         created_at=tx.now,
         sweep=crm.Sweep.MISSING,
     )
-    store.save_target(tx, target)
+    raw = msgspec.json.encode(secrets)
+    sealed_secrets = tx.vault.seal_bytes(raw, business_id, "crm_targets.secrets", target.id)
+    tx.insert(store.crm_targets, row_of(target) | {"secrets": sealed_secrets})
     for work in (checks.CheckWork, checks.PollWork, checks.CompareWork):
         sync.queue_work(tx, target, work)
     return target
@@ -439,8 +441,14 @@ def take_consent(
 
 def crm_kinds(base_url: str) -> tuple[OutboundKind, ...]:
     """Return the kinds of requests to CRMs; ``base_url`` is our public address."""
-    works = (checks.TrialWork, checks.CheckWork, checks.PollWork, checks.CompareWork, checks.ErasureWork)
-    kinds = (sync.work_kind(work(base_url)) for work in (sync.DeliveryWork, *works))
+    classes = (checks.TrialWork, checks.CheckWork, checks.PollWork, checks.CompareWork, checks.ErasureWork)
+    works = [work_class(base_url) for work_class in (sync.DeliveryWork, *classes)]
+    kinds = (
+        OutboundKind(
+            work.kind, work.advance, work.advance, work.settle, work.plan, work.replay, work.keeps_progress
+        )
+        for work in works
+    )
     exchange = begin_exchange, read_exchange, settle_exchange
     return (*kinds, OutboundKind(rules.CONSENT, *exchange, rules.CONSENT_PLAN, refuse_exchange_replay))
 

@@ -14,7 +14,7 @@ from contatto.crm import model as crm
 from contatto.crm.connectors import json_api as api
 from contatto.crm.connectors.json_api import UNCLEAR, as_dict, as_text
 from contatto.kit.i18n import N_
-from contatto.kit.outbound.model import HttpAnswer, HttpRequest
+from contatto.kit.outbound.model import HttpRequest
 
 NOTE: Final = "Note"
 _ROWS: Final = 5_000
@@ -172,6 +172,7 @@ class GoogleSheets(api.JsonApi):
             (("access_type", "offline"), ("prompt", "consent")),
         ),
     )
+    missing_status = 0  # a missing spreadsheet or sheet is a matter for a person
     encode = staticmethod(_encode)
     readers: ClassVar[api.Readers] = {
         crm.DescribeFields: lambda _link, _, body, _memory: crm.FieldsDescribed(
@@ -180,12 +181,6 @@ class GoogleSheets(api.JsonApi):
         **dict.fromkeys((crm.FindRecord, crm.ReadRecord, crm.WriteRecord, crm.EraseRecord), _read_step),
         crm.ListRecords: _read_enumerated,
     }
-
-    def read_error(
-        self, link: crm.CrmLink, operation: crm.Operation, answer: HttpAnswer, body: Any, memory: Any
-    ) -> crm.Reply | None:
-        """Report no missing record: a missing spreadsheet or sheet is a matter for a person."""
-        return None
 
     def is_same_value(self, field: str, written: str, current: str) -> bool:
         """Compare texts without outer spaces, as values are written unchanged."""

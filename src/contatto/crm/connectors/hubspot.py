@@ -99,23 +99,17 @@ def _encode(link: crm.CrmLink, operation: crm.Operation) -> HttpRequest:
         case crm.EraseRecord(record_id):
             method, path, body = "POST", f"{_CONTACTS}/gdpr-delete", {"objectId": record_id}
         case crm.ListChanges(after):
-            return _search_changes(link, after)
+            # Our contacts that changed since the cursor, without those read at its very time.
+            since: dict[str, Any] = {"propertyName": _CHANGED_AT, "operator": "GTE", "value": after.at}
+            read_ids = after.id.split(",")[:_PAGE]
+            unread: dict[str, Any] = {"propertyName": _NUMBER, "operator": "NOT_IN", "values": read_ids}
+            filters = [*([since] if after.at else []), *([unread] if after.id else [])]
+            return _search_ours(link, filters, _CHANGED_AT, _WATCHED)
         case crm.ListRecords(after):
             # By number, as paging of one search ends at 10,000 results.
             following = {"propertyName": _NUMBER, "operator": "GT", "value": after}
             return _search_ours(link, [following] if after else [], _NUMBER, [OUR_ID])
     return api.send(link, method, path, body)
-
-
-def _search_changes(link: crm.CrmLink, after: crm.Cursor) -> HttpRequest:
-    """Search our contacts that changed since the cursor, without those already read at its time."""
-    filters: list[dict[str, Any]] = []
-    if after.at:
-        filters.append({"propertyName": _CHANGED_AT, "operator": "GTE", "value": after.at})
-    if after.id:
-        read_ids = after.id.split(",")[:_PAGE]
-        filters.append({"propertyName": _NUMBER, "operator": "NOT_IN", "values": read_ids})
-    return _search_ours(link, filters, _CHANGED_AT, _WATCHED)
 
 
 def _search_ours(

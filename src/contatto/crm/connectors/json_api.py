@@ -144,6 +144,7 @@ class JsonApi:
             memory of the last ``FollowUp`` (empty for the first answer). The JSON is ``{}`` without a body,
             and None for other bytes.
         address_field: the field of the token answer with the host of this customer.
+        missing_status: the status of an answer about a missing record, or 0.
         access: names of secrets, any of which gives access, such as a token or session.
     """
 
@@ -151,6 +152,7 @@ class JsonApi:
     encode: ClassVar[Callable[..., HttpRequest | crm.Reply]]
     readers: ClassVar[Readers]
     address_field: ClassVar[str] = ""
+    missing_status: ClassVar[int] = 404
     access: ClassVar[tuple[str, ...]] = (ACCESS,)
 
     def ask(self, link: crm.CrmLink, operation: crm.Operation) -> HttpRequest | crm.Reply:
@@ -179,7 +181,7 @@ class JsonApi:
         self, link: crm.CrmLink, operation: crm.Operation, answer: HttpAnswer, body: Any, memory: Any
     ) -> crm.Reply | None:
         """Return the failure that an answer states more precisely than its status; None for none."""
-        return crm.NoRecord() if answer.status == 404 else None
+        return crm.NoRecord() if answer.status == self.missing_status else None
 
     def record_url(self, link: crm.CrmLink, record_id: str) -> str:
         """Fill the record page of the traits; empty for a link without one of its settings."""
@@ -230,11 +232,6 @@ def record_reply(record: crm.CrmRecord) -> crm.Reply:
     return crm.FoundRecords((record,)) if record.id else UNCLEAR
 
 
-def as_values(row: dict[str, Any]) -> dict[str, str]:
-    """Return the plain values of an object as texts, without its lists and objects."""
-    return {name: as_text(value) for name, value in row.items() if not isinstance(value, dict | list)}
-
-
 def as_pairs(value: Any) -> tuple[tuple[str, str], ...]:
     """Return values with their labels, as many CRMs list choices."""
     pairs = value if isinstance(value, list) else []
@@ -271,7 +268,7 @@ def app_settings(
 
 def read_record(row: dict[str, Any], record_id: str, our_id: str) -> crm.CrmRecord:
     """Return a record; ``record_id`` and ``our_id`` are the keys of both ids."""
-    values = as_values(row)
+    values = {name: as_text(value) for name, value in row.items()}
     return crm.CrmRecord(values.get(record_id, ""), values.get(our_id, ""), values)
 
 

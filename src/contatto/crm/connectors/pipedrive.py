@@ -116,7 +116,7 @@ def _read_record(link: crm.CrmLink, _: crm.ReadRecord, body: Any, _memory: Any) 
         return UNCLEAR
     if data.get("is_deleted") is True:
         return crm.NoRecord()
-    values = api.as_values(data)
+    values = {name: as_text(value) for name, value in data.items()}
     values |= {name: as_text(value) for name, value in as_dict(data.get("custom_fields")).items()}
     for name, listed in _LISTS.items():
         primary = [item for item in as_dicts(data.get(listed)) if item.get("primary") is True]

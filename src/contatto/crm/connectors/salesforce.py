@@ -257,12 +257,14 @@ class Salesforce(api.JsonApi):
     ) -> crm.Reply | None:
         if 200 <= answer.status < 300:
             return None
+        is_missing = answer.status == 404
         for error in as_dicts(body):
             code, text = as_text(error.get("errorCode")), as_text(error.get("message"))
             if code in _BUSY:
                 return NotNow(code.lower(), retry_after_s(answer))
             if code in _NOT_THERE:
-                return _find_successor(link, operation, memory)
+                is_missing = True
+                break
             named = error.get("fields")
             field = as_text(named[0]) if isinstance(named, list) and named else ""
             column, existing = _NO_COLUMN.search(text), _EXISTING.search(text)
@@ -279,19 +281,17 @@ class Salesforce(api.JsonApi):
             }
             if code in replies:
                 return replies[code]
-        return _find_successor(link, operation, memory) if answer.status == 404 else None
+        if not is_missing:
+            return None
+        if memory or not isinstance(operation, crm.ReadRecord | crm.WriteRecord) or not operation.record_id:
+            return crm.NoRecord()
+        # A missing lead may have been merged into another one, which only deleted rows name.
+        columns = "Id, IsDeleted, MasterRecordId, IsConverted, ConvertedContactId"
+        where = f"Id = '{_quoted(operation.record_id)}'"
+        return crm.FollowUp(_select(link, columns, "Lead", where, end="LIMIT 1", deleted=True), _WHERE)
 
     def is_same_value(self, field: str, written: str, current: str) -> bool:
         return current == _NOT_HELD or super().is_same_value(field, written, current)
 
     def record_url(self, link: crm.CrmLink, record_id: str) -> str:
         return f"{link.address}/lightning/r/{_object(record_id)}/{record_id}/view"
-
-
-def _find_successor(link: crm.CrmLink, operation: crm.Operation, memory: Any) -> crm.Reply:
-    """Query the lead that a missing one was merged into, which only deleted rows name."""
-    if memory or not isinstance(operation, crm.ReadRecord | crm.WriteRecord) or not operation.record_id:
-        return crm.NoRecord()
-    columns = "Id, IsDeleted, MasterRecordId, IsConverted, ConvertedContactId"
-    where = f"Id = '{_quoted(operation.record_id)}'"
-    return crm.FollowUp(_select(link, columns, "Lead", where, end="LIMIT 1", deleted=True), _WHERE)

@@ -155,19 +155,14 @@ def _read_written(link: crm.CrmLink, write: crm.WriteRecord, body: Any, memory: 
     step, _, record_id = memory.partition(":")
     if step == "changed":
         return _check_note(link, write, record_id)
-    if step == "noted":
-        return crm.Written(record_id)
-    if step == "notes":
-        has_note = any(row.get("message") == write.note for row in _rows(body))
-        return crm.Written(record_id) if has_note else _add_note(link, write, record_id)
-    if write.record_id is not None:
+    if not step and write.record_id is not None:
         return _change(link, write, _rows(body))
-    created_id = _created_id(body)  # it has no note yet
-    return _add_note(link, write, created_id) if write.note else crm.Written(created_id)
-
-
-def _add_note(link: crm.CrmLink, operation: crm.WriteRecord, record_id: str) -> crm.FollowUp:
-    new = {"resource": f"party.party,{api.record_number(record_id)}", "message": operation.note}
+    if not step:
+        record_id = _created_id(body)  # it has no note yet
+    has_note = step == "notes" and any(row.get("message") == write.note for row in _rows(body))
+    if has_note or step == "noted" or not write.note:
+        return crm.Written(record_id)
+    new = {"resource": f"party.party,{api.record_number(record_id)}", "message": write.note}
     return crm.FollowUp(_call(link, f"{NOTE}.create", [[new], {}]), f"noted:{record_id}")
 
 
@@ -222,24 +217,21 @@ def _read_merged(link: crm.CrmLink, merge: crm.MergeRecords, body: Any, memory: 
     """Run the wizard step by step: create it, execute the replacement, delete it."""
     step, _, rest = memory.partition(":")
     session, _, tries = rest.partition(":")
-    if not step:
-        return _replace(link, merge, _created_id(body), 0)
-    if step == "warned":
-        return _replace(link, merge, session, api.record_number(tries) + 1)
     if step == "replaced":
         return crm.FollowUp(_call(link, f"{REPLACE}.delete", [api.record_number(session), {}]), "ended:")
-    return crm.Written(merge.into_id)
-
-
-def _replace(link: crm.CrmLink, operation: crm.MergeRecords, session: str, tries: int) -> crm.FollowUp:
-    ask = {
-        "ask": {
-            "source": api.record_number(operation.record_id),
-            "destination": api.record_number(operation.into_id),
-        }
+    if step == "ended":
+        return crm.Written(merge.into_id)
+    warnings = 0
+    if step == "warned":
+        warnings = api.record_number(tries) + 1
+    else:
+        session = _created_id(body)
+    parties = {
+        "source": api.record_number(merge.record_id),
+        "destination": api.record_number(merge.into_id),
     }
-    request = _call(link, f"{REPLACE}.execute", [api.record_number(session), ask, "replace", {}])
-    return crm.FollowUp(request, f"replaced:{session}:{tries}")
+    state = [api.record_number(session), {"ask": parties}, "replace", {}]
+    return crm.FollowUp(_call(link, f"{REPLACE}.execute", state), f"replaced:{session}:{warnings}")
 
 
 def _read_erased(link: crm.CrmLink, erase: crm.EraseRecord, body: Any, memory: Any) -> crm.Reply:

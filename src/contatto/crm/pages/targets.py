@@ -368,7 +368,8 @@ def show_integration(
             and (comparing.claim is not None or comparing.due_at <= tx.now),
             "why": rules.reason_text(comparing.reason) if comparing and comparing.reason else "",
         },
-        "incoming_address": context_of(request).settings.base_url + checks.incoming_path(target.number),
+        "incoming_address": context_of(request).settings.base_url
+        + checks.INCOMING_PATH.format(target_id=target.number),
         "incoming_secret": incoming_secret,
         "address": target.address,
         "created_at": target.created_at,

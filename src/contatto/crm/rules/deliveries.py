@@ -256,13 +256,6 @@ _RANK: Final = {
 }
 
 
-def status_of_event(name: str) -> LeadStatus | None:
-    """Return the status of an event's name, in any spelling."""
-    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.strip())
-    word = _WORD.sub("_", spaced.lower()).strip("_")
-    return next((status for status, words in STATUS_WORDS.items() if word in words), None)
-
-
 def follows(current: LeadStatus, status: LeadStatus | None) -> bool:
     """Return whether an event moves a lead on; a late event of an earlier stage does not."""
     if status is None or status not in MOVES[current]:
@@ -271,11 +264,16 @@ def follows(current: LeadStatus, status: LeadStatus | None) -> bool:
 
 
 def status_of_word(words: Mapping[str, str], word: str) -> LeadStatus | None:
-    """Return our status of a CRM's word: by the business's mapping, else by its usual meaning."""
+    """Return our status of a CRM's word: by the business's mapping, else by its usual meaning.
+
+    The usual meaning is that of a word or the name of an event, in any spelling.
+    """
     named = words.get(word)
     if named in set(LeadStatus):
         return LeadStatus(named)
-    return status_of_event(word) if word else None
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", word.strip())
+    plain = _WORD.sub("_", spaced.lower()).strip("_")
+    return next((status for status, usual in STATUS_WORDS.items() if plain in usual), None)
 
 
 class DeliveryStage(StrEnum):
@@ -389,8 +387,6 @@ def next_turn(connector: CrmConnector, course: DeliveryCourse, reply: Reply) -> 
     course = replace(course, hops=course.hops + 1)
     if isinstance(reply, NotNow | Failed):
         return reply
-    if isinstance(reply, crm.Moved):
-        return _follow(course, reply.record_id)
     if isinstance(reply, crm.FieldGone | crm.ValueGone):
         payload, left_out = leave_out(course.payload, reply.field), (*course.left_out, reply.field)
         without = replace(course, payload=payload, stage=DeliveryStage.WRITE, left_out=left_out)
@@ -399,37 +395,37 @@ def next_turn(connector: CrmConnector, course: DeliveryCourse, reply: Reply) -> 
         into_id = reply.record_id if isinstance(reply, crm.Written) else ""
         course = replace(course, stage=DeliveryStage.CHECK, record_id=into_id or course.record_id, hops=0)
         return replace(course, merge_ids=course.merge_ids[1:])
-    stages = {
-        DeliveryStage.FIND: _after_find,
-        DeliveryStage.LOOK: _after_look,
-        DeliveryStage.CLEAR: _after_clear,
-        DeliveryStage.WRITE: _after_write,
-        DeliveryStage.CHECK: _after_check,
-        DeliveryStage.OTHER: _after_other,
-    }
-    turn = stages[course.stage](connector, course, reply)
+    records = reply.records if isinstance(reply, FoundRecords) else ()
+    if isinstance(reply, crm.Moved) and course.stage is DeliveryStage.OTHER:
+        turn = _merge_next(replace(course, merge_ids=(reply.record_id, *course.merge_ids[1:])))
+    elif isinstance(reply, crm.Moved):  # continue with the record that another one became
+        moved_from = course.moved_from or course.stored_id or course.record_id
+        course = replace(course, stage=DeliveryStage.LOOK, stored_id=reply.record_id, record_id="")
+        turn = replace(course, is_named=True, moved_from=moved_from, shared_with="")
+    elif course.stage is DeliveryStage.FIND:
+        turn = _search(replace(course, finds=course.finds[1:]))
+        takable = [record for record in records if is_takable(course.payload, record)]
+        if takable:
+            turn = replace(course, stage=DeliveryStage.WRITE, record_id=takable[0].id)
+    elif course.stage is DeliveryStage.OTHER:
+        # A record that is ours is merged; one that is another lead's or a stranger's now is skipped.
+        is_own = any(is_ours(connector, course.payload, record) for record in records)
+        skipped = replace(course, merge_ids=course.merge_ids[1:], hops=0)
+        turn = replace(course, stage=DeliveryStage.MERGE) if is_own else _merge_next(skipped)
+    else:
+        stages = {
+            DeliveryStage.LOOK: _after_look,
+            DeliveryStage.CLEAR: _after_clear,
+            DeliveryStage.WRITE: _after_write,
+            DeliveryStage.CHECK: _after_check,
+        }
+        turn = stages[course.stage](connector, course, reply)
     if isinstance(turn, DeliveryCourse) and turn.stage is DeliveryStage.WRITE and connector.traits.reads_back:
         # Before a change the record is read for values that members marked wrong.
         may_be_wrong = turn.record_id != "" and not turn.shared_with and bool(turn.payload.wrong)
         if may_be_wrong and not turn.is_cleared:
             turn = replace(turn, stage=DeliveryStage.CLEAR)
     return turn
-
-
-def _follow(course: DeliveryCourse, record_id: str) -> DeliveryTurn:
-    """Continue with the record that another one became."""
-    if course.stage is DeliveryStage.MERGE:
-        return replace(course, stage=DeliveryStage.CHECK, merge_ids=course.merge_ids[1:], hops=0)
-    if course.stage is DeliveryStage.OTHER:
-        return _merge_next(replace(course, merge_ids=(record_id, *course.merge_ids[1:])))
-    moved_from = course.moved_from or course.stored_id or course.record_id
-    return _read_named(course, record_id, moved_from)
-
-
-def _read_named(course: DeliveryCourse, record_id: str, moved_from: str = "") -> DeliveryCourse:
-    """Read the record that the CRM names."""
-    course = replace(course, stage=DeliveryStage.LOOK, stored_id=record_id, record_id="", is_named=True)
-    return replace(course, moved_from=moved_from, shared_with="")
 
 
 def is_ours(connector: CrmConnector, payload: Payload, record: crm.CrmRecord) -> bool:
@@ -446,13 +442,6 @@ def is_ours(connector: CrmConnector, payload: Payload, record: crm.CrmRecord) ->
 def is_takable(payload: Payload, record: crm.CrmRecord) -> bool:
     """Return whether a record may become the lead's, as no other lead has it."""
     return not record.external_id or record.external_id in (payload.external_id, *payload.former_ids)
-
-
-def _after_find(connector: CrmConnector, course: DeliveryCourse, reply: Reply) -> DeliveryTurn:
-    for record in reply.records if isinstance(reply, FoundRecords) else ():
-        if is_takable(course.payload, record):
-            return replace(course, stage=DeliveryStage.WRITE, record_id=record.id)
-    return _search(replace(course, finds=course.finds[1:]))
 
 
 def _after_look(connector: CrmConnector, course: DeliveryCourse, reply: Reply) -> DeliveryTurn:
@@ -518,7 +507,9 @@ def _after_write(connector: CrmConnector, course: DeliveryCourse, reply: Reply) 
     if isinstance(reply, crm.Exists):
         if reply.record_id in ("", course.record_id):
             return Failed("exists")
-        return _read_named(course, reply.record_id)
+        # The CRM names the record of the person.
+        named = replace(course, stage=DeliveryStage.LOOK, stored_id=reply.record_id, is_named=True)
+        return replace(named, record_id="", moved_from="", shared_with="")
     if isinstance(reply, crm.NoRecord) and course.record_id:
         # The next try finds out what became of a shared record.
         is_shared = course.shared_with != ""
@@ -542,14 +533,6 @@ def _merge_next(course: DeliveryCourse) -> DeliveryTurn:
     if not merge_ids:
         return _arrived(course, is_verified=True)
     return replace(course, stage=DeliveryStage.OTHER, merge_ids=merge_ids)
-
-
-def _after_other(connector: CrmConnector, course: DeliveryCourse, reply: Reply) -> DeliveryTurn:
-    """Merge a record that is ours, and skip one that is another lead's or a stranger's now."""
-    records = reply.records if isinstance(reply, FoundRecords) else ()
-    if any(is_ours(connector, course.payload, record) for record in records):
-        return replace(course, stage=DeliveryStage.MERGE)
-    return _merge_next(replace(course, merge_ids=course.merge_ids[1:], hops=0))
 
 
 type TrialTurn = DeliveryCourse | crm.TrialResult | NotNow | Failed

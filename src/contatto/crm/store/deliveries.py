@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from contatto.crm import model as crm
 from contatto.crm.model import LiveTarget, RecordLink, Sweep, Target, TargetState
+from contatto.crm.rules.deliveries import DELIVERY
 from contatto.integrations.model import DeliveryState
 from contatto.integrations.store import REASON_LIMIT, DeliveryLedger, ledger_columns, waiting_index
 from contatto.kit.db.statements import PreparedQuery
@@ -24,12 +25,12 @@ from contatto.kit.db.tx import (
     key,
     metadata,
     only,
-    row_of,
     rows_of,
     sealed,
     tenant,
     text,
 )
+from contatto.kit.outbound.queue import delete_requests_of
 from contatto.kit.vault import row_key
 from contatto.leads.store.tables import leads
 
@@ -76,15 +77,6 @@ def list_live_targets(tx: Tx, business_id: str) -> list[LiveTarget]:
     return _LIVE.list(tx, {"of": business_id})
 
 
-def save_target(tx: Tx, target: Target) -> None:
-    tx.insert(crm_targets, row_of(target) | {"secrets": _sealed(tx, target, target.secrets)})
-
-
-def _sealed(tx: Tx, target: Target, secrets: Mapping[str, str]) -> bytes:
-    raw = msgspec.json.encode(dict(secrets))
-    return tx.vault.seal_bytes(raw, target.business_id, "crm_targets.secrets", target.id)
-
-
 _NOT_REMOVED: Final = sa.select(crm_targets).where(crm_targets.c.state != TargetState.REMOVED)
 _ONE: Final = _NOT_REMOVED.where(
     crm_targets.c.business_id == sa.bindparam("of"), crm_targets.c.id == sa.bindparam("one")
@@ -123,8 +115,9 @@ def record_target(tx: Tx, target: Target, **values: Any) -> None:
 
 def record_secrets(tx: Tx, target: Target, secrets: Mapping[str, str], address: str = "") -> None:
     """Replace the secrets of a target, and release the lock of their renewal."""
+    raw = msgspec.json.encode(dict(secrets))
     values: dict[str, Any] = {
-        "secrets": _sealed(tx, target, secrets),
+        "secrets": tx.vault.seal_bytes(raw, target.business_id, "crm_targets.secrets", target.id),
         "secrets_revision": crm_targets.c.secrets_revision + 1,
         "renewing_until": None,
     }
@@ -402,10 +395,11 @@ def _update_columns(names: tuple[str, ...]) -> Any:
     return statement.values(values).returning(crm_records.c.merged_into)
 
 
-def delete_unsettled(tx: Tx, delivery: crm.Delivery) -> list[int]:
-    """Delete the open deliveries of a lead that was merged, up to this one; return their ids."""
+def delete_unsettled(tx: Tx, delivery: crm.Delivery) -> None:
+    """Delete the open deliveries of a lead that was merged, up to this one, with their requests."""
     statement = crm_deliveries.delete().where(*_UP_TO).returning(crm_deliveries.c.id)
-    return list(tx.execute(statement, _lead_up_to(delivery)).scalars())
+    deleted_ids = [str(deleted_id) for deleted_id in tx.execute(statement, _lead_up_to(delivery)).scalars()]
+    delete_requests_of(tx, delivery.business_id, DELIVERY, deleted_ids)
 
 
 def count_states(tx: Tx, business_id: str) -> dict[str, dict[DeliveryState, int]]:
