@@ -39,9 +39,9 @@ from contatto.forms import actions as forms
 from contatto.forms.model import FormSubmitted, TestLeadMade
 from contatto.forms.store import form_pictures, list_receipts_of_lead
 from contatto.inbox.actions import forms as lead_forms
-from contatto.inbox.actions import incoming
+from contatto.inbox.actions import incoming, replies
 from contatto.inbox.actions.incoming import judge_messages, post_notices, settling_work
-from contatto.inbox.actions.replies import push_message, push_read, push_tap, reply_kind, send_scheduled
+from contatto.inbox.actions.replies import push_message, push_read, push_tap, send_scheduled
 from contatto.inbox.actions.threads import (
     forget_chats,
     forget_lead,
@@ -51,6 +51,7 @@ from contatto.inbox.actions.threads import (
 )
 from contatto.inbox.auth import ChatLimits
 from contatto.inbox.model import (
+    REPLY,
     AdTapped,
     ConversationChanged,
     ConversationMarkedSpam,
@@ -261,6 +262,14 @@ EXPORTS: Final = {ExportKind.REPORT: reports.REPORT_FILES, ExportKind.LEADS: for
 def outbound_kinds(settings: Settings) -> dict[str, OutboundKind]:
     """Return the kinds of requests to outside systems, by the names that rows contain."""
     urls = {Platform(name): url for name, url in settings.platform_urls.items() if name in set(Platform)}
+    reply = OutboundKind(
+        REPLY,
+        partial(replies.begin_reply, platform_urls=urls),
+        replies.read_reply_answer,
+        replies.settle_reply,
+        replies.PLAN,
+        lambda tx, request: replies.ready_reply(tx, request.business_id, request.subject),
+    )
     check = OutboundKind(
         CHECK, partial(begin_check, platform_urls=urls), read_check_answer, settle_check, CHECK_PLAN
     )
@@ -273,7 +282,7 @@ def outbound_kinds(settings: Settings) -> dict[str, OutboundKind]:
         keeps_progress=True,
     )
     kinds = (
-        reply_kind(urls), PULL_KIND, mail_kind(settings.mail_from), check, alert_push, *PUSH_KINDS.values(),
+        reply, PULL_KIND, mail_kind(settings.mail_from), check, alert_push, *PUSH_KINDS.values(),
         *crm_kinds(settings.base_url), *SIGNAL_KINDS,
     )  # fmt: skip
     return {kind.name: kind for kind in kinds}

@@ -13,7 +13,7 @@ from contatto.channels.actions import disconnect_account, set_access_token
 from contatto.channels.model import ChannelAccount, MessageKind, Platform, Sender
 from contatto.channels.store import CONNECTORS, channel_tokens
 from contatto.inbox.actions.incoming import conversation_id_of, kept_id, settle_receipts
-from contatto.inbox.actions.replies import load_window, reply_kind, retry_reply, send_reply
+from contatto.inbox.actions.replies import load_window, retry_reply, send_reply
 from contatto.inbox.model import REPLY, Message, Send, SendState
 from contatto.inbox.rules import RETRY_AFTER_S
 from contatto.inbox.store import conversations, messages
@@ -27,7 +27,7 @@ from contatto.kit.outbound.machine import LEASE
 from contatto.kit.outbound.model import OutboundRequest
 from contatto.kit.outbound.queue import list_requests_of
 from contatto.kit.settings import Settings
-from contatto.wiring import install
+from contatto.wiring import install, outbound_kinds
 from contatto.worker import Worker
 from tests import make, unchanged
 from tests.channels.vendor import Vendor, running_vendor
@@ -72,7 +72,7 @@ class Desk:
     def claim(self, message_id: str) -> None:
         """Begin to send a reply as a worker does that dies right then."""
         request = self.request_of(message_id)
-        kind = reply_kind({})
+        kind = outbound_kinds(Settings())[REPLY]
 
         def work(tx: Tx) -> None:
             assert start_request(tx, kind, request, tx.now + LEASE, float) is not None

@@ -14,7 +14,7 @@ from contatto import wiring
 from contatto.accounts.actions import NewMember, add_member
 from contatto.accounts.model import BusinessId, Role
 from contatto.audit import list_audit_entries
-from contatto.inbox.actions.replies import reply_kind
+from contatto.inbox.model import REPLY
 from contatto.jobs import actions
 from contatto.kit.db.tx import Tx, metadata
 from contatto.kit.outbound.client import Client
@@ -217,7 +217,7 @@ def test_a_reply_that_was_dismissed_and_forgotten_is_still_sent_when_a_member_tr
     token = {"csrf_token": csrf_of(house.client.get("/settings").text)}
     again = house.client.post(f"/inbox/{conversation}/messages/{sent}/retry", data=token)
     assert again.status_code < 400, again.text
-    ((request, _),) = db.write_now(lambda tx: claim_all(tx, reply_kind({})))
+    ((request, _),) = db.write_now(lambda tx: claim_all(tx, house.context.installation.outbound[REPLY]))
     assert (request.subject, request.line) == (sent, conversation)
 
 
@@ -238,7 +238,7 @@ def fail_reply(house: House) -> tuple[str, str]:
     said = {"text": "hi", "client_message_id": "message-0001"}
     answered = house.client.post(f"/inbox/{conversation}/messages", data=token | said)
     assert answered.status_code < 400, answered.text
-    kind = reply_kind({})
+    kind = house.context.installation.outbound[REPLY]
 
     def lose(tx: Tx) -> str:
         (claimed,) = claim_all(tx, kind)

@@ -7,6 +7,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+from contatto.kit import errors
+from contatto.kit.errors import Refused
 from contatto.kit.outbound.model import Failed, HttpAnswer, HttpRequest, NotNow
 
 CHECK: Final = "channel_check"
@@ -315,8 +317,8 @@ class Connector:
     def verify_signature(
         self, headers: Mapping[str, str], raw: bytes, secret: str, at: datetime, tolerance_s: int
     ) -> None:
-        """Check the signature over the raw body. Raises UNSIGNED or STALE."""
-        raise NotImplementedError
+        """Check the signature over the raw body; our chat page has none. Raises UNSIGNED or STALE."""
+        raise Refused(errors.UNSIGNED, "The chat page is not a webhook.")
 
     def challenge(self, query: Mapping[str, str], verify_token: str) -> str | None:
         """Return the answer to the verification of a webhook's address; None refuses it."""

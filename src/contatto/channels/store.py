@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -263,12 +264,12 @@ class AccountBatcher(WorkBatcher[str, model.ChannelAccount | None]):
     """Batching reader of web chat accounts: concurrent requests share one query."""
 
 
+@dataclass(eq=False)
 class AppIndex:
     """Small cache of apps by id. It does not cache unknown ids, so strangers cannot fill it."""
 
-    def __init__(self, db: Database) -> None:
-        self._db = db
-        self._known: dict[str, tuple[float, list[model.ChannelApp]]] = {}
+    db: Database
+    _known: dict[str, tuple[float, list[model.ChannelApp]]] = field(default_factory=dict)
 
     async def list_named(self, app_id: str) -> list[model.ChannelApp]:
         cached = self._known.get(app_id)
@@ -276,7 +277,7 @@ class AppIndex:
             return cached[1]
         if cached is not None:  # other requests use the cached apps while this one reads
             self._known[app_id] = (time.monotonic(), cached[1])
-        apps = await self._db.read(lambda tx: list_apps_named(tx, app_id))
+        apps = await self.db.read(lambda tx: list_apps_named(tx, app_id))
         if not apps:
             self._known.pop(app_id, None)
         else:

@@ -212,21 +212,24 @@ def _load_settings(tx: Tx, caller: Caller, outside_id: str) -> SignalSettings:
 REFUSALS: Final = (errors.INVALID, errors.CONFLICT)
 
 
-def _add_change(path: str, change: Callable[[Tx, SignalSettings], object], section: str) -> None:
-    """Add the route of a change without a form; a refusal shows in a section of the page."""
-
-    def post_change(tx: Tx, request: Request, caller: Caller, outside_id: str) -> str:
-        change(tx, _load_settings(tx, caller, outside_id))
-        return f"{ACCOUNT_PATH.format(outside_id=outside_id)}#{section}"
-
-    page = show_account_signals
-    router.form(f"{ACCOUNT_PATH}/{path}", Permission.ADMINISTER, page, *REFUSALS, at=section)(post_change)
+CHANGES: Final[Mapping[str, tuple[str, Callable[[Tx, SignalSettings], object]]]] = {
+    "pause": ("settings", partial(actions.change_signal_mode, mode=SignalMode.PAUSED)),
+    "resume": ("settings", partial(actions.change_signal_mode, mode=SignalMode.ACTIVE)),
+    "stop": ("settings", partial(actions.change_signal_mode, mode=SignalMode.OFF)),
+    "resend": ("log", actions.resend_dead_signals),
+}
+"""Changes without a form, by the ends of their paths, with the sections that show their refusals."""
 
 
-_add_change("pause", partial(actions.change_signal_mode, mode=SignalMode.PAUSED), "settings")
-_add_change("resume", partial(actions.change_signal_mode, mode=SignalMode.ACTIVE), "settings")
-_add_change("stop", partial(actions.change_signal_mode, mode=SignalMode.OFF), "settings")
-_add_change("resend", actions.resend_dead_signals, "log")
+def post_change(tx: Tx, request: Request, caller: Caller, outside_id: str) -> str:
+    section, change = CHANGES[request.url.path.rpartition("/")[2]]
+    change(tx, _load_settings(tx, caller, outside_id))
+    return f"{ACCOUNT_PATH.format(outside_id=outside_id)}#{section}"
+
+
+for name, (section, _) in CHANGES.items():
+    path = f"{ACCOUNT_PATH}/{name}"
+    router.form(path, Permission.ADMINISTER, show_account_signals, *REFUSALS, at=section)(post_change)
 
 
 @router.form(f"{ACCOUNT_PATH}/test", Permission.ADMINISTER, show_account_signals, *REFUSALS, at="test")

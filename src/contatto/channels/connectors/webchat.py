@@ -1,14 +1,10 @@
 """Connector of our own chat page, which has no webhook."""
 
-from collections.abc import Mapping
-from datetime import datetime
 from typing import Annotated, Final
 
 import msgspec
 
 from contatto.channels import model
-from contatto.kit import errors
-from contatto.kit.errors import Refused
 from contatto.kit.values import JSON_ERRORS, from_micros
 
 _LATEST_US: Final = 4_102_444_800_000_000
@@ -35,12 +31,6 @@ _deliveries: Final = msgspec.json.Decoder(WebchatDelivery)
 class Webchat(model.Connector):
     platform = model.Platform.WEBCHAT
     dialect = model.Dialect(base_url="", text_limit=6_000, takes_photos=True)
-
-    def verify_signature(
-        self, headers: Mapping[str, str], raw: bytes, secret: str, at: datetime, tolerance_s: int
-    ) -> None:
-        """Refuse any body, as the chat page has no webhook."""
-        raise Refused(errors.UNSIGNED, "The chat page is not a webhook.")
 
     def label(self, raw: bytes) -> model.Label:
         try:

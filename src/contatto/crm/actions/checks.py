@@ -95,7 +95,7 @@ class TrialWork(sync.CrmWork[crm.Trial, DeliveryCourse]):
             return Failed(sync.LEAD_GONE)
         records = store.find_records(tx, target.business_id, target.id, lead.id)
         revision = records.own.revision if records.own else 1
-        payload = sync.payload_of(tx, target, lead, revision, self._base_url, records)
+        payload = sync.payload_of(tx, target, lead, revision, self.base_url, records)
         course = rules.begin_course(step.connector.traits, payload, records.ids)
         return self._next(step, rules.stop_before_write(replace(course, trial_at=trial.created_at)))
 

@@ -196,12 +196,6 @@ class WorkStep[S]:
         progress = msgspec.json.decode(stored, type=Progress) if stored else None
         return msgspec.json.decode(progress.course, type=shape) if progress else None
 
-    def read(self, answer: outbound.HttpAnswer) -> Step:
-        progress = msgspec.json.decode(self.request.progress, type=Progress)
-        link = link_of(self.target, self.tx)
-        reply = self.connector.read(link, self._operation(progress), answer, progress.memory)
-        return self._take(progress, reply)
-
     def follow(self, progress: Progress, course: Any) -> Step:
         """End with an outcome, or send the next operation."""
         if isinstance(course, Done | NotNow | Failed | outbound.Later):
@@ -210,18 +204,20 @@ class WorkStep[S]:
         return self._send(replace(progress, course=encoded, memory="", is_renewing=False))
 
     def _send(self, progress: Progress) -> Step:
-        request = self.connector.ask(link_of(self.target, self.tx), self._operation(progress))
+        request = self.connector.ask(link_of(self.target, self.tx), self.operation(progress))
         if isinstance(request, outbound.HttpRequest):
             return outbound.Ask(request, msgspec.json.encode(progress).decode())
         self.turns += 1
-        return NotNow("circles") if self.turns > MOST_TURNS else self._take(progress, request)
+        return NotNow("circles") if self.turns > MOST_TURNS else self.take(progress, request)
 
-    def _operation(self, progress: Progress) -> Operation:
+    def operation(self, progress: Progress) -> Operation:
+        """Return the operation that is running, or the renewal of the token."""
         if progress.is_renewing:
             return crm.RenewSecrets()
         return self.work.operation(msgspec.json.decode(progress.course, type=self.work.shape))
 
-    def _take(self, progress: Progress, reply: Reply) -> Step:
+    def take(self, progress: Progress, reply: Reply) -> Step:
+        """Go on after a reply: renew the token, stop at a refusal, or let the work choose its next turn."""
         if isinstance(reply, crm.FollowUp):
             following = replace(progress, memory=reply.memory)
             return outbound.Ask(reply.request, msgspec.json.encode(following).decode())
@@ -282,6 +278,7 @@ class WorkStep[S]:
         return Done()
 
 
+@dataclass(frozen=True)
 class CrmWork[S, C](ABC):
     """A kind of requests: a sequence of operations at one CRM.
 
@@ -299,9 +296,7 @@ class CrmWork[S, C](ABC):
     """A replay continues from the saved progress, as a poll does."""
     trait: ClassVar[str] = ""
     """The trait that a connector needs for it; empty for none."""
-
-    def __init__(self, base_url: str = "") -> None:
-        self._base_url = base_url
+    base_url: str = ""
 
     def load(self, tx: Tx, request: OutboundRequest) -> tuple[Target, Any] | None:
         """Return the target and the subject; None when nothing is left to do."""
@@ -319,7 +314,9 @@ class CrmWork[S, C](ABC):
             return NotNow("unknown_connector")
         step = WorkStep(self, tx, request, *loaded, connector)
         if answer is not None:
-            return step.read(answer)
+            progress = msgspec.json.decode(request.progress, type=Progress)
+            link, operation = link_of(target, tx), step.operation(progress)
+            return step.take(progress, connector.read(link, operation, answer, progress.memory))
         if not (target.is_active or (self.only_reads and target.state is TargetState.PAUSED)):
             self.hold(step)
             return Done()
@@ -461,7 +458,7 @@ class DeliveryWork(CrmWork[Delivery, DeliveryCourse]):
             payload = crm.Payload(delivery.lead_id, delivery.revision, {}, "", "", "", occurred_at)
             return DeliveryCourse(payload, DeliveryStage.FIND, (crm.FindBy.EXTERNAL_ID,), is_look=True)
         records = store.find_records(tx, target.business_id, target.id, lead.id)
-        payload = payload_of(tx, target, lead, delivery.revision, self._base_url, records)
+        payload = payload_of(tx, target, lead, delivery.revision, self.base_url, records)
         if delivery.edited:
             payload = rules.with_edits(payload, msgspec.json.decode(delivery.edited, type=dict[str, str]))
         return rules.begin_course(step.connector.traits, payload, records.ids)

@@ -16,7 +16,7 @@ from contatto.crm import model as crm
 from contatto.crm.actions import targets as actions
 from contatto.crm.actions.checks import try_lead
 from contatto.crm.actions.deliveries import connector_of, link_of, payload_of, read_snapshot
-from contatto.crm.pages.targets import HOME, PrefixedForm, add_change, load_view
+from contatto.crm.pages.targets import HOME, PrefixedForm, load_view
 from contatto.crm.rules.deliveries import ANSWER, PLAIN_SOURCES, STATUS, reason_text, with_edits
 from contatto.crm.store import deliveries as store
 from contatto.crm.store.deliveries import list_targets
@@ -112,9 +112,6 @@ def _row(delivery: crm.Delivery, number: int) -> dict[str, Any]:
         "is_edited": bool(delivery.edited),
         "at": delivery.settled_at or delivery.sent_at or delivery.created_at,
     }
-
-
-add_change("resend", actions.resend_dead, "/log")
 
 
 def _load_delivery(

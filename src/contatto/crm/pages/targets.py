@@ -380,22 +380,27 @@ def show_integration(
     }
 
 
-def add_change(path: str, change: Callable[[Tx, Target], object], shown: str = "") -> None:
-    """Add the route of a change without a form; it redirects to the page ``shown`` below the target's."""
+CHANGES: Final[Mapping[str, Callable[[Tx, Target], object]]] = {
+    "resume": actions.resume_target,
+    "pause": actions.pause_target,
+    "resync": actions.resync_target,
+    "resend": actions.resend_dead,
+    "check": partial(queue_work, work=checks.CheckWork),
+    "compare": partial(queue_work, work=checks.CompareWork),
+    "close": checks.close_incoming,
+}
+"""Changes without a form, by the ends of their paths."""
 
-    def post_change(tx: Tx, request: Request, caller: Caller, target_id: str) -> str:
-        change(tx, actions.load_target(tx, caller.business_id, number_of(target_id)))
-        return f"{HOME}/{target_id}{shown}"
 
-    router.form(f"/{{target_id}}/{path}", Permission.ADMINISTER)(post_change)
+def post_change(tx: Tx, request: Request, caller: Caller, target_id: str) -> str:
+    name = request.url.path.rpartition("/")[2]
+    CHANGES[name](tx, actions.load_target(tx, caller.business_id, number_of(target_id)))
+    return f"{HOME}/{target_id}/log" if name == "resend" else f"{HOME}/{target_id}"
 
 
-add_change("resume", actions.resume_target)
-add_change("pause", actions.pause_target)
-add_change("resync", actions.resync_target)
-add_change("check", partial(queue_work, work=checks.CheckWork))
-add_change("compare", partial(queue_work, work=checks.CompareWork))
-add_change("webhook/close", checks.close_incoming)
+for name in CHANGES:
+    path = f"/{{target_id}}/webhook/{name}" if name == "close" else f"/{{target_id}}/{name}"
+    router.form(path, Permission.ADMINISTER)(post_change)
 
 
 @router.form("/{target_id}/webhook", Permission.ADMINISTER, show_integration)

@@ -24,7 +24,7 @@ from contatto.kit.errors import Refused, check_found
 from contatto.kit.fair_queue import Turns
 from contatto.kit.ids import named_id
 from contatto.kit.outbound import model as outbound
-from contatto.kit.outbound.queue import OutboundKind, queue_request, send_again
+from contatto.kit.outbound.queue import queue_request, send_again
 from contatto.kit.outbox import emit
 from contatto.kit.values import is_unreadable, micros
 from contatto.leads.model import Actor
@@ -123,21 +123,10 @@ def ready_reply(tx: Tx, business_id: str, message_id: str) -> channels.ChannelAc
     return account
 
 
-def reply_kind(platform_urls: Mapping[channels.Platform, str]) -> OutboundKind:
-    return OutboundKind(
-        model.REPLY,
-        begin=lambda tx, request: begin_reply(tx, request, platform_urls),
-        read=read_reply_answer,
-        settle=settle_reply,
-        plan=PLAN,
-        replay=lambda tx, request: ready_reply(tx, request.business_id, request.subject),
-    )
-
-
 def begin_reply(
     tx: Tx, request: outbound.OutboundRequest, platform_urls: Mapping[channels.Platform, str]
 ) -> outbound.Step:
-    """Make the platform's request, or return why none is sent."""
+    """Make the platform's request, or return why none is sent; ``platform_urls`` replace API addresses."""
     send = messages.find_send(tx, request.business_id, message_id=request.subject)
     if (
         send is None or send.state is not model.SendState.DUE
