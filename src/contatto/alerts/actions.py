@@ -80,7 +80,7 @@ def alert_message(tx: Tx, event: MessageReceived) -> None:
 
 def alert_assignment(tx: Tx, event: WorkAssigned) -> None:
     """Alert the new assignee of a lead or a chat; a handler of the outbox."""
-    stamp = f"{'lead' if event.lead_id else 'chat'} {rules.moment_stamp(event.at)}"
+    stamp = f"{'lead' if event.lead_id else 'chat'} {event.at.strftime(rules.STAMP)}"
     subject = AlertKind.ASSIGNMENT, event.lead_id or event.conversation_id, stamp
     _alert_members(tx, event.business_id, subject, event.member_id, is_for_all=False)
 
@@ -89,7 +89,7 @@ def alert_channel(tx: Tx, event: ChannelLost) -> None:
     """Alert of a refused access token, once for each token; a handler of the outbox."""
     check = list_token_checks(tx, event.business_id).get(event.account_id)
     if check is not None:
-        subject = AlertKind.CHANNEL, event.account_id, rules.moment_stamp(check.since)
+        subject = AlertKind.CHANNEL, event.account_id, check.since.strftime(rules.STAMP)
         _alert_members(tx, event.business_id, subject)
 
 
@@ -115,7 +115,7 @@ def alert_waiting_chats(tx: Tx) -> int:
         )
         alerted = set(map(tuple, tx.execute(subjects.distinct())))
         for chat in list_late_conversations(tx, business_id, between, LATE_CHAT_BATCH):
-            stamp = rules.moment_stamp(chat.waiting_since or late_since)
+            stamp = (chat.waiting_since or late_since).strftime(rules.STAMP)
             if (chat.id, stamp) not in alerted:
                 subject = AlertKind.WAITING, chat.id, stamp
                 count += _alert_members(tx, business_id, subject, chat.assignee_id)

@@ -60,8 +60,8 @@ def message_stamp(moment: datetime) -> str:
     return str(int(moment.timestamp() // MESSAGE_WINDOW.total_seconds()))
 
 
-def moment_stamp(at: datetime) -> str:
-    return f"{at:%Y-%m-%dT%H:%M:%S.%f}"
+STAMP: Final = "%Y-%m-%dT%H:%M:%S.%f"
+"""Format of a moment that separates two alerts of the same subject."""
 
 
 _PATHS: Final = {

@@ -17,7 +17,8 @@ from contatto.kit.outbound.model import OutboundRequest
 
 REASON_LIMIT: Final = 64
 """Most characters of a reason."""
-_WAITING: Final[sa.ColumnElement[bool]] = sa.literal_column("(state = 'due' AND NOT is_queued)")
+IS_WAITING: Final = "(state = 'due' AND NOT is_queued)"
+"""Condition of the partial indexes of due entries without a request."""
 
 
 def ledger_columns() -> tuple[sa.Column[Any], ...]:
@@ -31,11 +32,6 @@ def ledger_columns() -> tuple[sa.Column[Any], ...]:
         instant("created_at"),
         instant("settled_at", nullable=True),
     )
-
-
-def waiting_index(name: str, receiver: str) -> sa.Index:
-    """Return the index of the due entries without a request."""
-    return sa.Index(name, receiver, "id", sqlite_where=_WAITING, postgresql_where=_WAITING)
 
 
 class DeliveryLedger[E: LedgerEntry]:

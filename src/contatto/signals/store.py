@@ -7,9 +7,9 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from contatto.integrations.model import ErasureState, TrialState
-from contatto.integrations.store import DeliveryLedger, ledger_columns, waiting_index
+from contatto.integrations.store import IS_WAITING, DeliveryLedger, ledger_columns
 from contatto.kit.db.statements import PreparedQuery
-from contatto.kit.db.tx import Choice, JsonText, Serial, Tx, instant, metadata, rows_of, tenant, text
+from contatto.kit.db.tx import Choice, JsonText, Serial, Tx, instant, metadata, only, rows_of, tenant, text
 from contatto.signals.model import (
     AdSignal,
     ConsentRule,
@@ -115,7 +115,7 @@ ad_signals = sa.Table(
     sa.UniqueConstraint("business_id", "outside_account_id", "lead_id", "step"),
     sa.Index("ix_ad_signals_of_account", "business_id", "outside_account_id", "state", "id"),
     sa.Index("ix_ad_signals_of_lead", "business_id", "lead_id"),
-    waiting_index("ix_ad_signals_held", "outside_account_id"),
+    sa.Index("ix_ad_signals_held", "outside_account_id", "id", **only(IS_WAITING)),
 )
 ledger: Final = DeliveryLedger(
     ad_signals,

@@ -6,9 +6,9 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from contatto.integrations.store import DeliveryLedger, ledger_columns, waiting_index
+from contatto.integrations.store import IS_WAITING, DeliveryLedger, ledger_columns
 from contatto.kit.db.statements import Query
-from contatto.kit.db.tx import Choice, Tx, instant, key, metadata, rows_of, sealed, tenant, text
+from contatto.kit.db.tx import Choice, Tx, instant, key, metadata, only, rows_of, sealed, tenant, text
 from contatto.subscriptions.model import Entity, Push, Subscription
 
 subscriptions = sa.Table(
@@ -42,7 +42,7 @@ pushes = sa.Table(
     sa.Index("ix_pushes_of_subscription", "business_id", "subscription_id", "id"),
     sa.Index("ix_pushes_of_subject", "business_id", "subject_id"),
     sa.Index("ix_pushes_settled", "settled_at"),
-    waiting_index("ix_pushes_held", "subscription_id"),
+    sa.Index("ix_pushes_held", "subscription_id", "id", **only(IS_WAITING)),
 )
 ledger: Final = DeliveryLedger(
     pushes,

@@ -233,7 +233,9 @@ class ErasureWork(sync.CrmWork[crm.Erasure, EraseCourse]):
             return course
         if not traits.reads_back:
             return replace(course, stage=EraseStage.ERASE, record_id=erasure.record_id, stored_id="")
-        return self._next(step, erasure_rules.look_up(course))
+        if course.stored_id:
+            return replace(course, stage=EraseStage.LOOK)
+        return self._next(step, ErasureSettled(ErasureState.FINISHED))
 
     def operation(self, course: EraseCourse) -> Operation:
         match course.stage:

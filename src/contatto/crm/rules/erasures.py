@@ -51,11 +51,6 @@ class ErasureSettled:
 type EraseTurn = EraseCourse | ErasureSettled | NotNow
 
 
-def look_up(course: EraseCourse) -> EraseTurn:
-    """Read the record that we know; the erasure ends without one."""
-    return replace(course, stage=EraseStage.LOOK) if course.stored_id else _finished(course)
-
-
 def _finished(course: EraseCourse) -> ErasureSettled:
     return ErasureSettled(ErasureState.PARTIAL if course.is_partial else ErasureState.FINISHED)
 
@@ -73,7 +68,8 @@ def next_erasure(traits: ConnectorTraits, course: EraseCourse, reply: Reply) -> 
         for record in reply.records if isinstance(reply, FoundRecords) else ():
             if record.external_id in ("", course.external_id):
                 return replace(course, stage=EraseStage.ERASE, record_id=record.id)
-        return look_up(course)
+        # Read the record that we know; the erasure ends without one.
+        return replace(course, stage=EraseStage.LOOK) if course.stored_id else _finished(course)
     follow = _after_erasure_look if course.stage is EraseStage.LOOK else _after_erase
     return follow(traits, course, reply)
 

@@ -12,7 +12,7 @@ from contatto.crm import model as crm
 from contatto.crm.model import LiveTarget, RecordLink, Sweep, Target, TargetState
 from contatto.crm.rules.deliveries import DELIVERY
 from contatto.integrations.model import DeliveryState
-from contatto.integrations.store import REASON_LIMIT, DeliveryLedger, ledger_columns, waiting_index
+from contatto.integrations.store import IS_WAITING, REASON_LIMIT, DeliveryLedger, ledger_columns
 from contatto.kit.db.statements import PreparedQuery
 from contatto.kit.db.tx import (
     ROW,
@@ -159,7 +159,7 @@ crm_deliveries = sa.Table(
     instant("sent_at", nullable=True),
     sa.UniqueConstraint("business_id", "target_id", "lead_id", "revision"),
     sa.Index("ix_crm_deliveries_of_target", "business_id", "target_id", "state", "id"),
-    waiting_index("ix_crm_deliveries_held", "target_id"),
+    sa.Index("ix_crm_deliveries_held", "target_id", "id", **only(IS_WAITING)),
     sa.Index("ix_crm_deliveries_settled", "settled_at"),
     info={ROW: ("target_id", "lead_id", "revision")},
 )
