@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
-from contatto.crm.connectors.json_api import UNREADABLE_ANSWER, json_request, read_json, same_text
+from contatto.crm.connectors.json_api import UNREADABLE_ANSWER, json_request, read_json
 from contatto.crm.model import (
     ChangesListed,
     ConnectorSetting,
@@ -231,7 +231,7 @@ class MemoryConnector:
         return f"{link.address}/records/{record_id}"
 
     def is_same_value(self, field: str, written: str, current: str) -> bool:
-        return same_text(written, current)
+        return written.strip().casefold() == current.strip().casefold()
 
 
 def _missed(status: int, body: Any) -> Reply:

@@ -24,11 +24,6 @@ UNREADABLE_ANSWER: Final = "unreadable"
 """Reason of an answer that the CRM does not document, such as the HTML page of a proxy."""
 
 
-def same_text(written: str, current: str) -> bool:
-    """Compare two texts without outer spaces and without case."""
-    return written.strip().casefold() == current.strip().casefold()
-
-
 def json_request(method: str, url: str, headers: Mapping[str, str], body: Any = None) -> HttpRequest:
     all_headers = {"Accept": "application/json", "User-Agent": "Contatto", **headers}
     if body is None:
@@ -194,7 +189,7 @@ class JsonApi:
 
     def is_same_value(self, field: str, written: str, current: str) -> bool:
         """Compare texts, and phone numbers by their digits, as most CRMs format them their own way."""
-        if same_text(written, current):
+        if written.strip().casefold() == current.strip().casefold():
             return True
         digits = _NO_DIGIT.sub("", written)
         return len(digits) > 6 and digits == _NO_DIGIT.sub("", current) and "@" not in written

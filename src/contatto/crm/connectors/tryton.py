@@ -318,7 +318,7 @@ class Tryton(api.JsonApi):
     def is_same_value(self, field: str, written: str, current: str) -> bool:
         """Find each written value among those of its kind; compare phone numbers by their digits."""
         if field == "name":
-            return api.same_text(written, current)
+            return _plain(field, written) == _plain(field, current)
         values = {_plain(field, text) for text in current.split(", ")}
         return all(_plain(field, text) in values for text in written.split(", "))
 

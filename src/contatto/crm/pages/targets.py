@@ -32,6 +32,7 @@ from contatto.ui.requests import context_of
 HOME: Final = "/settings/integrations"
 router: Final = page_routes(HOME)
 consent_router: Final = page_routes(actions.OAUTH_HOME)
+UNSUPPORTED: Final = N_("This version of Contatto does not support this CRM.")
 BROKEN: Final = (N_("Error"), "failed")
 STATES: Final = {
     TargetState.ACTIVE: (N_("Syncing"), "on"),
@@ -183,7 +184,7 @@ def show_connect(
     tx: Tx, request: Request, caller: Caller, connector: str, *, form: LinkForm | None = None
 ) -> dict[str, Any]:
     """Show the form that links a CRM; after a refusal with the entries, but no secret."""
-    chosen, form = _find_connector(tx.ports[CrmPorts], connector), form or LinkForm()
+    chosen, form = check_found(tx.ports[CrmPorts].connectors.get(connector), UNSUPPORTED), form or LinkForm()
     (card,) = show_connectors({connector: chosen})
     return {
         "card": card,
@@ -258,7 +259,8 @@ async def show_start(request: Request, caller: PageCaller, connector: str, targe
     """Show the page of a connection; without a target, redirect to the form that links one."""
     if target_id:
         return await consent_page.show(request, caller, connector=connector, target_id=target_id)
-    if _find_connector(context_of(request).installation.ports[CrmPorts], connector).traits.oauth is None:
+    connectors = context_of(request).installation.ports[CrmPorts].connectors
+    if check_found(connectors.get(connector), UNSUPPORTED).traits.oauth is None:
         raise Refused(
             errors.NOT_FOUND, "This CRM does not connect with OAuth. Connect it with a token or password."
         )
@@ -320,10 +322,6 @@ def post_callback(
 
 def _visitor(request: Request, caller: Caller) -> tuple[str, ...]:
     return caller.business_id, caller.subject_id, hash_secret(session_token(request))
-
-
-def _find_connector(ports: CrmPorts, name: str) -> CrmConnector:
-    return check_found(ports.connectors.get(name), "This version of Contatto does not support this CRM.")
 
 
 def _load(tx: Tx, caller: Caller, connector: str, target_id: str) -> Target:
