@@ -331,7 +331,9 @@ class AdSheet:
 
 
 class _Unreadable(Exception):
-    """A row that cannot be read, with the reason."""
+    def __init__(self, text: str, **values: str) -> None:
+        self.says = LazyText(text, **values)
+        super().__init__(text)
 
 
 def read_ad_sheet(text: str, names: Mapping[str, int]) -> AdSheet:
@@ -372,7 +374,7 @@ def read_ad_sheet(text: str, names: Mapping[str, int]) -> AdSheet:
             seen_rows.add(tuple(cells))
             row = _read_row(by_column, (currency, mark), names)
         except _Unreadable as unreadable:
-            left_out.append(LeftOut(number, LazyText(str(unreadable))))
+            left_out.append(LeftOut(number, unreadable.says))
             continue
         key = row.day.ad_number, row.day.day
         if key in rows_by_key:  # another part of the ad's day, such as a second placement

@@ -350,7 +350,7 @@ def take_crm_change(tx: Tx, target: Target, change: crm.RecordChange) -> None:
 
 
 INCOMING_PATH: Final = "/integrations/webhooks/{target_id}"
-"""Where a CRM posts its changes."""
+"""Path to which a CRM posts its changes."""
 
 
 def make_signing_secret(prefix: str) -> str:
