@@ -62,7 +62,7 @@ def speaker(server: BottleServer, token: str) -> Iterator[ConnectorDriver]:
         found = speaker.do(FindRecord(FindBy.EMAIL, email))
         for record in found.records if isinstance(found, FoundRecords) else ():
             speaker.do(EraseRecord(record.id, record.external_id))
-    speaker.close()
+    speaker.client.close()
 
 
 def written(

@@ -148,7 +148,7 @@ def held(tryton: Trytond) -> list[str]:
         assert isinstance(page, RecordsListed)
         found += [lead_id for _, lead_id in page.records]
         if not page.after:
-            speaker.close()
+            speaker.client.close()
             return found
         after = page.after
 
@@ -157,7 +157,7 @@ def parties(tryton: Trytond) -> list[dict[str, Any]]:
     """What Tryton holds of each of them."""
     speaker = speaking(tryton)
     replies = [speaker.do(FindRecord(FindBy.EXTERNAL_ID, each)) for each in sorted(set(held(tryton)))]
-    speaker.close()
+    speaker.client.close()
     records = [record for reply in replies if isinstance(reply, FoundRecords) for record in reply.records]
     return [{"id": each.id, "external_id": each.external_id, **each.values} for each in records]
 

@@ -68,7 +68,7 @@ def speaker(case: CrmCase, server: CrmServer) -> Iterator[ConnectorDriver]:
         CONNECTORS[case.connector], CrmLink(server.address, case.settings, case.secrets, NOW)
     )
     yield speaker
-    speaker.close()
+    speaker.client.close()
 
 
 def write(case: CrmCase, record_id: str | None = None, lead: str = LEAD, **more: Any) -> WriteRecord:
@@ -272,7 +272,7 @@ def test_a_lead_that_was_converted_is_followed_to_its_contact() -> None:
         assert "Company" not in vendor.contacts[contact]
         (change,) = speaker.do(ListChanges(Cursor())).changes  # type: ignore[union-attr]
         assert (change.moved_to, change.value, change.owner) == (contact, "1200.5 EUR", "sam@example.com")
-        speaker.close()
+        speaker.client.close()
 
 
 def test_pipedrive_tells_what_became_of_a_persons_deals_and_keeps_one_note() -> None:
@@ -296,7 +296,7 @@ def test_pipedrive_tells_what_became_of_a_persons_deals_and_keeps_one_note() -> 
             told += [(change.record_id, change.status, change.value) for change in reply.changes]
             cursor = reply.cursor
         assert told == [(person, "won", "250 SGD")] * 2
-        speaker.close()
+        speaker.client.close()
 
 
 def test_odoo_gives_a_session_for_the_right_key_alone() -> None:
@@ -310,7 +310,7 @@ def test_odoo_gives_a_session_for_the_right_key_alone() -> None:
         assert speaker.do(RenewSecrets()) == SecretsRenewed({"session": str(ODOO_UID)})
         speaker.link = replace(speaker.link, secrets={"password": "wrong"})
         assert speaker.do(RenewSecrets()) == Denied("access_denied")
-        speaker.close()
+        speaker.client.close()
 
 
 @pytest.fixture(params=sorted(set(CASES) - {"webhook"}))
@@ -349,4 +349,4 @@ def test_a_value_that_is_marked_wrong_leaves_the_record_and_what_people_wrote_th
         assert isinstance(speaker.deliver(number, arrived.record_id), Arrived)
         assert speaker.connector.is_same_value(phone, "+6598765432", phone_there())
         assert not speaker.connector.is_same_value(phone, case.ada[phone], phone_there())
-        speaker.close()
+        speaker.client.close()

@@ -17,7 +17,6 @@ from contatto.simulator.worlds.simulation import (
     WorldName,
     make_world,
     play_program,
-    program_players,
 )
 from tests.simulator import reference
 
@@ -68,8 +67,8 @@ def test_a_program_behind_a_pipe_gives_the_same_run() -> None:
 def test_any_program_plays_both_goals_beside_the_others() -> None:
     world, program = small_world(), Program.parse(f"{REFERENCE} --fault ''")
     compared = RunResults(world.name, world.seed)
-    for name, player, goal in program_players([program], [Player.LEAD, Player.CONVERSATION, Player.RANDOM]):
-        play_program(world, player, goal, compared, (name, lambda _: None))
+    for goal in (Player.LEAD, Player.CONVERSATION):
+        play_program(world, program, goal, compared)
     assert list(compared.figures) == ["reference lead", "reference conversation"]
     same = measure(Game(world, reference.RandomPlayer(world.seed).answer, "lead").play())
     assert compared.figures["reference lead"].leads_by_day == same.leads_by_day
@@ -93,7 +92,7 @@ def test_a_program_that_fails_is_named_with_its_reason(fault: str, says: str) ->
     program = Program.parse(f"{REFERENCE} --fault '{fault}'")
     compared = RunResults("linear", 2)
     with pytest.raises(ProgramError, match=says):
-        play_program(small_world(), program, Player.LEAD, compared, ("reference lead", lambda _: None))
+        play_program(small_world(), program, Player.LEAD, compared)
     assert compared.figures == {}
 
 

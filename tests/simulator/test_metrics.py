@@ -9,6 +9,7 @@ import pytest
 from contatto.simulator.worlds.game import Run, ShownViews
 from contatto.simulator.worlds.metrics import measure
 from contatto.simulator.worlds.model import DAY, HOUR, STARTS_TS, World
+from contatto.simulator.worlds.report import make_table
 from contatto.simulator.worlds.simulation import (
     BUILDING_SEEDS,
     REPORTING_SEEDS,
@@ -82,10 +83,15 @@ def test_late_ad_groups_are_those_with_the_longest_delays() -> None:
 def test_the_limit_of_a_player_has_the_same_goal() -> None:
     world = make_world(WorldName.LINEAR, 1, Size.TINY, requests=2_000)
     compared = compare(world, [Player.RANDOM, Player.ORACLE_CONV, Player.ORACLE_OBS])
-    assert compared.limit(Player.RANDOM) is compared.figures[Player.ORACLE_OBS]
-    talks = replace(compared.figures[Player.RANDOM], goal="conversation")
-    compared.figures["plain conversation"] = talks
-    assert compared.limit("plain conversation") is compared.figures[Player.ORACLE_CONV]
+    figures = compared.figures
+    figures["plain conversation"] = replace(figures[Player.RANDOM], goal="conversation")
+    compared.faults["plain conversation"] = {}
+    head, any_ad, *_, talks = make_table(compared)
+    column = head.index("of the limit")
+    of_leads = figures[Player.RANDOM].leads_last / figures[Player.ORACLE_OBS].leads_last
+    of_talks = figures[Player.RANDOM].genuine_last / figures[Player.ORACLE_CONV].genuine_last
+    assert any_ad[column] == f"{of_leads:.3f}"
+    assert talks[column] == f"{of_talks:.3f}" != any_ad[column]
 
 
 def test_no_seed_is_for_building_and_for_reporting() -> None:

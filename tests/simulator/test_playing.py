@@ -1,6 +1,7 @@
 """A world played over lines: order of time, true chances against what happened, rules that were broken."""
 
 from collections import Counter
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -248,7 +249,7 @@ def test_lookalikes_are_measured_by_true_worth() -> None:
     lifts: list[Lifts] = [
         measure_lifts(world, seeds, rank)
         for rank in (
-            rank_by_lines(play),
+            partial(rank_by_lines, play),
             rank_by_worth(mean_by_group(world, world.observable(day, play.past).leads)),
             rank_by_worth(true_worth(world, day)[0]),
         )

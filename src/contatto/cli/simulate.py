@@ -16,13 +16,13 @@ from contatto.simulator.worlds.game import Program
 from contatto.simulator.worlds.model import World
 from contatto.simulator.worlds.report import draw_page, make_table, player_label
 from contatto.simulator.worlds.simulation import (
+    ENGINES,
     NoSuchSetting,
     Player,
     Size,
     WorldName,
     compare,
     make_world,
-    program_players,
     settings_of,
 )
 
@@ -73,7 +73,7 @@ def simulate_command(
     players = (Player(goal),) if is_alone else _PLAYERS_BY_GOAL[Player(goal)]
     programs = _programs(command or [])
     settings = read_settings(setting or [])
-    player_count = len(players) + len(program_players(programs, players))
+    player_count = len(players) + len(programs) * len(ENGINES.intersection(players))
     with Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=_err) as bar:
         task = bar.add_task("", total=player_count * simulated.days)
 

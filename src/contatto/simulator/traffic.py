@@ -74,39 +74,39 @@ def expect(answer: httpx2.Response, status: int, what: str) -> httpx2.Response:
     return answer
 
 
+@dataclass(slots=True)
 class MemberSession:
     """A member's session in the browser; it signs in before its first request."""
 
-    def __init__(self, browser: httpx2.AsyncClient, login: Login) -> None:
-        self._browser = browser
-        self._login = login
-        self._signing_in = asyncio.Lock()
-        self._signed_in = False
+    browser: httpx2.AsyncClient
+    login: Login
+    _signing_in: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+    _signed_in: bool = field(default=False, init=False)
 
     async def reply(self, conversation_id: str, text: str) -> None:
         """Answer in the inbox; a conversation that was just begun may take a moment to be there."""
         async with self._signing_in:
             if not self._signed_in:
                 await self._take_token("/login")
-                values = {"email": self._login.email, "password": self._login.password}
-                expect(await self._browser.post("/login", data=values), 303, "signing in")
+                values = {"email": self.login.email, "password": self.login.password}
+                expect(await self.browser.post("/login", data=values), 303, "signing in")
                 await self._take_token("/inbox")
                 self._signed_in = True
         for _ in range(_TRIES):
             path = f"/inbox/{conversation_id}/messages"
-            answer = await self._browser.post(path, data={"text": text})
+            answer = await self.browser.post(path, data={"text": text})
             if answer.status_code != 404:
                 break
             await asyncio.sleep(0.02)
         expect(answer, 303, "a reply")
-        expect(await self._browser.post(f"/inbox/{conversation_id}/read"), 204, "a read mark")
+        expect(await self.browser.post(f"/inbox/{conversation_id}/read"), 204, "a read mark")
 
     async def _take_token(self, path: str) -> None:
-        page = expect(await self._browser.get(path), 200, path).text
+        page = expect(await self.browser.get(path), 200, path).text
         match = _CSRF.search(page)
         if match is None:
             raise UnexpectedReply(f"{path}: there is no CSRF token")
-        self._browser.headers["x-csrf-token"] = match[1]
+        self.browser.headers["x-csrf-token"] = match[1]
 
 
 @dataclass(frozen=True, slots=True)

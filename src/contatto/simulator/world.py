@@ -104,10 +104,14 @@ _DOMAINS: Final = ("example.com", "example.net", "example.org", "mail.example.co
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """A contact detail: ``value`` is E.164 or an address, ``shown`` is how it is typed."""
+    """A contact detail: ``value`` is E.164 or an address, ``shown`` is how it is typed.
+
+    Lines of the ``kind`` share it.
+    """
 
     value: str
     shown: str
+    kind: str
 
 
 def phone(rng: random.Random, country: str, account_country: str) -> Contact:
@@ -124,13 +128,13 @@ def phone(rng: random.Random, country: str, account_country: str) -> Contact:
     written = gap.join(parts)
     at_home = country == account_country and rng.random() < 0.7
     shown = f"{market.trunk}{written}" if at_home else f"+{market.code} {written}"
-    return Contact(f"+{market.code}{digits}", shown)
+    return Contact(f"+{market.code}{digits}", shown, "phones")
 
 
 def email(rng: random.Random, owner: str) -> Contact:
     """Draw an address at an example domain, made of the owner's handle."""
     address = f"{owner.replace('_', rng.choice(('.', '_', '')))}@{rng.choice(_DOMAINS)}"
-    return Contact(address, address)
+    return Contact(address, address, "emails")
 
 
 @cache
@@ -294,13 +298,10 @@ def _plan_lines(
 ) -> list[ChatLine]:
     """Plan a chat: an opening, questions, and for most people the part that shares contact details."""
 
-    def speak(kind: str, *, from_business: bool = False) -> ChatLine:
+    def speak(kind: str, contact: Contact | None = None, *, from_business: bool = False) -> ChatLine:
         pause = rng.uniform(40, 400) if from_business else rng.uniform(8, 150)
-        return ChatLine(pause, say(rng, language, kind), from_business)
-
-    def share(contact: Contact) -> ChatLine:
-        kind = "emails" if "@" in contact.value else "phones"
-        return ChatLine(rng.uniform(8, 150), say(rng, language, kind, contact.shown), contact=contact.value)
+        text = say(rng, language, kind, contact.shown if contact else "")
+        return ChatLine(pause, text, from_business, contact.value if contact else "")
 
     if rng.random() >= _P_CHAT:
         return []
@@ -315,11 +316,11 @@ def _plan_lines(
     sharing = [speak("asks", from_business=True)] if rng.random() < 0.7 else []
     number, address = phone(rng, country, HOME[platform]), email(rng, owner)
     first, second = (number, address) if rng.random() < 0.75 else (address, number)
-    sharing.append(share(first))
+    sharing.append(speak(first.kind, first))
     if rng.random() < 0.2:
-        sharing.append(share(second))
+        sharing.append(speak(second.kind, second))
     elif rng.random() < 0.1:
-        sharing.append(share(first))
+        sharing.append(speak(first.kind, first))
     if rng.random() < 0.95:
         sharing.append(speak("thanks", from_business=True))
     return lines + [replace(line, sharing=True) for line in sharing]

@@ -156,18 +156,18 @@ class NoReply(Exception):
     """No answer came, or the requests of one operation never end."""
 
 
+@dataclass
 class ConnectorDriver:
     """Runs the operations of one connector; ``patience_s`` returns the next timeout in seconds."""
 
-    def __init__(
-        self,
-        connector: crm.CrmConnector,
-        link: crm.CrmLink,
-        patience_s: Callable[[], float] = lambda: PATIENCE_S,
-    ) -> None:
-        self.connector, self.link, self._patience_s = connector, link, patience_s
-        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        self._client = httpx2.Client(trust_env=False, verify=tls)
+    connector: crm.CrmConnector
+    link: crm.CrmLink
+    patience_s: Callable[[], float] = lambda: PATIENCE_S
+    client: httpx2.Client = field(
+        default_factory=partial(
+            httpx2.Client, trust_env=False, verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        )
+    )
 
     def do(self, operation: crm.Operation) -> crm.Reply:
         """Return the reply to an operation. Raises NoReply: there is none."""
@@ -177,12 +177,12 @@ class ConnectorDriver:
             if not isinstance(request_or_reply, HttpRequest):
                 return request_or_reply
             try:
-                done = self._client.request(
+                done = self.client.request(
                     request_or_reply.method,
                     request_or_reply.url,
                     headers=dict(request_or_reply.headers),
                     content=request_or_reply.body,
-                    timeout=self._patience_s(),
+                    timeout=self.patience_s(),
                 )
             except httpx2.HTTPError as error:
                 raise NoReply from error
@@ -217,9 +217,6 @@ class ConnectorDriver:
             if isinstance(outcome, Arrived | Failed):
                 break
         return outcome
-
-    def close(self) -> None:
-        self._client.close()
 
 
 LEADS: Final = tuple(f"0195e2a7-0000-7000-8000-{number:012d}" for number in range(12))
@@ -299,14 +296,15 @@ def play_exists(bench: CrmBench) -> None:
     bench.check(bench.payload())
 
 
-def _meet(bench: CrmBench, faults: Sequence[VendorFault]) -> None:
-    """Deliver four leads; each meets the faults one request later than the lead before."""
+def _meet(bench: CrmBench, faults: Sequence[VendorFault] = (), times: int = 1) -> None:
+    """Deliver four leads ``times`` times; each meets the faults one request later than the lead before."""
     bench.needs(bench.traits.reads_back or VendorFault.HTML not in faults, "its 2xx says all")
     is_signed = bench.case.connector == "webhook"
     bench.needs(VendorFault.EXPIRED not in faults or not is_signed, "a signature does not expire")
     for before in range(4):
         bench.server.faults.extend([*[None] * before, *faults])
-        bench.deliver(bench.payload(before))
+        for _ in range(times):
+            bench.deliver(bench.payload(before))
         bench.server.faults.clear()
     bench.check(*map(bench.payload, range(4)))
 
@@ -384,14 +382,6 @@ def _write_gone(bench: CrmBench, *, is_field: bool) -> None:
     texts += [text for values in bench.vendor.list_values() for text in values.values()]
     if not any(value in text for text in texts):
         raise CheckFailed("the value is in no note")
-
-
-def play_killed(bench: CrmBench) -> None:
-    """Deliver each lead twice, as after a crash before the engine recorded its write."""
-    for number in range(4):
-        bench.deliver(bench.payload(number))
-        bench.deliver(bench.payload(number))
-    bench.check(*map(bench.payload, range(4)))
 
 
 def play_disabled(bench: CrmBench) -> None:
@@ -496,7 +486,7 @@ FAULTS: Final[Mapping[str, Play]] = {
     "deleted there": play_deleted,
     "field deleted": partial(_write_gone, is_field=True),
     "value of a list gone": partial(_write_gone, is_field=False),
-    "killed between write and note": play_killed,
+    "killed between write and note": partial(_meet, times=2),
     "off for seven days": play_disabled,
     "restored from a backup": play_restored,
     "clock a day off": partial(play_told_once, skew=timedelta(days=-1)),
@@ -547,4 +537,4 @@ def verify_connector(connector: crm.CrmConnector, case: CrmCase) -> Iterator[Fau
             except NoReply:
                 yield FaultResult(case.connector, name, is_right=False, detail="no answer came")
             finally:
-                driver.close()
+                driver.client.close()

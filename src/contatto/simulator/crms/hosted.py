@@ -376,17 +376,14 @@ class ZohoFake(Vendor):
         if request.path == "/crm/v6/settings/fields":
             fields: list[dict[str, Any]] = []
             for field in self.crm.fields.values():
-                values = [{"actual_value": value, "display_value": label} for value, label in field.choices]
+                choices = [{"actual_value": value, "display_value": label} for value, label in field.choices]
                 fields.append({
                     "api_name": field.name, "field_label": field.label,
                     "data_type": "picklist" if field.choices else "text",
                     "system_mandatory": field.is_required,
-                    "read_only": False, "length": field.limit or 2000, "pick_list_values": values,
+                    "read_only": False, "length": field.limit or 2000, "pick_list_values": choices,
                 })  # fmt: skip
             return VendorResponse(200, {"fields": fields})
-        return self._leads(request)
-
-    def _leads(self, request: VendorRequest) -> VendorResponse:
         values: dict[str, Any] = {}
         status = 200
         if request.method in ("POST", "PUT"):

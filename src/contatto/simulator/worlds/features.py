@@ -9,6 +9,7 @@ import numpy as np
 from contatto.simulator.worlds.model import (
     DAY,
     HOUR,
+    NORMAL_NODES,
     STARTS_TS,
     Edit,
     Features,
@@ -28,7 +29,6 @@ from contatto.simulator.worlds.model import (
     farm_chance,
     logistic_shrinkage,
     mix_farms,
-    normal_nodes,
     set_farm,
     sigmoid,
     standardize,
@@ -234,9 +234,9 @@ class LinearWorld(World):
         soft_spam, soft_lead = logistic_shrinkage(_NOISE), logistic_shrinkage(0.7 * _NOISE)
         spread = _NOISE * np.linalg.norm(self._vectors, axis=1)
         sums = [np.zeros_like(tastes) for _ in range(4)]
-        for chat_node, chat_weight in normal_nodes():
+        for chat_node, chat_weight in NORMAL_NODES:
             chat = (self._chatty + _NOISE * chat_node)[:, None].astype(np.float32)
-            for node, weight in normal_nodes():
+            for node, weight in NORMAL_NODES:
                 taste = (tastes + node * spread).astype(np.float32)
                 clicks = sigmoid(click + 0.45 * chat + 0.45 * taste)
                 talks = clicks * sigmoid(-0.8 + 0.9 * chat + 0.25 * taste)
@@ -438,7 +438,7 @@ class ThresholdsWorld(World):
         click, talk, spam, lead = self._logits()
         soft = np.float32(logistic_shrinkage(_VIEWER_NOISE))
         mean_clicks, talks = np.zeros(click.shape, np.float32), np.zeros(click.shape, np.float32)
-        for node, weight in normal_nodes():
+        for node, weight in NORMAL_NODES:
             clicks = sigmoid(click + np.float32(0.3 * (_VIEWER_NOISE * node)))
             mean_clicks += np.float32(weight) * clicks
             talks += np.float32(weight) * (clicks * sigmoid(talk + np.float32(_VIEWER_NOISE * node)))

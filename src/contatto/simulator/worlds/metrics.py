@@ -328,31 +328,27 @@ def first_leads(play: Game, most: int = SEEDS) -> dict[int, list[int]]:
     return {group: who for group, who in sorted(viewers_by_group.items()) if len(who) >= most}
 
 
-def rank_by_lines(play: Game, ask: str = "rank") -> Rank:
-    """Return a ranking by the player of a game; ``ask`` keeps questions on one ad group apart."""
+def rank_by_lines(play: Game, group: int, seeds: Ints, candidates: Ints) -> Floats:
+    """Score candidates by the player of a game."""
     world = play.world
-
-    def rank(group: int, seeds: Ints, candidates: Ints) -> Floats:
-        line: dict[str, Any] = {
-            "type": "rank",
-            "ask_id": f"{ask}{group}",
-            "ts": STARTS_TS + world.days * DAY,
-            "advertiser_id": world.advertisers[world.groups[group].advertiser],
-            "adgroup_id": world.groups[group].id,
-            "seeds": [world.viewer_ids[who] for who in seeds],
-            "candidates": [
-                {
-                    "viewer_id": world.viewer_ids[who],
-                    "country": world.countries[world.viewer_country[who]],
-                    "features": world.viewer_features[who],
-                }
-                for who in candidates
-            ],
-        }
-        answer = play.answer(line)
-        return np.array(answer["scores"] if answer else np.zeros(len(candidates)), float)
-
-    return rank
+    line: dict[str, Any] = {
+        "type": "rank",
+        "ask_id": f"rank{group}",
+        "ts": STARTS_TS + world.days * DAY,
+        "advertiser_id": world.advertisers[world.groups[group].advertiser],
+        "adgroup_id": world.groups[group].id,
+        "seeds": [world.viewer_ids[who] for who in seeds],
+        "candidates": [
+            {
+                "viewer_id": world.viewer_ids[who],
+                "country": world.countries[world.viewer_country[who]],
+                "features": world.viewer_features[who],
+            }
+            for who in candidates
+        ],
+    }
+    answer = play.answer(line)
+    return np.array(answer["scores"] if answer else np.zeros(len(candidates)), float)
 
 
 def rank_by_worth(worth: Floats) -> Rank:

@@ -101,9 +101,6 @@ class Requests:
     shift: Floats
     draws: Floats
 
-    def __len__(self) -> int:
-        return len(self.ts)
-
 
 @dataclass(frozen=True, slots=True)
 class Tables:
@@ -364,10 +361,9 @@ def standardize(values: Floats) -> Floats:
     return np.asarray((values - values.mean()) / values.std(), np.float32)
 
 
-def normal_nodes() -> list[tuple[float, float]]:
-    """Return five values of a standard normal variable with their weights, for means over it."""
-    nodes, weights = np.polynomial.hermite_e.hermegauss(5)
-    return list(zip(nodes, weights / weights.sum(), strict=True))
+_nodes, _node_weights = np.polynomial.hermite_e.hermegauss(5)
+NORMAL_NODES: Final = tuple(zip(_nodes, _node_weights / _node_weights.sum(), strict=True))
+"""Five values of a standard normal variable with their weights, for means over it."""
 
 
 def logistic_shrinkage(sd: float) -> float:

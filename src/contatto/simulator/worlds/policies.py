@@ -261,10 +261,12 @@ class Auction:
 
     def _fit(self, requests: Requests, score: Score, ts: int) -> None:
         """Fit the multipliers so that a sample of the day would cost its planned spend."""
-        sample = _cut(requests, slice(None, None, max(1, len(requests) // _SAMPLE)))
+        sample = _cut(requests, slice(None, None, max(1, len(requests.ts) // _SAMPLE)))
         running = self.standings.running(ts)
         due = (
-            np.where(running, self.pacer.usual(self.standings, ts), 0.0) * len(sample) / max(len(requests), 1)
+            np.where(running, self.pacer.usual(self.standings, ts), 0.0)
+            * len(sample.ts)
+            / max(len(requests.ts), 1)
         )
         if not self.was_running.any():
             self.pacer.multiplier[:] = 1.0

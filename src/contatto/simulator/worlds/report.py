@@ -18,8 +18,9 @@ def make_table(compared: RunResults) -> list[list[str]]:
     """Return the names of the figures as the first row, then a row of texts for each player."""
     rows: list[list[str]] = []
     for player, figures in compared.figures.items():
-        limit = compared.limit(player)
         is_lead = figures.goal == Player.LEAD
+        # The limit is the oracle with the same goal that sees no hidden chances, if it played.
+        limit = compared.figures.get(Player.ORACLE_OBS if is_lead else Player.ORACLE_CONV)
         results = "leads_last" if is_lead else "genuine_last"
         cells = {
             "": player_label(player),

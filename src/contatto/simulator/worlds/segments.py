@@ -8,6 +8,7 @@ import numpy as np
 from contatto.simulator.worlds.model import (
     DAY,
     HOUR,
+    NORMAL_NODES,
     STARTS_TS,
     WHOLE_DAYS,
     Edit,
@@ -28,7 +29,6 @@ from contatto.simulator.worlds.model import (
     chance,
     logistic_shrinkage,
     make_groups,
-    normal_nodes,
     set_farm,
     sigmoid,
     standardize,
@@ -186,7 +186,10 @@ class SegmentsWorld(World):
         segment = rng.choice(setting.segments, setting.viewers, p=self._emissions.share)
         self.farm_of = np.where(rng.random(setting.viewers) < 0.015 * setting.farms, 0, -1)
         self.farm_starts = (STARTS_TS + setting.farm_day * DAY,)
-        best = self._best = np.argsort(-self._worth(0).mean(1))[:2]
+        # Genuine leads per view at the beginning, by segment (rows) and ad (columns), without moods.
+        click, talk, spam, lead = (1 / (1 + np.exp(-logit)) for logit in self._logits(0))
+        worth = (click * talk * (1 - spam) * lead).mean(1)
+        best = self._best = np.argsort(-worth)[:2]
         segment = np.where(self.is_farm, best[rng.integers(0, 2, setting.viewers)], segment)
         self._draw_fields(rng, segment)
         self._segment = segment
@@ -194,7 +197,7 @@ class SegmentsWorld(World):
         self._residual = _RESIDUAL * rng.normal(0, 1, (2, setting.viewers, 1))
         self._activity = rng.lognormal(0, 1.0, setting.viewers)
         self._busy_farm = (0, 6.0, range(setting.farm_day, setting.days))
-        self._value = standardize(np.log(self._worth(0).mean(1))[segment])
+        self._value = standardize(np.log(worth)[segment])
         self._moods: list[Floats] = []
         """For each day, the viewers (rows) in the mood for themes (columns)."""
         rng, shape = chance(seed, 12), (setting.viewers, len(THEMES))
@@ -308,11 +311,6 @@ class SegmentsWorld(World):
             lead = lead + _WEEKEND_LEAD
         return click, talk, spam, lead
 
-    def _worth(self, day: int) -> Floats:
-        """Return genuine leads per view, by segment (rows) and ad (columns), without moods."""
-        click, talk, spam, lead = (1 / (1 + np.exp(-logit)) for logit in self._logits(day))
-        return np.asarray(click * talk * (1 - spam) * lead)
-
     def tables(self, day: int) -> Tables:
         click, talk, spam, lead = (logit[self._segment].astype(np.float32) for logit in self._logits(day))
         mood = self._moods[day][:, self._theme]
@@ -328,7 +326,7 @@ class SegmentsWorld(World):
         click, talks, leads, spams = (np.zeros((self.setting.segments + 1, len(self.ads))) for _ in range(4))
         logits = self._logits(day)
         soft = logistic_shrinkage(_RESIDUAL)
-        for node, node_weight in normal_nodes():
+        for node, node_weight in NORMAL_NODES:
             for mood, share in ((0.0, 1 - _MOOD_SHARE), (1.0, _MOOD_SHARE)):
                 clicks, talking, spamming, leading = (
                     1 / (1 + np.exp(-logit))

@@ -6,12 +6,14 @@ from contextlib import closing
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from functools import partial
+from itertools import product
 from typing import Any, Final
 
 from contatto.simulator.worlds.features import LinearSetting, LinearWorld, ThresholdsSetting, ThresholdsWorld
 from contatto.simulator.worlds.game import EnginePlayer, Game, Piped, Program, ProgramError, Run
 from contatto.simulator.worlds.metrics import (
     Lifts,
+    Rank,
     RunFigures,
     first_leads,
     mean_by_group,
@@ -21,7 +23,7 @@ from contatto.simulator.worlds.metrics import (
     rank_by_worth,
     true_worth,
 )
-from contatto.simulator.worlds.model import OnDay, World, WorldSetting
+from contatto.simulator.worlds.model import World, WorldSetting
 from contatto.simulator.worlds.policies import Auction
 from contatto.simulator.worlds.segments import SegmentsSetting, SegmentsWorld
 from contatto.simulator.worlds.tastes import (
@@ -167,11 +169,6 @@ class RunResults:
         self.requests_per_s[name] = game.requests / cpu_s
         self.longest_wait_s[name] = game.longest_wait_s
 
-    def limit(self, player: str) -> RunFigures | None:
-        """Return the figures of the oracle with the same goal that sees no hidden chances, if it played."""
-        is_lead = self.figures[player].goal == Player.LEAD
-        return self.figures.get(Player.ORACLE_OBS if is_lead else Player.ORACLE_CONV)
-
 
 def compare(
     world: World,
@@ -203,38 +200,29 @@ def compare(
         if arm is Player.LEAD:
             last, seeds = world.days - 1, first_leads(game)
             predicted = world.observable(last, game.past).leads
-            ranks = {
-                Player.LEAD: rank_by_lines(game),
+            ranks: dict[Player, Rank] = {
+                Player.LEAD: partial(rank_by_lines, game),
                 Player.ORACLE_OBS: rank_by_worth(mean_by_group(world, predicted)),
                 Player.ORACLE: rank_by_worth(true_worth(world, last)[0]),
             }
             compared.lifts |= {who: measure_lifts(world, seeds, rank) for who, rank in ranks.items()}
-    for name, program, goal in program_players(programs, arms):
+    for program, goal in product(programs, [arm for arm in arms if arm in ENGINES]):
         try:
-            play_program(world, program, goal, compared, (name, partial(on_day, name)))
+            play_program(world, program, goal, compared, on_day)
         except ProgramError as error:
-            compared.failures[name] = str(error)
+            compared.failures[f"{program.name} {goal}"] = str(error)
     return compared
 
 
-def program_players(programs: Sequence[Program], arms: Sequence[Player]) -> list[tuple[str, Program, Player]]:
-    """List the name, program and goal of every player behind a pipe."""
-    goals = [arm for arm in arms if arm in ENGINES]
-    return [(f"{program.name} {goal}", program, goal) for program in programs for goal in goals]
-
-
 def play_program(
-    world: World, program: Program, goal: Player, compared: RunResults, row: tuple[str, OnDay]
+    world: World, program: Program, goal: Player, compared: RunResults, on_day: OnDayOf = lambda *_: None
 ) -> None:
-    """Play a world by a program, and add its figures to the results. Raises ProgramError: it broke off.
-
-    ``row`` is the player's name in the results, with the callback after each day.
-    """
-    name, on_day = row
+    """Play a world by a program, and add its figures to the results. Raises ProgramError: it broke off."""
+    name = f"{program.name} {goal}"
     with closing(Piped((*program.command, "--seed", str(world.seed)))) as piped:
         game = Game(world, piped.answer, goal.value)
-        run = game.play(on_day)
+        run = game.play(partial(on_day, name))
         if goal is Player.LEAD:
-            compared.lifts[name] = measure_lifts(world, first_leads(game), rank_by_lines(game))
+            compared.lifts[name] = measure_lifts(world, first_leads(game), partial(rank_by_lines, game))
         code = piped.close()
     compared.add(name, run, game, max(piped.cpu_s, 1e-9), {f"exit code {code}": 1} if code else {})

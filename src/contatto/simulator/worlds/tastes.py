@@ -1,5 +1,6 @@
 """Worlds of hidden personal taste: interests of regulars, and strangers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -10,6 +11,7 @@ import numpy as np
 from contatto.simulator.worlds.model import (
     DAY,
     HOUR,
+    NORMAL_NODES,
     STARTS_TS,
     TICKS,
     Edit,
@@ -33,7 +35,6 @@ from contatto.simulator.worlds.model import (
     logistic_shrinkage,
     make_groups,
     mix_farms,
-    normal_nodes,
     set_farm,
     sigmoid,
     standardize,
@@ -363,18 +364,31 @@ class StrangersWorld(World):
             Edit(midday + 5 * HOUR, 5, {"is_on": False}),
             Edit(midday + 20 * HOUR, 5, {"is_on": True}),
         )
-        self._by_app = np.exp(rng.normal(0, 0.5, (3, _APPS)))
-        self._fit = np.exp(rng.standard_t(4, (2, _APPS, _GOODS)) * 0.4)
-        self._by_device = np.exp(rng.normal(0, 0.35, (2, _DEVICES + 1, ads)))
-        self._by_ad = np.exp(rng.normal(0, 0.3, (2, ads)))
-        self._draw_viewers(rng)
+        by_app = np.exp(rng.normal(0, 0.5, (3, _APPS)))
+        fit = np.exp(rng.standard_t(4, (2, _APPS, _GOODS)) * 0.4)[:, :, self._goods]
+        by_device = np.exp(rng.normal(0, 0.35, (2, _DEVICES + 1, ads)))
+        by_ad = np.exp(rng.normal(0, 0.3, (2, ads)))
+        # For a person of usual taste, the chances of apps (rows) and ads (columns) on each device.
+        cells: list[list[Floats]] = []
+        for device in range(_DEVICES + 1):
+            click = 0.02 * by_app[0][:, None] * fit[0] * by_ad[0] * by_device[0, device]
+            talk = np.repeat(0.4 * by_app[1][:, None], ads, 1)
+            spam = np.repeat(0.22 * by_app[2][:, None] ** 0.7, ads, 1) * by_ad[1]
+            need, price = 0.15 * fit[1], np.broadcast_to(0.2 * by_device[1, device], fit[1].shape)
+            lead = 1 - (1 - np.minimum(need, 0.9)) * (1 - np.minimum(price, 0.9))
+            stages = (click, talk, spam, lead)
+            cells.append([np.minimum(*pair) for pair in zip(stages, _MOST_CHANCES, strict=True)])
+        self._cells = [np.stack([cell[stage] for cell in cells]).astype(np.float32) for stage in range(4)]
+        """Chances by device, app and ad: click, conversation, spam, lead."""
+        self._draw_viewers(rng, cells[0])
         click, talk, spam, lead = (cell[self._device, self._app] for cell in self._cells)
         click = np.minimum(click * self._taste, np.float32(_MOST_CHANCES[0]))
         spam[self.is_farm] = 0.97
         lead[self.is_farm] = 0.01
         self._tables = Tables(np.log(click / (1 - click)), talk, spam, lead)
 
-    def _draw_viewers(self, rng: np.random.Generator) -> None:
+    def _draw_viewers(self, rng: np.random.Generator, chances: Sequence[Floats]) -> None:
+        """Draw viewers; ``chances`` of apps and ads on an unknown device tell which apps are best."""
         count = self.setting.viewers
         self.viewer_country = rng.choice(len(STRANGER_ZONES), count, p=_STRANGER_SHARES)
         crowded = rng.dirichlet(np.full(_APPS, 0.8))
@@ -382,7 +396,7 @@ class StrangersWorld(World):
         self._device = rng.integers(0, _DEVICES + 1, count)
         self.farm_of = np.where(rng.random(count) < _IMITATORS * self.setting.farms, 0, -1)
         self.farm_starts = (STARTS_TS + self.setting.farm_day * DAY,)
-        worth = np.prod([chance.mean(1) for chance in self._by_cell(0)[:2]], 0) * self._by_cell(0)[3].mean(1)
+        worth = np.prod([chance.mean(1) for chance in chances[:2]], 0) * chances[3].mean(1)
         self._best = np.argsort(-worth)[: _APPS // 6]
         self._app[self.is_farm] = rng.choice(self._best, int(self.is_farm.sum()))
         self._value = standardize(np.log(worth)[self._app])
@@ -397,24 +411,6 @@ class StrangersWorld(World):
         )
         self._activity = np.where(self.is_farm, 0.0, rng.pareto(2.5, count) + 0.1)
         self._busy_farm = (0, 5.0 * self._activity.mean(), range(self.setting.farm_day, self.days))
-
-    def _by_cell(self, device: int) -> tuple[Floats, Floats, Floats, Floats]:
-        """Return the chances of apps (rows) and ads (columns) on a device, for a person of usual taste."""
-        fit = self._fit[:, :, self._goods]
-        click = 0.02 * self._by_app[0][:, None] * fit[0] * self._by_ad[0] * self._by_device[0, device]
-        talk = np.repeat(0.4 * self._by_app[1][:, None], len(self.ads), 1)
-        spam = np.repeat(0.22 * self._by_app[2][:, None] ** 0.7, len(self.ads), 1) * self._by_ad[1]
-        need, price = 0.15 * fit[1], np.broadcast_to(0.2 * self._by_device[1, device], fit[1].shape)
-        lead = 1 - (1 - np.minimum(need, 0.9)) * (1 - np.minimum(price, 0.9))
-        stages = (click, talk, spam, lead)
-        click, talk, spam, lead = (np.minimum(*pair) for pair in zip(stages, _MOST_CHANCES, strict=True))
-        return click, talk, spam, lead
-
-    @cached_property
-    def _cells(self) -> list[Floats]:
-        """Return chances by device, app and ad: click, conversation, spam, lead."""
-        by_device = [self._by_cell(device) for device in range(_DEVICES + 1)]
-        return [np.stack([cell[stage] for cell in by_device]).astype(np.float32) for stage in range(4)]
 
     def observable(self, day: int, past: Past) -> ObservableChances:
         """Return means over taste; each mark of spam raises the chance of an imitator."""
@@ -435,7 +431,7 @@ class StrangersWorld(World):
     def _mean_click(self) -> Floats:
         click = self._cells[0]
         total = np.zeros_like(click)
-        for node, weight in normal_nodes():
+        for node, weight in NORMAL_NODES:
             factor = np.float32(np.exp(_STRANGER_TASTE * self.setting.taste * node))
             total += np.float32(weight) * np.minimum(click * factor, np.float32(_MOST_CHANCES[0]))
         return np.asarray(total[self._device, self._app])
