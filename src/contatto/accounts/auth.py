@@ -182,21 +182,18 @@ class Routes:
         def declare(work: W) -> W:
             hints = get_type_hints(work)
 
-            def bind(request: Request, caller: Caller, **sent: object) -> Callable[[Tx], Answer]:
-                if "request" in hints:
-                    sent["request"] = request
-                return lambda tx: work(tx, caller, **sent)
-
             async def write(request: Request, caller: ApiCaller, body: Any) -> Response:
-                data = await context_of(request).db.write(bind(request, caller, body=body))
+                sent = {"request": request} if "request" in hints else {}
+                data = await context_of(request).db.write(lambda tx: work(tx, caller, body=body, **sent))
                 return api_answer(data, request_id_of(request))
 
             async def read(request: Request, caller: ApiCaller) -> Response:
-                db, sent = context_of(request).db, dict[str, object]()
+                db, sent = context_of(request).db, dict[str, Any]()
+                if "request" in hints:
+                    sent["request"] = request
                 if "query" in hints:
                     sent["query"] = read_query(request, hints["query"])
-                bound = bind(request, caller, **sent)
-                data = await (db.read_long(bound) if is_long else db.read(bound))
+                data = await (db.read_long if is_long else db.read)(lambda tx: work(tx, caller, **sent))
                 return api_answer(data, request_id_of(request))
 
             endpoint: Callable[..., Any] = write if "body" in hints else read
@@ -520,6 +517,7 @@ _REFUSALS: Final = frozenset({404, 409, 410, 413, 415, 422, 429})
 type _Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
 
 
+@dataclass(frozen=True, slots=True)
 class KeptAnswers:
     """Middleware that gives the answer of a form its own address, so that reload and Back show it again.
 
@@ -527,8 +525,7 @@ class KeptAnswers:
     this session only; after it expires, the address shows the form.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    app: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not is_navigation(Request(scope)):

@@ -2,6 +2,7 @@
 
 import gc
 import sys
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, BinaryIO, Final, TextIO
@@ -98,22 +99,22 @@ def load_kernels() -> None:
     freeze_loaded_objects()
 
 
+@dataclass(slots=True)
 class LineFaults:
     """Counter of unusable lines, which prints the first ones with their numbers."""
 
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
-        self.line = 0
-        self.count = 0
+    out: TextIO
+    line: int = 0
+    count: int = 0
 
     def add(self, fault: str) -> None:
         self.count += 1
         if self.count <= _MOST_PRINTED_FAULTS:
-            print(f"line {self.line}: {fault}", file=self._out, flush=True)
+            print(f"line {self.line}: {fault}", file=self.out, flush=True)
 
     def say(self, text: str) -> None:
         """Print a message that is not about a line."""
-        print(text, file=self._out, flush=True)
+        print(text, file=self.out, flush=True)
 
 
 def read_settings(texts: list[str]) -> dict[str, float]:

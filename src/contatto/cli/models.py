@@ -316,20 +316,17 @@ def seal_command(
 
 def seal_files(db: Database, job: MaintenanceJob) -> None:
     """Run a sealing job, and print the new files."""
-
-    def list_files(tx: Tx) -> dict[str, str]:
-        touches = {file.name: f"{file.touches} touches" for file in sealing.list_sealed_files(tx)}
-        return touches | {
-            file.name: f"{file.entries} entries" for file in delivery_store.list_decision_files(tx)
-        }
-
-    before = db.read_now(list_files)
+    before = {file.name for file in db.read_now(sealing.list_sealed_files)}
+    before |= {file.name for file in db.read_now(delivery_store.list_decision_files)}
     if run_maintenance_job(db, job) is None:
         _out.print("Somebody else is sealing into this folder now.")
         return
-    for name, size in db.read_now(list_files).items():
-        if name not in before:
-            _out.print(f"{name}: {size}")
+    for file in db.read_now(sealing.list_sealed_files):
+        if file.name not in before:
+            _out.print(f"{file.name}: {file.touches} touches")
+    for decision_file in db.read_now(delivery_store.list_decision_files):
+        if decision_file.name not in before:
+            _out.print(f"{decision_file.name}: {decision_file.entries} entries")
 
 
 def check_sealed(db: Database) -> None:

@@ -446,7 +446,7 @@ def list_form_entries(
         for answer in page:
             lead = owners.get(answer.lead_id)
             ad = earned[lead.id][1] if lead is not None and lead.id in earned else None
-            is_of_another = ad is not None and not ad.is_outside and ad.ad_account_id != ad_account_id
+            is_of_another = ad is not None and not ad.platform and ad.ad_account_id != ad_account_id
             if lead and lead.hidden_at is None and not is_of_another:
                 answers = views.without_wrong(answer.answers, wrong[lead.id])
                 entries.setdefault(lead.id, LeadEntry(lead, ad, version=version, answers=answers))

@@ -31,7 +31,7 @@ from contatto.measurement.model import Goal
 from contatto.operators.model import ReviewState
 from contatto.operators.store import list_reviews_of_business
 from contatto.reports.actions.overview import load_overview
-from contatto.reports.model import Counts, cost_each
+from contatto.reports.model import Counts
 from contatto.reports.rules.queries import OverviewQuery, Period
 
 
@@ -149,7 +149,7 @@ def load_ad_figures(tx: Tx, account: AdAccount, midnight: datetime) -> AdFigures
             "goal": part.goal,
             "conversions": conversions,
             "spend_micros": spend,
-            "cost_micros": cost_each(spend, conversions),
+            "cost_micros": spend // conversions if conversions else None,
             "low_micros": round(spend / most),
             "high_micros": round(spend / least) if least else None,
         }

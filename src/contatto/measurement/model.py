@@ -70,12 +70,7 @@ class MeasuredAd:
     questions: tuple[str, ...] = ()
     answers: tuple[str, ...] = ()
     platform: str = ""
-    """The outside platform that shows the ad; empty for our own ads."""
-
-    @property
-    def is_outside(self) -> bool:
-        """Report whether another platform shows the ad, which then counts its cost and views."""
-        return bool(self.platform)
+    """The outside platform that shows the ad, and counts its cost and views; empty for our own ads."""
 
     @property
     def opens_own_chat(self) -> bool:

@@ -211,7 +211,7 @@ def list_candidates(tx: Tx, conversion: model.Conversion) -> list[model.Touch]:
     return _CANDIDATES.list(tx, values | {"at_ts": conversion.ts})
 
 
-_LAST_TAP: Final = PreparedQuery(
+LAST_TAP: Final = PreparedQuery(
     model.Touch,
     sa.select(touches)
     .where(
@@ -222,10 +222,6 @@ _LAST_TAP: Final = PreparedQuery(
     .order_by(*_LATEST_FIRST)
     .limit(sa.literal_column("1")),
 )
-
-
-def find_last_tap(tx: Tx, business_id: str, person_id: str) -> model.Touch | None:
-    return next(iter(_LAST_TAP.list(tx, {"of_business": business_id, "of_person": person_id})), None)
 
 
 def list_touches_of(tx: Tx, business_id: str, person_id: str, limit: int = 200) -> list[model.Touch]:
@@ -465,7 +461,7 @@ def list_winnable(tx: Tx, new: Sequence[model.Conversion], kept_since: int) -> l
     ]
 
 
-_CREDITED: Final = PreparedQuery(
+CREDITED: Final = PreparedQuery(
     model.Attribution,
     sa.select(conversions).where(
         conversions.c.business_id == sa.bindparam("of"),
@@ -475,10 +471,7 @@ _CREDITED: Final = PreparedQuery(
 )
 
 
-def list_credited(tx: Tx, business_id: str, subject_ids: Collection[str]) -> dict[str, model.Attribution]:
-    """Return attributions with a winner by the id of their lead or conversation."""
-    attributions = _CREDITED.list(tx, {"of": business_id, "subjects": subject_ids})
-    return {attribution.subject_id: attribution for attribution in attributions}
+"""Attributions with a winner, of leads and conversations."""
 
 
 _ADS: Final = PreparedQuery(

@@ -216,7 +216,7 @@ class Metric:
             return count
         base = figures.count(self.per)
         if self.unit is Unit.MICROS:
-            return cost_each((count or 0) * self.factor, base)
+            return (count or 0) * self.factor // base if base else None
         return None if count is None or not base else Decimal(count) / Decimal(base)
 
 
@@ -278,11 +278,6 @@ class SavedReport:
     query: str
     is_shared: bool
     created_at: datetime
-
-
-def cost_each(spend_micros: int, count: int | None) -> int | None:
-    """Return the cost per item, rounded down; None for zero items."""
-    return spend_micros // count if count else None
 
 
 DELIVERY: Final = (

@@ -78,11 +78,11 @@ def list_rival_touches(
     is_of_account = conversions.c.ad_account_id.is_(None) | (conversions.c.ad_account_id == ad_account_id)
     week = conversions.c.ts // WEEK_US
 
-    def latest(persons: sa.ColumnElement[Any], *conditions: sa.ColumnElement[bool]) -> Any:
-        return latest_view(
-            lambda is_view: _latest_touch(windows.view_days, persons, is_view, *conditions), week
-        )
-
+    days = windows.view_days
+    view_id = latest_view(lambda is_view: _latest_touch(days, conversions.c.person_id, is_view), week)
+    linked_view_id = latest_view(
+        lambda is_view: _latest_touch(days, viewer_links.c.viewer_id, is_view, *_IS_VIEWER), week
+    )
     touched = (
         sa.select(
             conversions.c.conversion_id,
@@ -91,8 +91,8 @@ def list_rival_touches(
             conversions.c.ts,
             conversions.c.ad_group_id.label("stored"),
             _latest_touch(windows.click_days, conversions.c.person_id, IS_CLICK).label("click_id"),
-            latest(conversions.c.person_id).label("view_id"),
-            latest(viewer_links.c.viewer_id, *_IS_VIEWER).label("linked_view_id"),
+            view_id.label("view_id"),
+            linked_view_id.label("linked_view_id"),
         )
         .where(conversions.c.business_id == business_id, is_of_account)
         .where(conversions.c.ts.between(*between), conversions.c.withdrawn_at.is_(None))

@@ -162,7 +162,7 @@ def _queue_lead(tx: Tx, lead: Lead, changes: Mapping[str, str], version: FormVer
     source = LeadSource.INSTANT_FORM if version else LeadSource.DIRECT_MESSAGE
     for subscription in live:
         is_of_page = subscription.page_number in (0, version.number if version else 0)
-        is_of_account = ad is None or ad.is_outside or ad.ad_account_id == subscription.ad_account_id
+        is_of_account = ad is None or bool(ad.platform) or ad.ad_account_id == subscription.ad_account_id
         if subscription.lead_source != source or not is_of_page or not is_of_account:
             continue
         account = accounts.find_ad_account(tx, BusinessId(lead.business_id), id=subscription.ad_account_id)
@@ -380,7 +380,7 @@ def push_hooks(tx: Tx, event: LeadCaptured | LeadUpdated | LeadStatusChanged) ->
     body = rules.hook_payload(entity, read_snapshot(tx, lead, "").values, tx.now)
     ad = credit[1] if credit else None
     for hook in live:  # a lead without an ad of ours matches every account
-        if not hook.ad_account_id or ad is None or ad.is_outside or ad.ad_account_id == hook.ad_account_id:
+        if not hook.ad_account_id or ad is None or ad.platform or ad.ad_account_id == hook.ad_account_id:
             queue_push(tx, hook, lead.id, body)
 
 

@@ -63,26 +63,17 @@ def load_node(tx: Tx, business_id: str, place: Place) -> AdNode:
     return node
 
 
-def change_node_status(tx: Tx, business_id: str, place: Place, status: NodeStatus) -> None:
-    """Start, pause or delete what stands at a place; deletion takes all that is under it along.
-
-    Raises NOT_FOUND, INVALID.
-    """
-    account = actions.load_ad_account(tx, business_id, load_node(tx, business_id, place).ad_account_id)
-    actions.change_status(tx, account, place[0], [place[1]], status)
-
-
 def edit_node(tx: Tx, business_id: str, place: Place, act: tree.Act, amount: str, typist: Typist) -> None:
     """Apply a bulk change to one row; ``amount`` is a budget or a bid as ``typist`` typed it.
 
     Raises NOT_FOUND, INVALID, CONFLICT; Leap, when the amount would change more than tenfold.
     """
     tree.check_fits(act, place[0])
-    if act in tree.STATUS_AFTER:
-        change_node_status(tx, business_id, place, tree.STATUS_AFTER[act])
-        return
     node, (kind, number) = load_node(tx, business_id, place), place
     account = actions.load_ad_account(tx, business_id, node.ad_account_id)
+    if act in tree.STATUS_AFTER:
+        actions.change_status(tx, account, kind, [number], tree.STATUS_AFTER[act])
+        return
     micros = tree.need_amount(act.value, amount, account.currency, typist.words.lang)
     before = None if isinstance(node, Ad) else node.budget_micros
     if act is tree.Act.BID and isinstance(node, AdGroup):

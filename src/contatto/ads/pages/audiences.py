@@ -115,21 +115,19 @@ async def post_list(request: Request, caller: FormCaller, sent: Annotated[_ListF
         db = context_of(request).db
         make_fingerprints = partial(actions.blind_digests, db.vault, caller.business_id, customers.digests)
         fingerprints = await db.run_aside(make_fingerprints)
+        advertiser_id = number_of(sent.advertiser_id)
         list_hash = hashlib.sha256(" ".join(customers.digests).encode()).hexdigest()
         key = IdempotencyKey(caller.business_id, "ads/audiences", sent.once)
+        body = f"{advertiser_id} {sent.name} {list_hash}"
 
-        def work(tx: Tx) -> dict[str, str]:
-            account = load_advertiser(tx, caller, number_of(sent.advertiser_id))
+        def make(tx: Tx) -> dict[str, str]:
+            account = load_advertiser(tx, caller, advertiser_id)
+            file = actions.upload_file(tx, account, sent.kind.value, fingerprints)
+            new = actions.NewAudience(sent.name, calculate_type=sent.kind.value)
+            customer_list = actions.create_audience(tx, account, new, [file.path])
+            return {"custom_audience_id": str(customer_list.number), "id": customer_list.id}
 
-            def make() -> dict[str, str]:
-                file = actions.upload_file(tx, account, sent.kind.value, fingerprints)
-                new = actions.NewAudience(sent.name, calculate_type=sent.kind.value)
-                customer_list = actions.create_audience(tx, account, new, [file.path])
-                return {"custom_audience_id": str(customer_list.number), "id": customer_list.id}
-
-            return answer_once(tx, key, f"{account.number} {sent.name} {list_hash}", dict[str, str], make)
-
-        outcome = await db.write(work)
+        outcome = await db.write(lambda tx: answer_once(tx, key, body, dict[str, str], partial(make, tx)))
         await actions.finish_changes(db, caller.business_id, [outcome["id"]])
     except Refused as refused:
         if refused.code is errors.NO_ADVERTISER:
@@ -170,17 +168,16 @@ async def post_lookalike(
     """Make a lookalike of another audience."""
     key = IdempotencyKey(caller.business_id, "ads/audiences/lookalikes", sent.once)
 
-    def work(tx: Tx) -> dict[str, str]:
+    def make(tx: Tx) -> dict[str, str]:
         account, source = _find_audience(tx, caller, number_of(sent.source))
-
-        def make() -> dict[str, str]:
-            lookalike = actions.create_lookalike_of(tx, account, sent.name, source, sent.size)
-            return {"custom_audience_id": str(lookalike.number)}
-
-        return answer_once(tx, key, f"{source.number} {sent.name} {sent.size}", dict[str, str], make)
+        lookalike = actions.create_lookalike_of(tx, account, sent.name, source, sent.size)
+        return {"custom_audience_id": str(lookalike.number)}
 
     try:
-        await context_of(request).db.write(work)
+        body = f"{number_of(sent.source)} {sent.name} {sent.size}"
+        await context_of(request).db.write(
+            lambda tx: answer_once(tx, key, body, dict[str, str], partial(make, tx))
+        )
     except Refused as refused:
         if refused.code is errors.NOT_FOUND:
             raise

@@ -58,15 +58,10 @@ _FORM_FIELDS: Final = {
 }
 
 
-def tree_href(query: str) -> str:
-    """Return the address of the list of campaigns with its filter."""
+def tree_href(query: str, kind: NodeKind | None = None, number: int = 0) -> str:
+    """Return the address of the list of campaigns with its filter, at the changed row if there is one."""
     pairs = read_pairs(query, MOST_PAIRS)
-    return f"/ads?{urlencode(pairs)}" if pairs else "/ads"
-
-
-def back_to_tree(query: str, kind: NodeKind | None = None, number: int = 0) -> RedirectResponse:
-    """Redirect to the list of campaigns with its filter, at the changed row."""
-    return RedirectResponse(tree_href(query) + (f"#{kind}-{number}" if kind else ""), 303)
+    return ("/ads?" + urlencode(pairs) if pairs else "/ads") + (f"#{kind}-{number}" if kind else "")
 
 
 def form_choices(tx: Tx, business_id: str) -> list[tuple[str, str]]:

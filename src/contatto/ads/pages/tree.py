@@ -18,7 +18,6 @@ from contatto.ads import store
 from contatto.ads.actions.campaigns import find_channel, find_welcome, load_ad_account
 from contatto.ads.actions.edits import (
     NodeEdit,
-    change_node_status,
     copy_node,
     correct_advertiser,
     edit_node,
@@ -27,13 +26,12 @@ from contatto.ads.actions.edits import (
     save_form,
     shown_form,
 )
-from contatto.ads.model import Ad, AdGroup, BudgetMode, Campaign, NodeKind, NodeStatus, Place
+from contatto.ads.model import Ad, AdGroup, BudgetMode, Campaign, NodeKind, Place
 from contatto.ads.pages.forms import (
     AUDIT_KEYS,
     BUDGET_MODES,
     ad_form_values,
     ad_group_form_values,
-    back_to_tree,
     field_errors,
     leaps_of,
     tree_href,
@@ -45,7 +43,7 @@ from contatto.kit import errors
 from contatto.kit.api_types import number_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused, check_found
-from contatto.kit.form_fields import split_faults
+from contatto.kit.form_fields import Typist, split_faults
 from contatto.kit.i18n import N_
 from contatto.kit.idempotency import IdempotencyKey, answer_once
 from contatto.kit.languages import region_choices
@@ -67,11 +65,11 @@ async def change_status(
     query: Annotated[str, Form(max_length=8_000)] = "",
 ) -> RedirectResponse:
     """Start or pause a campaign, an ad group or an ad."""
-    new_status, node_number = NodeStatus(status), number_of(number)
-    await context_of(request).db.write(
-        lambda tx: change_node_status(tx, caller.business_id, (kind, node_number), new_status)
-    )
-    return back_to_tree(query, kind, node_number)
+    place = (kind, number_of(number))
+    act = tree.Act.START if status == "active" else tree.Act.PAUSE
+    typist = Typist(translator_of(request))
+    await context_of(request).db.write(lambda tx: edit_node(tx, caller.business_id, place, act, "", typist))
+    return RedirectResponse(tree_href(query, *place), 303)
 
 
 @router.post("/ads/{kind}/{number}/copy", Permission.WRITE_ADS)
@@ -100,7 +98,7 @@ async def copy_row(
         return {AUDIT_KEYS[kind]: str(node.number)}
 
     copied = await context.db.write(lambda tx: answer_once(tx, key, "", dict[str, str], partial(copy, tx)))
-    return back_to_tree(query, kind, int(copied[AUDIT_KEYS[kind]]))
+    return RedirectResponse(tree_href(query, kind, int(copied[AUDIT_KEYS[kind]])), 303)
 
 
 @router.page("/ads/{number}/preview", Permission.READ_ADS, "ads/preview.html")
@@ -301,7 +299,7 @@ async def post_edit(request: Request, caller: FormCaller, kind: NodeKind, number
         wrong = {} if is_conflict else field_errors(refused, typist.words)
         shown = _Sent(form, seen_version, wrong, leaps_of(refused), is_conflict)
         return await show_edit(request, caller, kind, number, shown)
-    return back_to_tree("", *place)
+    return RedirectResponse(tree_href("", *place), 303)
 
 
 @router.get("/ads/{kind}/{number}/edit", Permission.WRITE_ADS)

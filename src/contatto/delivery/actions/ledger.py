@@ -43,7 +43,7 @@ from contatto.learning.columns import DAY_US
 from contatto.learning.model import NOBODY, AdGroupLine, AdLine, Entry, EntryKind, OutcomeBody, Record
 from contatto.measurement.model import Attribution, ConversionKind, Impression, Touch, TouchKind
 from contatto.measurement.rules import local_day, natural_number
-from contatto.measurement.store import list_credited, list_known_touches, list_view_times, list_viewers_of
+from contatto.measurement.store import CREDITED, list_known_touches, list_view_times, list_viewers_of
 from contatto.operators.actions import charge_balances
 from contatto.operators.model import BalanceKey, PlacedDay
 from contatto.operators.store import (
@@ -578,7 +578,8 @@ def _append(tx: Tx, kind: EntryKind, outcomes: Sequence[_Outcome]) -> None:
     conversion = ConversionKind.LEAD if is_of_lead else ConversionKind.CONVERSATION
     for business_id in dict.fromkeys(outcome[0] for outcome in outcomes):
         own = [(subject_id, word) for owner, subject_id, word in outcomes if owner == business_id]
-        credited = list_credited(tx, business_id, {subject_id for subject_id, _ in own})
+        subjects = {"of": business_id, "subjects": {subject_id for subject_id, _ in own}}
+        credited = {attribution.subject_id: attribution for attribution in CREDITED.list(tx, subjects)}
         touch_ids = {
             subject_id: credit.touch_id
             for subject_id, credit in credited.items()

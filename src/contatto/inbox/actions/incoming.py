@@ -567,8 +567,8 @@ def _note_failure(tx: Tx, receipt: model.Receipt, error: Exception) -> None:
 
 
 def find_tapped_ad(tx: Tx, business_id: str, person_id: str) -> MeasuredAd | None:
-    touch = measurement_store.find_last_tap(tx, business_id, person_id)
-    return measurement_store.find_measured_ad(tx, business_id, touch.ad_id) if touch else None
+    taps = measurement_store.LAST_TAP.list(tx, {"of_business": business_id, "of_person": person_id})
+    return measurement_store.find_measured_ad(tx, business_id, taps[0].ad_id) if taps else None
 
 
 def settle_echo(

@@ -121,7 +121,7 @@ def list_own_taps(tx: Tx, conversation: model.Conversation) -> list[tuple[Touch,
     touches = list_touches_of(tx, conversation.business_id, conversation.person_id)
     taps = [touch for touch in touches if touch.kind is TouchKind.CLICK]
     ads = list_measured_ads(tx, conversation.business_id, {touch.ad_id for touch in taps})
-    return [(tap, ads[tap.ad_id]) for tap in taps if tap.ad_id in ads and not ads[tap.ad_id].is_outside]
+    return [(tap, ads[tap.ad_id]) for tap in taps if tap.ad_id in ads and not ads[tap.ad_id].platform]
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,13 +125,13 @@ class Events:
     conversions: list[ConversionLine] = field(default_factory=list)
 
 
+@dataclass(slots=True)
 class LineReader:
     """Reader of JSON Lines in chunks: configuration goes to ``setup``, faults to ``complain``."""
 
-    def __init__(self, complain: Complaint) -> None:
-        self.setup = Setup()
-        self._complain = complain
-        self._number = 1
+    complain: Complaint
+    setup: Setup = field(default_factory=Setup)
+    _number: int = field(default=1, init=False)
 
     def events(self, source: BufferedIOBase | RawIOBase) -> Iterator[tuple[int, Events]]:
         """Yield the size and the events of each chunk."""
@@ -149,7 +149,7 @@ class LineReader:
                     try:
                         self.setup.add(number, row)  # type: ignore[arg-type]  # the events went elsewhere
                     except ValueError as error:
-                        self._complain(number, str(error))
+                        self.complain(number, str(error))
             yield len(chunk), events
 
     def _chunks(self, source: BufferedIOBase | RawIOBase) -> Iterator[bytes]:
@@ -162,7 +162,7 @@ class LineReader:
                 rest = b""
             rest += more[end:]
             if len(rest) > CHUNK:
-                self._complain(self._number, f"is longer than {CHUNK:,} bytes")
+                self.complain(self._number, f"is longer than {CHUNK:,} bytes")
                 self._number += 1
                 while (more := source.read(CHUNK)) and not (end := more.find(b"\n") + 1):
                     pass
@@ -187,11 +187,11 @@ class LineReader:
             try:
                 numbered.append((number, _DECODER.decode(line)))
             except msgspec.MsgspecError as error:
-                self._complain(number, str(error))
+                self.complain(number, str(error))
             except UnicodeDecodeError:
-                self._complain(number, "is not UTF-8")
+                self.complain(number, "is not UTF-8")
             except RecursionError:
-                self._complain(number, "is nested too deeply")
+                self.complain(number, "is nested too deeply")
         return numbered
 
 
@@ -329,26 +329,24 @@ class Staged(ExitStack):
             self.db.execute("SET memory_limit = ?", [memory_limit])
         self.callback(self.db.close)
         self._writer = self.enter_context(ThreadPoolExecutor(1))
-        self._writing: Future[None] | None = None
+        self._writing: tuple[Future[None], ...] = ()
         self.setup = Setup()
         for table, columns in _RAW.items():
             create_table(self.db, table, columns)
 
     def add(self, events: Events) -> None:
         """Write one chunk of events in a thread, while the caller reads the next one."""
-        if self._writing is not None:
-            self._writing.result()
-
-        def write() -> None:
-            self._load("raw_touches", events.touches)
-            self._load("raw_conversions", events.conversions)
-
-        self._writing = self._writer.submit(write)
+        for writing in self._writing:
+            writing.result()
+        self._writing = (
+            self._writer.submit(self._load, "raw_touches", events.touches),
+            self._writer.submit(self._load, "raw_conversions", events.conversions),
+        )
 
     def finish(self, setup: Setup, complain: Complaint) -> None:
         """Give all events their days and windows after the last line; report and drop unknown references."""
-        if self._writing is not None:
-            self._writing.result()
+        for writing in self._writing:
+            writing.result()
         for key, (number, adgroup) in list(setup.adgroups.items()):
             if str(adgroup.business_id) not in setup.businesses:
                 complain(number, f"business_id {adgroup.business_id!r} has no row of its own")

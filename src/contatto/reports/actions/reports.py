@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from operator import itemgetter
 from pathlib import Path
@@ -61,6 +61,7 @@ _COUNTING: Final = natural_number("counting days of reports")
 """Advisory lock, so that two workers do not write the same day."""
 
 
+@dataclass(slots=True)
 class DayCounter:
     """Counter of one day at a time: new events, then marked days.
 
@@ -68,9 +69,8 @@ class DayCounter:
     accounts in turn, so that one with a long history delays no other.
     """
 
-    def __init__(self) -> None:
-        self._last_account = ""
-        self._broken: set[tuple[str, str, CountedEvent]] = set()
+    _last_account: str = field(default="", init=False)
+    _broken: set[tuple[str, str, CountedEvent]] = field(default_factory=set, init=False)
 
     def start_over(self) -> None:
         """Retry damaged files; call it before each run."""

@@ -1,7 +1,9 @@
 """The Ads Manager, and the ads of all platforms."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
+from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from starlette.requests import Request
@@ -134,6 +136,7 @@ async def show_ads_tree(request: Request, caller: PageCaller, page: str = "1") -
         "can_see_leads": may(caller, Permission.READ_LEADS),
         "can_export_leads": may(caller, Permission.EXPORT_LEADS),
         "query": query,
+        "encoded_query": urlencode(query.pairs()),
         "once": new_id(),
         "currency": currencies.pop() if len(currencies) == 1 else "",
         "sort_href": replace(query, sort="").href(sort="SORT"),
@@ -192,10 +195,10 @@ async def show_sources(request: Request, caller: PageCaller) -> HTMLResponse:
     parameters = dict(request.query_params)
 
     def load(tx: Tx) -> dict[str, Any]:
-        query = _read_source_query(tx, caller, parameters)
+        query, parts = _load_sources(tx, caller, parameters)
         return {
             "query": query,
-            "parts": overview.load_sources(tx, caller.business_id, query),
+            "parts": parts,
             "unmatched": overview.list_unmatched_ads(tx, caller.business_id, query),
             "placed": overview.load_placed(tx, caller.business_id, query),
             "has_accounts": bool(list_outside_accounts(tx, caller.business_id)),
@@ -217,12 +220,7 @@ async def show_sources(request: Request, caller: PageCaller) -> HTMLResponse:
 @router.get("/reports/sources/csv", Permission.READ_REPORTS)
 async def download_sources(request: Request, caller: PageCaller) -> StreamingResponse:
     """Download the rows of the page as a CSV file; each names its currency."""
-    parameters = dict(request.query_params)
-
-    def load(tx: Tx) -> tuple[queries.AdSourceQuery, tuple[overview.CurrencyPart, ...]]:
-        query = _read_source_query(tx, caller, parameters)
-        return query, overview.load_sources(tx, caller.business_id, query)
-
+    load = partial(_load_sources, caller=caller, parameters=dict(request.query_params))
     query, parts = await context_of(request).db.read_long(load)
     translate = translator_of(request).gettext
     titles = [N_("Source"), N_("Ad account"), "ID", LEVEL_TITLES[query.level], N_("Part of"), N_("Currency")]
@@ -240,7 +238,11 @@ async def download_sources(request: Request, caller: PageCaller) -> StreamingRes
     return csv_file(name, csv_lines(lines, bom=True))
 
 
-def _read_source_query(tx: Tx, caller: Caller, parameters: dict[str, str]) -> queries.AdSourceQuery:
+def _load_sources(
+    tx: Tx, caller: Caller, parameters: dict[str, str]
+) -> tuple[queries.AdSourceQuery, tuple[overview.CurrencyPart, ...]]:
+    """Read the query of the page of all ads, and load its rows by currency."""
     ad_accounts = accounts.list_ad_accounts(tx, caller.business_id)
     zone = ad_accounts[0].timezone if ad_accounts else "UTC"
-    return queries.read_source_query(parameters, tx.now.astimezone(ZoneInfo(zone)).date())
+    query = queries.read_source_query(parameters, tx.now.astimezone(ZoneInfo(zone)).date())
+    return query, overview.load_sources(tx, caller.business_id, query)

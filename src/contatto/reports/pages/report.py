@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
@@ -297,14 +298,10 @@ async def download_report_csv(request: Request, caller: PageCaller) -> Streaming
 @router.get("/reports/xlsx", Permission.READ_REPORTS)
 async def download_report_sheet(request: Request, caller: PageCaller) -> Response:
     name, (head, *rows) = await _load_file(request, caller)
-
-    def write() -> Path:
-        with tempfile.NamedTemporaryFile(prefix="report-", suffix=".xlsx", delete=False) as file:
-            path = Path(file.name)
-        write_sheet(path, head, rows, range(_NUMBERS_FROM, len(head)))
-        return path
-
-    path = await context_of(request).db.run_aside(write)
+    with tempfile.NamedTemporaryFile(prefix="report-", suffix=".xlsx", delete=False) as file:
+        path = Path(file.name)
+    numbers = range(_NUMBERS_FROM, len(head))
+    await context_of(request).db.run_aside(partial(write_sheet, path, head, rows, numbers))
     headers = {"Content-Disposition": f'attachment; filename="{name}.xlsx"', "Cache-Control": "no-store"}
     return FileResponse(path, media_type=_XLSX, headers=headers, background=BackgroundTask(path.unlink))
 

@@ -352,10 +352,6 @@ class AdsTreeQuery:
             pairs += [("column", name) for name in self.columns]
         return pairs + self.fold_pairs()
 
-    @property
-    def encoded(self) -> str:
-        return urlencode(self.pairs())
-
     def href(self, **more: str) -> str:
         """Return the URL of the query, with more parameters at its end."""
         query = urlencode(self.pairs() + list(more.items()))
