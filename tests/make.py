@@ -30,7 +30,9 @@ from contatto.measurement.model import (
     ConversionKind,
     CountedEvent,
     Goal,
+    Impression,
     MeasuredAd,
+    Tap,
     Touch,
     TouchKind,
 )
@@ -142,7 +144,7 @@ def touch(
 def record_touch(tx: Tx, touch: Touch) -> bool:
     """Record a tap, or a view without a charge, as tracking links do; say whether it is new."""
     if touch.kind is TouchKind.CLICK:
-        return measurement.record_tap(tx, touch)
+        return measurement.record_taps(tx, [Tap(Impression(touch, 0))])[0]
     is_new = not measured.list_known_touches(tx, touch.business_id, [touch.touch_id])
     measured.append_touches(tx, [row_of(touch)])
     if is_new:

@@ -150,7 +150,9 @@ def test_salesforces_client_upserts_reads_queries_and_deletes_leads() -> None:
 
 
 def test_gspread_appends_reads_and_changes_rows() -> None:
-    with CrmServer(GoogleSheetsFake(("Lead ID", "Name"))).running() as server:
+    vendor = GoogleSheetsFake()
+    vendor.rows = [["Lead ID", "Name"]]
+    with CrmServer(vendor).running() as server:
         session = session_to(server.address)
         session.headers["Authorization"] = f"Bearer {GOOGLE_TOKEN}"
         client = gspread.Client(cast("Any", None), session=session, http_client=HTTPClient)

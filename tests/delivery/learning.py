@@ -22,7 +22,7 @@ from contatto.learning.model import Entry, EntryKind, GroupState, Record
 from contatto.measurement import actions as measurement
 from contatto.measurement import store as measured
 from contatto.measurement.actions import NewConversion, record_views
-from contatto.measurement.model import ConversionKind, TicketKind, TrackingTicket
+from contatto.measurement.model import ConversionKind, Tap, TicketKind, TrackingTicket
 from contatto.measurement.rules import impression_of, read_ticket
 from tests.ads.world import Chain, World, add_chain, add_world
 
@@ -87,7 +87,7 @@ class Market:
             assert ad is not None
             touch = measurement.stamp_ticket(ad, ticket, person, micros(tx.now))
             viewer = self.db.vault.named_id(ad.channel_account_id, f"viewer:{ticket.viewer}")
-            measurement.record_tap(tx, touch, viewer, ticket)
+            measurement.record_taps(tx, [Tap(impression_of(touch, ticket), viewer)])
 
         self.db.write_now(work)
         return person

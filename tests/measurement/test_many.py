@@ -15,7 +15,6 @@ from contatto.measurement import store
 from contatto.measurement.actions import (
     NewConversion,
     record_conversions,
-    record_tap,
     record_taps,
 )
 from contatto.measurement.model import ConversionKind, Impression, MeasuredAd, Tap, TouchKind
@@ -65,7 +64,8 @@ def test_among_many_strangers_those_who_tapped_or_saw_an_ad_have_their_winners(d
         tap_elsewhere = make.touch(foreign, TouchKind.CLICK, make.NOON - HOUR, "stranger 1")
         for each in (tap, view, seen_elsewhere, tap_elsewhere):
             record_touch(tx, each)
-        record_tap(tx, make.touch(ad, TouchKind.CLICK, make.NOON + HOUR, "is a viewer"), "viewer")
+        tap_of_viewer = make.touch(ad, TouchKind.CLICK, make.NOON + HOUR, "is a viewer")
+        record_taps(tx, [Tap(Impression(tap_of_viewer, 0), "viewer")])
         persons = [*(f"stranger {number}" for number in range(20)), "tapped", "saw", "is a viewer"]
         record_conversions(tx, [earned(owner, each) for each in persons])
         found = tx.execute(select(store.conversions.c.person_id, store.conversions.c.touch_id))

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,16 @@ from contatto.measurement.actions import (
     list_touches_ever,
     list_touches_known,
     record_conversions,
-    record_tap,
+    record_taps,
     sealing_job,
 )
 from contatto.measurement.engines.staging import sql_of
 from contatto.measurement.model import (
     Attribution,
     ConversionKind,
+    Impression,
     MeasuredAd,
+    Tap,
     Touch,
     TouchKind,
 )
@@ -60,7 +63,7 @@ def view(ad: MeasuredAd, hours: float, of: str = VIEWER) -> Callable[[Tx], objec
 
 def tap(ad: MeasuredAd, hours: float, person: str = "p1", viewer: str = VIEWER) -> Callable[[Tx], object]:
     touch = make.touch(ad, TouchKind.CLICK, make.NOON + hours * HOUR, person)
-    return lambda tx: record_tap(tx, touch, viewer)
+    return lambda tx: record_taps(tx, [Tap(Impression(touch, 0), viewer)])
 
 
 def chat(owner: str, hours: float, person: str = "p1") -> Callable[[Tx], object]:
@@ -97,8 +100,8 @@ def test_a_tap_that_was_made_before_links_nobody(database: Database) -> None:
     owner, (ad,) = prepared(database, **OFF)
     touch = make.touch(ad, TouchKind.CLICK, make.NOON + HOUR, "p1")
     again = replace(touch, person_id="p2")
-    play(database, view(ad, 0), lambda tx: record_tap(tx, touch, VIEWER))
-    assert database.write_now(lambda tx: record_tap(tx, again, VIEWER)) is False
+    play(database, view(ad, 0), lambda tx: record_taps(tx, [Tap(Impression(touch, 0), VIEWER)]))
+    assert database.write_now(lambda tx: record_taps(tx, [Tap(Impression(again, 0), VIEWER)])) == [False]
     play(database, chat(owner, 2, "p2"))
     assert winner(database, owner, "p2").ad_id is None
     assert database.read_now(lambda tx: store.list_links(tx, owner)) == {"p1": [VIEWER]}
@@ -148,7 +151,7 @@ def test_in_any_order_the_winner_is_that_of_the_rule_over_all_whom_a_person_is(
             views.append(lambda tx, made=made: record_touch(tx, made))  # type: ignore[misc]
         else:
             links["p1"].add(who)
-            steps.append(lambda tx, made=made, who=who: record_tap(tx, made, who))  # type: ignore[misc]
+            steps.append(partial(record_taps, taps=[Tap(Impression(made, 0), who)]))
     dice.shuffle(steps)  # type: ignore[attr-defined]
     play(database, *views, *steps)
     mine = store.conversions.select().where(store.conversions.c.business_id == owner)
@@ -177,7 +180,7 @@ def test_of_many_who_tap_one_link_at_the_very_same_time_one_is_the_viewer(databa
     owner, (ad,) = prepared(database)
     touch = make.touch(ad, TouchKind.CLICK, make.NOON, "p0")
     people = [replace(touch, person_id=f"p{number}") for number in range(4)]
-    steps = [lambda tx, of=of: record_tap(tx, of, VIEWER) for of in people]
+    steps = [lambda tx, of=of: record_taps(tx, [Tap(Impression(of, 0), VIEWER)]) for of in people]
     run_together(database, threading.Barrier(len(steps)), steps)
     assert len(database.read_now(lambda tx: store.list_links(tx, owner))) == 1
 

@@ -15,7 +15,8 @@ from contatto.kit.values import micros
 from contatto.measurement import actions as measurement
 from contatto.measurement import store as measured
 from contatto.measurement.actions import record_views
-from contatto.measurement.model import Impression, TicketKind
+from contatto.measurement.model import Impression, Tap, TicketKind
+from contatto.measurement.rules import impression_of
 from contatto.operators import actions, store
 from contatto.operators.model import AdmissionState, Category, Operator, Placement, ReviewState
 from tests.ads.world import Chain, World, add_chain, add_world
@@ -114,7 +115,7 @@ class Marketplace:
             ad = measured.find_measured_ad(tx, ticket.business_id, ticket.ad_id)
             assert ad is not None
             touch = measurement.stamp_ticket(ad, ticket, person, micros(tx.now))
-            measurement.record_tap(tx, touch, None, ticket)
+            measurement.record_taps(tx, [Tap(impression_of(touch, ticket))])
 
         self.db.write_now(work)
         return person

@@ -201,7 +201,8 @@ def test_mei_gets_her_account_by_mail_whoever_took_her_address_before(
 ) -> None:
     house = mailing_house
     member = rival_member(house)
-    house.context.db.write_now(lambda tx: accounts.vouch_for_email(tx, member))
+    vouched = {"vouched_by": member.business_id}
+    house.context.db.write_now(lambda tx: store.record_access_changed(tx, member.user_id, **vouched))
     signed_in(house, EMAIL).invite(MEI, "agent")
     path = found(r"(/invitations/\S+)", text_of(mailbox.next_to(MEI)))
     mei = Person(house)

@@ -138,7 +138,8 @@ async def running_world(folder: Path, days: int) -> AsyncIterator[Running]:
             await asyncio.sleep(0.01)
         try:
             async with connect(f"http://{HOST}:{port}") as open_browser:
-                desk = MemberSession(open_browser(), world.login(Role.OWNER))
+                owner = next(login for login in world.logins if login.role == Role.OWNER)
+                desk = MemberSession(open_browser(), owner)
                 player = VisitPlayer(open_browser, world, desk, clock, context.vault)
                 yield Running(context, clock, player)
         finally:

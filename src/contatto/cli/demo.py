@@ -25,6 +25,7 @@ from contatto.kit.db.database import open_storage
 from contatto.kit.db.tx import FixedClock
 from contatto.kit.log import set_up_logs
 from contatto.kit.settings import Settings
+from contatto.measurement.model import Goal
 from contatto.simulator.demo import PLATFORM_PATH, DemoFolder, FolderInUse, LinkedCrm, routes, write_private
 from contatto.simulator.history import HistoryStage, make_history
 from contatto.simulator.traffic import DAY_S, MemberSession, VisitPlayer, connect, play_live
@@ -187,6 +188,8 @@ def _serve_world(
                 ("CRM", "/settings/integrations"),
             ):
                 places.add_row(name, f"{base_url}{path}")
+            own_chat = (Goal.LEAD, Platform.WEBCHAT)
+            chat_path = next(ad.chat_path for ad in world.ads if (ad.goal, ad.platform) == own_chat)
             people = Table.grid(padding=(0, 3, 0, 2))
             for login in world.logins:
                 people.add_row(login.role, login.email, f"[bold]{login.password}[/bold]")
@@ -196,13 +199,13 @@ def _serve_world(
             _out.print(people)
             _out.print(f"\nadvertiser_id {world.advertiser_id}, log in {home.log}")
             _out.print(f'\nTry this: open the chat of an ad, write "{TRY_THIS}", and watch the Leads Center.')
-            _out.print(f"{base_url}{world.chat_path}", soft_wrap=True)
+            _out.print(f"{base_url}{chat_path}", soft_wrap=True)
             _out.print("\nCtrl+C ends it. The next start goes on with this world; --fresh makes a new one.")
             if ready_file:
                 ready_values: dict[str, Any] = {  # for scripts that drive the world
                     "base_url": base_url,
                     "login_url": f"{base_url}/login",
-                    "chat_url": f"{base_url}{world.chat_path}",
+                    "chat_url": f"{base_url}{chat_path}",
                     "webhook_url": f"{base_url}/webhooks/tiktok/{world.app_id}",
                     "business_id": world.business_id,
                     "business_name": world.business_name,
@@ -241,7 +244,8 @@ def _serve_world(
                 write_private(ready_file, ready_values)
             if plan is not None:
                 async with connect(base_url) as open_browser:
-                    member = MemberSession(open_browser(), world.login(Role.OWNER))
+                    owner = next(login for login in world.logins if login.role == Role.OWNER)
+                    member = MemberSession(open_browser(), owner)
                     visits = VisitPlayer(open_browser, world, member, context.clock, context.vault)
                     rng = random.Random()  # noqa: S311  # it makes up what the sales team does
                     live = play_live(visits, plan.people, plan.starts_at, plan.days)

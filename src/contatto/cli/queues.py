@@ -1,6 +1,5 @@
 """Commands for work that waits: ads in review, applications, failed jobs."""
 
-from collections.abc import Mapping
 from importlib import import_module
 from typing import Annotated, Final
 
@@ -25,7 +24,7 @@ from contatto.cli.installation import (
 )
 from contatto.jobs import actions as job_actions
 from contatto.jobs.rules import reason_text, work_text
-from contatto.kit.outbound.queue import OutboundKind, dismiss_dead_jobs, dismiss_request, replay_request
+from contatto.kit.outbound.queue import dismiss_dead_jobs, dismiss_request, replay_request
 from contatto.kit.settings import Settings
 
 AdId = Annotated[int, typer.Argument(help="Id of the ad, as the list shows it.")]
@@ -172,7 +171,7 @@ def replay_jobs_command(
 ) -> None:
     """Do failed jobs again, as if they had never been tried: some by their ids, or all that were given up."""
     chosen = _chosen_jobs(failed_ids, all_dead)
-    kinds = _outbound_kinds()
+    kinds = import_module("contatto.wiring").outbound_kinds(Settings())  # `list` and `show` need none
     with business_transaction(business) as (tx, one_business):
         done, refused = len(chosen), 0
         after: int | None = 0 if all_dead else None
@@ -198,7 +197,7 @@ def dismiss_jobs_command(
     chosen = _chosen_jobs(failed_ids, all_dead)
     if not yes:
         typer.confirm("They are not done any more. Dismiss them?", abort=True)
-    kinds = _outbound_kinds()
+    kinds = import_module("contatto.wiring").outbound_kinds(Settings())  # `list` and `show` need none
     with business_transaction(business) as (tx, one_business):
         count = dismiss_dead_jobs(tx, one_business.id) if all_dead else len(chosen)
         for job_id in chosen:
@@ -213,9 +212,3 @@ def _chosen_jobs(failed_ids: list[str] | None, all_dead: bool) -> list[str]:
     if bool(chosen) is all_dead:
         raise typer.BadParameter("give ids, or --all.")
     return chosen
-
-
-def _outbound_kinds() -> Mapping[str, OutboundKind]:
-    """Load every kind of outbound request, which `list` and `show` do without."""
-    kinds: Mapping[str, OutboundKind] = import_module("contatto.wiring").outbound_kinds(Settings())
-    return kinds

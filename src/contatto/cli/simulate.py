@@ -76,12 +76,15 @@ def simulate_command(
     player_count = len(players) + len(programs) * len(ENGINES.intersection(players))
     with Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=_err) as bar:
         task = bar.add_task("", total=player_count * simulated.days)
-
-        def show(player: str, day: int) -> None:
-            text = f"{player_label(player)}, day {day + 1} of {simulated.days}"
-            bar.update(task, description=text, advance=1)
-
-        compared = compare(simulated, players, settings, show, programs)
+        compared = compare(
+            simulated,
+            players,
+            settings,
+            lambda player, day: bar.update(
+                task, description=f"{player_label(player)}, day {day + 1} of {simulated.days}", advance=1
+            ),
+            programs,
+        )
     title = (
         f"World {world.value}, size {size.value}, seed {seed}, {simulated.days} days; "
         "figures of the second half"

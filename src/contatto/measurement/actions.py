@@ -188,14 +188,6 @@ def stamp_ticket(
     return replace(touch, touch_id=touch_id, country=ticket.country)
 
 
-def record_tap(
-    tx: Tx, touch: model.Touch, viewer_id: str | None = None, ticket: model.TrackingTicket | None = None
-) -> bool:
-    """Append a tap of a link, and link its viewer to the person; return whether the tap is new."""
-    impression = rules.impression_of(touch, ticket) if ticket else model.Impression(touch, 0)
-    return record_taps(tx, [model.Tap(impression, viewer_id)])[0]
-
-
 def record_conversions(tx: Tx, conversions: Iterable[NewConversion]) -> None:
     """Append conversions once, and find their winners; an earlier time settles a conversion again."""
     first: dict[int, model.Conversion] = {}

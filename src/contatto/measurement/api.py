@@ -75,8 +75,8 @@ async def tap_ad(request: Request) -> Response:
     touch = actions.stamp_ticket(ad, ticket, person_id, ts)
     # Taps on chat links count up to a daily limit per ad and network.
     daily_limit = context.settings.chat_link_taps_per_day if ticket.kind is TicketKind.CHAT else 0
+    tap = Tap(rules.impression_of(touch, ticket), linked_viewer_id)
     if not daily_limit:
-        tap = Tap(rules.impression_of(touch, ticket), linked_viewer_id)
         await part_of(request, GatheredTouches).taps.submit(tap)
         return response
     place = f"{touch.ad_id}:{client_network(request)}"
@@ -84,7 +84,7 @@ async def tap_ad(request: Request) -> Response:
     def work(tx: Tx) -> None:
         if not store.list_known_touches(tx, touch.business_id, [touch.touch_id]):
             SharedLimit("chat links", daily_limit, timedelta(days=1)).take(tx, place)
-        actions.record_tap(tx, touch, linked_viewer_id, ticket)
+        actions.record_taps(tx, [tap])
 
     with suppress(Refused):  # the person gets to the chat all the same
         await context.db.write(work)

@@ -40,19 +40,21 @@ class ReportTaskQuery(api_types.ApiModel):
     task_id: api_types.ApiId
 
 
-def _texts(*names: str) -> dict[str, Schema]:
-    return {name: {"type": "string"} for name in names}
-
+_TEXT: Final[Schema] = {"type": "string"}
 
 type Dimensions = Annotated[
-    dict[str, str], Meta(extra_json_schema={"properties": _texts(*get_args(figures.Dimension.__value__))})
+    dict[str, str],
+    Meta(extra_json_schema={"properties": dict.fromkeys(get_args(figures.Dimension.__value__), _TEXT)}),
 ]
 type Metrics = Annotated[
-    dict[str, str], Meta(extra_json_schema={"properties": _texts(*figures.TEXT_METRICS, *METRICS)})
+    dict[str, str],
+    Meta(extra_json_schema={"properties": dict.fromkeys((*figures.TEXT_METRICS, *METRICS), _TEXT)}),
 ]
 type Totals = Annotated[
     dict[str, str | bool],
-    Meta(extra_json_schema={"properties": _texts(*METRICS) | {"mixed_goals": {"type": "boolean"}}}),
+    Meta(
+        extra_json_schema={"properties": dict.fromkeys(METRICS, _TEXT) | {"mixed_goals": {"type": "boolean"}}}
+    ),
 ]
 
 

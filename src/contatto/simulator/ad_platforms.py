@@ -304,10 +304,15 @@ HTML: Final = HttpAnswer(200, {}, b"<!doctype html><title>Sign in</title>")
 EMPTY: Final = HttpAnswer(200, {}, b"{}")
 
 
-def _meet(bench: SignalBench, fates: Sequence[Fate]) -> None:
-    """Let the first tries of each of two steps meet these faults."""
+def _meet(bench: SignalBench, fates: Sequence[Fate] = (), *, is_killed: bool = False) -> None:
+    """Let the first tries of each of two steps meet these faults.
+
+    With ``is_killed`` the sender dies after its first request, before it records the answer.
+    """
     events = bench.event(), bench.event(0, SignalStep.QUALIFIED)
     for event in events:
+        if is_killed:
+            bench.platform.send(bench.connector.ask(bench.target, event))
         bench.platform.fates = list(fates)
         bench.expect_sent(event)
     bench.check(*events)
@@ -343,14 +348,6 @@ def play_keeps_to_retry_after(bench: SignalBench) -> None:
     if bench.platform.clock_at < START + timedelta(seconds=AFTER_S):
         raise CheckFailed("it did not wait as long as it was asked to")
     bench.check(bench.event())
-
-
-def play_killed(bench: SignalBench) -> None:
-    """Kill the sender after a request, before it records the answer."""
-    for step in (SignalStep.CAPTURED, SignalStep.QUALIFIED):
-        bench.platform.send(bench.connector.ask(bench.target, bench.event(0, step)))
-        bench.expect_sent(bench.event(0, step))
-    bench.check(bench.event(), bench.event(0, SignalStep.QUALIFIED))
 
 
 def play_off_for_a_week(bench: SignalBench) -> None:
@@ -444,7 +441,7 @@ FAULTS: Final[Mapping[str, Play]] = {
     "refused in a good answer": partial(
         _refuse, ending=(DeliveryState.DEAD, signal_rules.EVENT_REFUSED), fate=REFUSED
     ),
-    "killed between request and note": play_killed,
+    "killed between request and note": partial(_meet, is_killed=True),
     "off for more than a week": play_off_for_a_week,
     "no answer for two days": play_lost_for_two_days,
     "clock a day off": partial(

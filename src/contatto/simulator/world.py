@@ -467,19 +467,10 @@ class DemoWorld:
     auto_message_id: str
     """The welcome message of the ads."""
 
-    def login(self, role: Role) -> Login:
-        return next(login for login in self.logins if login.role == role)
-
     def appeal_of(self, ad_id: str) -> Appeal:
         """Return how an ad speaks to people."""
         ad_name = next(ad.name for ad in self.ads if ad.ad_id == ad_id)
         return next((appeal for name, _, _, appeal in _ADS if name == ad_name), STORY)
-
-    @property
-    def chat_path(self) -> str:
-        """Return the tap link of an ad for leads that leads to our own chat page."""
-        target = (Goal.LEAD, Platform.WEBCHAT)
-        return next(ad.chat_path for ad in self.ads if (ad.goal, ad.platform) == target)
 
 
 def invent_logins() -> tuple[Login, ...]:

@@ -105,14 +105,37 @@ class InterestCategories(Answer, frozen=True):
     interest_categories: list[InterestInfo]
 
 
+_CITIES: Final = [
+    RegionInfo(
+        location_id=place.location_id,
+        name=place.name,
+        level="CITY",
+        region_code=place.country,
+        parent_id=settings.LOCATION_IDS[place.country],
+        next_level_ids=[],
+        lead_goal_available=place.country in settings.LEAD_MARKETS,
+    )
+    for place in settings.CITIES
+]
+_COUNTRIES: Final = [
+    RegionInfo(
+        location_id=location_id,
+        name=settings.country_name(code),
+        level="COUNTRY",
+        region_code=code,
+        parent_id="0",
+        next_level_ids=[city.location_id for city in _CITIES if city.region_code == code],
+        lead_goal_available=code in settings.LEAD_MARKETS,
+    )
+    for code, location_id in settings.LOCATION_IDS.items()
+]
+
+
 @targeting_router.transact("/tool/region/", Permission.READ_ADS)
 def get_regions(tx: Tx, caller: Caller, query: RegionQuery) -> Regions:
     """List countries and their cities; ids are those of GeoNames."""
     load_advertiser(tx, caller, query.advertiser_id)
-    rows = _list_regions()
-    if query.level_range == "TO_COUNTRY":
-        rows = [row for row in rows if row.level == "COUNTRY"]
-    return Regions(rows)
+    return Regions(_COUNTRIES if query.level_range == "TO_COUNTRY" else [*_COUNTRIES, *_CITIES])
 
 
 @targeting_router.transact("/search/region/", Permission.READ_ADS)
@@ -120,7 +143,7 @@ def search_regions(tx: Tx, caller: Caller, query: SearchRegionQuery) -> FoundReg
     """Find regions by a keyword in their names; all of them without one."""
     load_advertiser(tx, caller, query.advertiser_id)
     keyword = query.keyword.casefold()
-    rows = [row for row in _list_regions() if keyword in row.name.casefold()]
+    rows = [row for row in (*_COUNTRIES, *_CITIES) if keyword in row.name.casefold()]
     return FoundRegions(rows, rows)
 
 
@@ -139,34 +162,6 @@ def get_interest_categories(tx: Tx, caller: Caller, query: ToolQuery) -> Interes
         InterestInfo(number, name, 1, [], ["PLACEMENT_TIKTOK"]) for number, name in settings.INTERESTS.items()
     ]
     return InterestCategories(rows)
-
-
-def _list_regions() -> list[RegionInfo]:
-    cities = [
-        RegionInfo(
-            location_id=place.location_id,
-            name=place.name,
-            level="CITY",
-            region_code=place.country,
-            parent_id=settings.LOCATION_IDS[place.country],
-            next_level_ids=[],
-            lead_goal_available=place.country in settings.LEAD_MARKETS,
-        )
-        for place in settings.CITIES
-    ]
-    countries = [
-        RegionInfo(
-            location_id=location_id,
-            name=settings.country_name(code),
-            level="COUNTRY",
-            region_code=code,
-            parent_id="0",
-            next_level_ids=[city.location_id for city in cities if city.region_code == code],
-            lead_goal_available=code in settings.LEAD_MARKETS,
-        )
-        for code, location_id in settings.LOCATION_IDS.items()
-    ]
-    return countries + cities
 
 
 eligibility_router: Final = api_routes("Extensions", "/contatto/eligibility")

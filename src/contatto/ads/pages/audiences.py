@@ -218,13 +218,13 @@ def show_lookalike_form(
 @router.post("/ads/audiences/{number}/delete", Permission.WRITE_ADS)
 async def delete_one_audience(request: Request, caller: FormCaller, number: str) -> RedirectResponse:
     """Delete an audience that nothing uses."""
-
-    def work(tx: Tx) -> list[str]:
-        account, audience = _find_audience(tx, caller, number_of(number))
-        return delete_unused_audiences(tx, account, [audience.number])
-
-    db = context_of(request).db
-    await actions.finish_changes(db, caller.business_id, await db.write(work))
+    db, audience_number = context_of(request).db, number_of(number)
+    deleted = await db.write(
+        lambda tx: delete_unused_audiences(
+            tx, _find_audience(tx, caller, audience_number)[0], [audience_number]
+        )
+    )
+    await actions.finish_changes(db, caller.business_id, deleted)
     return RedirectResponse("/ads/audiences", 303)
 
 

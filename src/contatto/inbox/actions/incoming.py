@@ -38,7 +38,7 @@ from contatto.leads.actions.records import upsert_leads
 from contatto.leads.model import Lead, LeadCaptured, LeadUpdated, Origin, Signal
 from contatto.measurement import actions as measurement
 from contatto.measurement import store as measurement_store
-from contatto.measurement.model import ConversionKind, MeasuredAd, TouchKind
+from contatto.measurement.model import ConversionKind, Impression, MeasuredAd, Tap, TouchKind
 from contatto.measurement.rules import natural_number
 from contatto.spam import store
 from contatto.spam.actions import VERDICT_LOCK, judge_chats
@@ -700,7 +700,7 @@ def _record_touch(tx: Tx, ad: MeasuredAd, tap: NamedTap) -> bool:
     ts = micros(tap.at)
     touch_id = natural_number("referral", tap.conversation_id, tap.ad_number, ts)
     touch = measurement.stamp_touch(ad, TouchKind.CLICK, tap.person_id, ts, touch_id, 0)
-    return measurement.record_tap(tx, touch)
+    return measurement.record_taps(tx, [Tap(Impression(touch, 0))])[0]
 
 
 def note_customer_read(tx: Tx, conversation: model.Conversation, at: datetime) -> None:

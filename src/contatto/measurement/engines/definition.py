@@ -59,10 +59,42 @@ def statements() -> dict[str, Any]:
         "conversations": (1 - remaining.lead).sum().cast("int64"),
         "leads": remaining.lead.sum().cast("int64"),
     }
+    # Counts of each ad group and day; `rt_` counts fall on the day of the conversion.
+    zero = ibis.literal(0, "int64")
+    spent = TOUCHES.select(
+        "adgroup_id",
+        "day",
+        spend_micros=TOUCHES.cost_micros,
+        impressions=1 - TOUCHES.click,
+        clicks=TOUCHES.click,
+        **dict.fromkeys(("conversations", "leads", "rt_conversations", "rt_leads"), zero),
+    )
+    nothing = dict.fromkeys(("spend_micros", "impressions", "clicks"), zero)
+    chats = 1 - WINNERS.lead
+    earned = WINNERS.select(
+        "adgroup_id",
+        "day",
+        **nothing,
+        conversations=chats,
+        leads=WINNERS.lead,
+        rt_conversations=zero,
+        rt_leads=zero,
+    )
+    in_real_time = WINNERS.select(
+        "adgroup_id",
+        WINNERS.rt_day.name("day"),
+        **nothing,
+        conversations=zero,
+        leads=zero,
+        rt_conversations=chats,
+        rt_leads=WINNERS.lead,
+    )
+    counts = ibis.union(spent, earned, in_real_time)
+    sums = {name: counts[name].sum().cast("int64") for name in counts.columns[2:]}
     return {
         **{f"winners_{policy}": winners(policy) for policy in AttributionPolicy},
         "attributions": joined.select("conversion_id", "touch_id", "adgroup_id", "click"),
-        "report": report(),
+        "report": counts.group_by("adgroup_id", "day").agg(**sums),
         "unattributed": remaining.group_by("business_id").agg(**missed),
     }
 
@@ -101,39 +133,3 @@ def winners(policy: AttributionPolicy) -> Any:
         rt_day=equal.rt_day.max(),
         touch_id=equal.touch_id.max(),
     )
-
-
-def report() -> Any:
-    """Count for each ad group and day; `rt_` counts fall on the day of the conversion."""
-    zero = ibis.literal(0, "int64")
-    spent = TOUCHES.select(
-        "adgroup_id",
-        "day",
-        spend_micros=TOUCHES.cost_micros,
-        impressions=1 - TOUCHES.click,
-        clicks=TOUCHES.click,
-        **dict.fromkeys(("conversations", "leads", "rt_conversations", "rt_leads"), zero),
-    )
-    nothing = dict.fromkeys(("spend_micros", "impressions", "clicks"), zero)
-    chats = 1 - WINNERS.lead
-    earned = WINNERS.select(
-        "adgroup_id",
-        "day",
-        **nothing,
-        conversations=chats,
-        leads=WINNERS.lead,
-        rt_conversations=zero,
-        rt_leads=zero,
-    )
-    in_real_time = WINNERS.select(
-        "adgroup_id",
-        WINNERS.rt_day.name("day"),
-        **nothing,
-        conversations=zero,
-        leads=zero,
-        rt_conversations=chats,
-        rt_leads=WINNERS.lead,
-    )
-    counts = ibis.union(spent, earned, in_real_time)
-    sums = {name: counts[name].sum().cast("int64") for name in counts.columns[2:]}
-    return counts.group_by("adgroup_id", "day").agg(**sums)

@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from contatto.measurement.engines import staging
+from contatto.measurement.engines.parquet import create_table
 from contatto.measurement.model import AttributionPolicy, Goal, TouchKind
 
 
@@ -40,8 +41,8 @@ def fill_with_postgres(staged: staging.Staged, policy: AttributionPolicy, connec
     psycopg = import_module("psycopg")  # the other engines start without it
     try:
         with psycopg.connect(connection.replace("+psycopg", "", 1)) as server:
-            for table, columns in _TABLES.items():
-                server.execute(f"CREATE TEMP TABLE {table} ({columns}) ON COMMIT DROP")
+            for table, described in _TABLES.items():
+                server.execute(f"CREATE TEMP TABLE {table} ({described}) ON COMMIT DROP")
                 rows = staged.db.execute(f"SELECT * FROM {table}")
                 with server.cursor() as cursor, cursor.copy(f"COPY {table} FROM STDIN") as copy:
                     while batch := rows.fetchmany(_ROWS_PER_BATCH):
@@ -51,11 +52,12 @@ def fill_with_postgres(staged: staging.Staged, policy: AttributionPolicy, connec
             winners = staging.sql_of("postgres", f"winners_{policy}")
             server.execute(f"CREATE TEMP TABLE winners ON COMMIT DROP AS {winners}")
             server.execute("ANALYZE winners")
-            for name in staging.RESULTS:
+            for name, columns in staging.RESULTS.items():
+                create_table(staged.db, name, columns)
                 with server.cursor(f"read_{name}") as cursor:
                     cursor.execute(staging.sql_of("postgres", name))
                     names = [column.name for column in cursor.description or ()]
-                    staged.keep(name, (dict(zip(names, row, strict=True)) for row in cursor))
+                    staged.load(name, (dict(zip(names, row, strict=True)) for row in cursor))
     except psycopg.Error as error:
         raise staging.EngineFailed(f"PostgreSQL: {error}") from error
 

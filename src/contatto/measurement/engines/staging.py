@@ -339,8 +339,8 @@ class Staged(ExitStack):
         for writing in self._writing:
             writing.result()
         self._writing = (
-            self._writer.submit(self._load, "raw_touches", events.touches),
-            self._writer.submit(self._load, "raw_conversions", events.conversions),
+            self._writer.submit(self.load, "raw_touches", events.touches),
+            self._writer.submit(self.load, "raw_conversions", events.conversions),
         )
 
     def finish(self, setup: Setup, complain: Complaint) -> None:
@@ -358,13 +358,13 @@ class Staged(ExitStack):
         self.setup = setup
         zone_of = {key: zones.index(row.timezone) * _ZONE for key, row in setup.businesses.items()}
         businesses = [{"business_id": key, "zone": zone} for key, zone in zone_of.items()]
-        self._load("businesses", businesses)
+        self.load("businesses", businesses)
         spans: list[dict[str, object]] = [
             {"adgroup_id": key, "business_id": row.business_id, "zone": zone_of[str(row.business_id)], **span}
             for key, (_, row) in setup.adgroups.items()
             for span in window_spans(setup.windows.get(key, []))
         ]
-        self._load("spans", spans)
+        self.load("spans", spans)
         for table, column, parent, key, rest in (
             ("raw_touches", "adgroup_id", "spans", "touch_id", "user_id, adgroup_id, kind, cost_micros"),
             ("raw_conversions", "business_id", "businesses", "conversion_id", "user_id, business_id, kind"),
@@ -384,14 +384,10 @@ class Staged(ExitStack):
             )
         seen_days = self.db.execute(_SEEN_DAYS).fetchall()
         days = [(zone + day, zone_day(zones[zone // _ZONE], day)) for zone, day in seen_days]
-        self._load("zone_days", [{"zone_day": key, **day._asdict()} for key, day in days])
+        self.load("zone_days", [{"zone_day": key, **day._asdict()} for key, day in days])
         for table, raw in (("touches", "raw_touches"), ("conversions", "raw_conversions")):
             self.db.execute(_EVENT_TABLES[table])
             self.db.execute(f"DROP TABLE {raw}")
-
-    def keep(self, name: str, rows: Iterable[dict[str, Any]]) -> None:
-        create_table(self.db, name, RESULTS[name])
-        self._load(name, rows)
 
     def export_parquet(self, name: str, file: Path) -> None:
         """Write the touches or the conversions for an engine that reads files."""
@@ -405,7 +401,7 @@ class Staged(ExitStack):
             relation = f"read_parquet('{folder}/*.parquet')"
             self.db.execute(f"INSERT INTO {name} BY NAME SELECT * FROM {relation}")
 
-    def _load(self, table: str, rows: Iterable[object]) -> None:
+    def load(self, table: str, rows: Iterable[object]) -> None:
         append_rows(self.db, table, _COLUMNS[table], rows, self.folder)
 
 

@@ -21,7 +21,7 @@ from contatto.measurement.store import list_measured_ads
 from contatto.reports import store
 from contatto.reports.actions import reports as actions
 from contatto.reports.model import METRICS, DayRange
-from contatto.reports.pages.report import load_overview_request, query_of
+from contatto.reports.pages.report import load_overview_request
 from contatto.reports.rules import queries
 from contatto.reports.rules.figures import CLICK_DAYS, VIEW_DAYS, WhatIfWindows, summarize_replies
 from contatto.ui.requests import context_of
@@ -36,10 +36,9 @@ MOST_REPLY_DAYS: Final = 31
 def show_conversions(
     tx: Tx, request: Request, caller: Caller, metric: str = "", key: str = "", page: PageNumber = 1
 ) -> dict[str, Any]:
-    query = query_of(request)
     page = max(page, 1)
     can_see = may(caller, Permission.READ_LEADS)
-    overview_request = load_overview_request(tx, caller, query)
+    overview_request = load_overview_request(tx, caller, request)
     account, page_query = overview_request.account, overview_request.query
     span = queries.span_of(overview_request.first, overview_request.last)
     drill_down = queries.DRILL_DOWNS.get(metric)
@@ -153,9 +152,8 @@ def show_what_if(
     """Compare the stored winners with those of other windows and priorities; nothing is changed."""
     if click not in CLICK_DAYS or view not in VIEW_DAYS or policy not in set(AttributionPolicy):
         raise Refused(errors.INVALID, "click: Choose one of the windows and priorities on the page.")
-    query = query_of(request)
     windows = WhatIfWindows(click, view, AttributionPolicy(policy))
-    overview_request = load_overview_request(tx, caller, query)
+    overview_request = load_overview_request(tx, caller, request)
     account, page_query = overview_request.account, overview_request.query
     start, end = (micros(moment) for moment in overview_request.between)
     what_if, broken = actions.compare_windows(tx, account, (start, end - 1), windows)
@@ -200,8 +198,7 @@ def show_what_if(
 @router.page("/reports/responses", Permission.READ_REPORTS, "reports/responses.html")
 def show_responses(tx: Tx, request: Request, caller: Caller) -> dict[str, Any]:
     """Show the times of first replies; the report page fetches them after it is shown."""
-    query = query_of(request)
-    overview_request = load_overview_request(tx, caller, query)
+    overview_request = load_overview_request(tx, caller, request)
     members = accounts.list_members(tx, BusinessId(caller.business_id))
     replies = store.list_first_replies(
         tx,

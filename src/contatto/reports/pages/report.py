@@ -86,21 +86,16 @@ class OverviewRequest:
     today: date
     first: date
     last: date
-
-    @property
-    def between(self) -> tuple[datetime, datetime]:
-        """The first moment of the days, and the first one after them."""
-        midnight = time(tzinfo=ZoneInfo(self.account.timezone))
-        end = self.last + timedelta(days=1)
-        return datetime.combine(self.first, midnight), datetime.combine(end, midnight)
+    between: tuple[datetime, datetime]
+    """The first moment of the days, and the first one after them."""
 
 
-def query_of(request: Request) -> queries.OverviewQuery:
-    return queries.read_overview_query(request.query_params.multi_items())
+def load_overview_request(tx: Tx, caller: Caller, request: Request) -> OverviewRequest:
+    """Read the query of a request, and load its ad account, or the first one.
 
-
-def load_overview_request(tx: Tx, caller: Caller, query: queries.OverviewQuery) -> OverviewRequest:
-    """Load the ad account of the query, or the first one. Raises NO_AD_ACCOUNT and NO_ADVERTISER."""
+    Raises INVALID, NO_AD_ACCOUNT and NO_ADVERTISER.
+    """
+    query = queries.read_overview_query(request.query_params.multi_items())
     if query.advertiser:
         account = load_advertiser(tx, caller, number_of(query.advertiser))
     else:
@@ -108,18 +103,21 @@ def load_overview_request(tx: Tx, caller: Caller, query: queries.OverviewQuery) 
         if not ad_accounts:
             raise Refused(errors.NO_AD_ACCOUNT)
         account = ad_accounts[0]
-    today = tx.now.astimezone(ZoneInfo(account.timezone)).date()
+    midnight = time(tzinfo=ZoneInfo(account.timezone))
+    today = tx.now.astimezone(midnight.tzinfo).date()
     first, last = queries.days_of(query, today)
-    return OverviewRequest(account, replace(query, advertiser=str(account.number)), today, first, last)
+    query = replace(query, advertiser=str(account.number))
+    between = (datetime.combine(first, midnight), datetime.combine(last + timedelta(days=1), midnight))
+    return OverviewRequest(account, query, today, first, last, between)
 
 
 @router.get("/reports", Permission.READ_REPORTS)
 async def show_report(request: Request, caller: PageCaller) -> HTMLResponse:
     context = context_of(request)
-    query = query_of(request)
+    query = queries.read_overview_query(request.query_params.multi_items())
 
     def load(tx: Tx) -> dict[str, Any]:
-        overview_request = load_overview_request(tx, caller, query)
+        overview_request = load_overview_request(tx, caller, request)
         account, page_query = overview_request.account, overview_request.query
         overview = load_overview(tx, account, page_query, overview_request.today)
         first, last = overview.first, overview.last
@@ -308,15 +306,16 @@ async def download_report_sheet(request: Request, caller: PageCaller) -> Respons
 
 async def _load_file(request: Request, caller: Caller) -> tuple[str, list[list[str]]]:
     """Load the lines of a file and its name: plain numbers, money in units, shares in percent."""
-    query, translate = query_of(request), translator_of(request).gettext
+    translate = translator_of(request).gettext
 
     def load(tx: Tx) -> tuple[OverviewRequest, ReportTable]:
-        overview_request = load_overview_request(tx, caller, query)
+        overview_request = load_overview_request(tx, caller, request)
         account, page_query = overview_request.account, overview_request.query
         overview = load_overview(tx, account, page_query, overview_request.today)
         return overview_request, build_table(page_query, overview)
 
     overview_request, table = await context_of(request).db.read_long(load)
+    query = overview_request.query
     group_title = GROUP_TITLES[query.group_by]
     head = [translate(title) for title in ("ID", group_title, N_("Part of"), N_("Goal"), N_("Currency"))]
     for metric in table.columns:

@@ -563,10 +563,6 @@ class GoogleSheetsFake(Vendor):
     expired = _google_error(401, "UNAUTHENTICATED")
     throttled = _google_error(429, "RESOURCE_EXHAUSTED")
 
-    def __init__(self, head: tuple[str, ...] = ()) -> None:
-        super().__init__()
-        self.rows: list[list[str]] = [list(head)] if head else []
-
     def list_values(self) -> list[Mapping[str, str]]:
         head = self.rows[0] if self.rows else []
         self.crm.fields = {name: CrmField(name, name) for name in head}

@@ -229,6 +229,8 @@ class Vendor(ABC):
         self.contacts: dict[str, dict[str, str]] = {}
         """Contacts that leads were converted to."""
         self.deals: list[dict[str, Any]] = []
+        self.rows: list[list[str]] = []
+        """Cells of a sheet."""
         self.seen: set[str] = set()
         """Ids of confirmed warnings, or of messages that may come again."""
 
