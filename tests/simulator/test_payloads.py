@@ -2,10 +2,11 @@
 
 from contatto.channels.connectors.tiktok import TikTok
 from contatto.channels.model import Chatted, Referred, Sender, WasRead
-from contatto.simulator.traffic import Thread, opened_from_ad, read_by_person, text_message
+from contatto.simulator.traffic import Thread, opened_from_ad, text_message, webhook
 
 THREAD = Thread("app-1", "business-1", "harbour", "person-1", "sunny_kettle7")
 AT_MS = 1_795_000_000_123
+READ = webhook(THREAD, "im_mark_read_msg", {"read": {"last_read_timestamp": AT_MS}}, AT_MS)
 
 
 def test_a_message_of_the_person_is_read_as_one() -> None:
@@ -32,7 +33,7 @@ def test_a_tap_names_the_ad_and_the_same_conversation() -> None:
 
 
 def test_a_read_mark_tells_until_when() -> None:
-    read = TikTok().parse(read_by_person(THREAD, AT_MS))
+    read = TikTok().parse(READ)
     assert isinstance(read, WasRead)
     assert read.at.timestamp() * 1000 == AT_MS
 
@@ -42,7 +43,7 @@ def test_every_delivery_has_a_label_of_its_own() -> None:
         text_message(THREAD, "m1", "hi", AT_MS),
         text_message(THREAD, "m2", "hi", AT_MS),
         opened_from_ad(THREAD, "7", "1", "Oak", AT_MS),
-        read_by_person(THREAD, AT_MS),
+        READ,
     )
     labels = {TikTok().label(body) for body in bodies}
     assert len(labels) == len(bodies)

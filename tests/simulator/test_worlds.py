@@ -1,6 +1,6 @@
 """Worlds are what they say: the same by seed, with the published means, and with limits in order."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import pairwise
 
 import numpy as np
@@ -10,7 +10,7 @@ from contatto.simulator.worlds.features import LinearSetting, LinearWorld
 from contatto.simulator.worlds.metrics import measure
 from contatto.simulator.worlds.model import DAY, STARTS_TS, Past, Spans, World, offset_s, sigmoid
 from contatto.simulator.worlds.policies import POLICIES, Auction
-from contatto.simulator.worlds.simulation import NoSuchSetting, Size, WorldName, make_world, settings_of
+from contatto.simulator.worlds.simulation import SETTINGS, NoSuchSetting, Size, WorldName, make_world
 
 NAMES = list(WorldName)
 
@@ -246,7 +246,7 @@ def test_a_budget_of_a_day_lasts_a_day_of_its_time_zone() -> None:
 
 
 def test_settings_that_a_world_does_not_have_are_refused() -> None:
-    assert settings_of(WorldName.LINEAR)["tension"] == 1.0
+    assert asdict(SETTINGS[WorldName.LINEAR, Size.FULL])["tension"] == 1.0
     with pytest.raises(NoSuchSetting, match="none of the settings of linear"):
         make_world(WorldName.LINEAR, 1, Size.TINY, drift=1)
     with pytest.raises(NoSuchSetting, match="days is a number from 1 to 60"):

@@ -35,7 +35,7 @@ from contatto.audiences.store import audience_files, audience_members, lookalike
 from contatto.kit import errors
 from contatto.kit.background import QueuedWork
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx, in_time, row_of, rows_of
+from contatto.kit.db.tx import Tx, in_time, purging, row_of, rows_of
 from contatto.kit.errors import Refused
 from contatto.kit.fair_queue import Turns
 from contatto.kit.ids import new_id, new_number, new_secret
@@ -323,10 +323,7 @@ def delete_audiences(tx: Tx, account: AdAccount, numbers: Sequence[int]) -> None
         tx.delete(store.audiences, audience.business_id, id=audience.id)
 
 
-def purge_files(tx: Tx) -> int:
-    """Delete files that can no longer be used; return their number."""
-    old = store.audience_files.c.created_at < tx.now - rules.FILE_LIFE
-    return tx.delete_some(store.audience_files, old, most=5)  # each may be large
+purge_files: Final = purging(store.audience_files.c.created_at, rules.FILE_LIFE, most=5)  # they may be large
 
 
 def forget_members(tx: Tx, erased: ErasedPeople) -> set[str]:

@@ -5,7 +5,7 @@ import io
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict
 from enum import StrEnum
 from importlib import import_module
@@ -256,9 +256,7 @@ def attribute_command(
     and skipped; then the exit code is 1.
     """
     options = EngineOptions(policy, engine, connection, memory_limit)
-    with _computed(file, options, output) as (staged, out):
-        report = load_report(staged)
-        _write(out, chain(list_attributions(staged), report.days, report.totals, report.unattributed))
+    _compute(file, options, output, list_attributions)
 
 
 def report_command(
@@ -274,9 +272,7 @@ def report_command(
     Reads what `contatto attribute` reads, and writes rows of type report, total and unattributed.
     """
     options = EngineOptions(policy, engine, connection, memory_limit)
-    with _computed(file, options, output) as (staged, out):
-        report = load_report(staged)
-        _write(out, chain(report.days, report.totals, report.unattributed))
+    _compute(file, options, output)
 
 
 class _Faults:
@@ -290,9 +286,16 @@ class _Faults:
             _err.print(f"line {line}: {fault}")
 
 
-@contextmanager
-def _computed(file: str, options: EngineOptions, output: Path | None) -> Iterator[tuple[Staged, TextIO]]:
-    """Compute attribution over a file; yield results and output. Exit with 1 if lines were skipped."""
+def _compute(
+    file: str,
+    options: EngineOptions,
+    output: Path | None,
+    list_first: Callable[[Staged], Iterable[msgspec.Struct]] = lambda _: (),
+) -> None:
+    """Compute attribution over a file, and write the report, after the rows of ``list_first``.
+
+    Exit with 1 if lines were skipped.
+    """
     faults = _Faults()
     try:
         with ExitStack() as stack:
@@ -302,7 +305,10 @@ def _computed(file: str, options: EngineOptions, output: Path | None) -> Iterato
             with ExitStack() as bar:
                 advance = watch_bytes(file, bar)
                 staged = stack.enter_context(answered(source, options, faults.add, advance))
-            yield staged, out
+            report = load_report(staged)
+            rows = chain(list_first(staged), report.days, report.totals, report.unattributed)
+            for several in batched(rows, _ROWS_AT_ONCE):
+                out.write(_ENCODER.encode_lines(several).decode())
     except MissingTable as error:
         raise typer.BadParameter(str(error), param_hint="FILE") from error
     except EngineFailed as error:
@@ -315,8 +321,3 @@ def _computed(file: str, options: EngineOptions, output: Path | None) -> Iterato
         more = f" ({_MOST_COMPLAINTS} are shown)" if faults.count > _MOST_COMPLAINTS else ""
         _err.print(f"{faults.count} {'line' if faults.count == 1 else 'lines'} skipped{more}")
         raise typer.Exit(1)
-
-
-def _write(out: TextIO, rows: Iterable[msgspec.Struct]) -> None:
-    for several in batched(rows, _ROWS_AT_ONCE):
-        out.write(_ENCODER.encode_lines(several).decode())

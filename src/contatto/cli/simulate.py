@@ -17,13 +17,13 @@ from contatto.simulator.worlds.model import World
 from contatto.simulator.worlds.report import draw_page, make_table, player_label
 from contatto.simulator.worlds.simulation import (
     ENGINES,
+    SETTINGS,
     NoSuchSetting,
     Player,
     Size,
     WorldName,
     compare,
     make_world,
-    settings_of,
 )
 
 _out: Final = Console(highlight=False)
@@ -143,7 +143,8 @@ def _make_world(name: WorldName, seed: int, size: Size, texts: list[str]) -> Wor
         try:
             changes[setting] = float(value_text)
         except ValueError as error:
-            usual = ", ".join(f"{name}={value:g}" for name, value in settings_of(name).items())
+            defaults = asdict(SETTINGS[name, Size.FULL])
+            usual = ", ".join(f"{field}={default:g}" for field, default in defaults.items())
             raise typer.BadParameter(
                 f"{text!r} is not NAME=VALUE; there are {usual}", param_hint="--world-setting"
             ) from error

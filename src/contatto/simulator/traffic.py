@@ -130,23 +130,19 @@ def text_message(
     """Return the webhook for a message of the person, or of the business in the platform's app."""
     event = "im_receive_msg" if from_person else "im_send_msg"
     message = {"message_id": message_id, "type": "text", "text": {"body": text}, "is_follower": False}
-    return _webhook(thread, event, message, at_ms, from_person=from_person)
+    return webhook(thread, event, message, at_ms, from_person=from_person)
 
 
 def opened_from_ad(thread: Thread, advertiser_id: str, ad_id: str, ad_name: str, at_ms: int) -> bytes:
     """Return the webhook for a chat that was opened by a tap on an ad."""
     ad = {"advertiser_id": advertiser_id, "ad_id": ad_id, "ad_name": ad_name, "timestamp": at_ms}
-    return _webhook(thread, "im_referral_msg", {"referral": {"source": "ad", "ad": ad}}, at_ms)
+    return webhook(thread, "im_referral_msg", {"referral": {"source": "ad", "ad": ad}}, at_ms)
 
 
-def read_by_person(thread: Thread, at_ms: int) -> bytes:
-    """Return the webhook for a read receipt of the person."""
-    return _webhook(thread, "im_mark_read_msg", {"read": {"last_read_timestamp": at_ms}}, at_ms)
-
-
-def _webhook(
+def webhook(
     thread: Thread, event: str, subject: dict[str, Any], at_ms: int, *, from_person: bool = True
 ) -> bytes:
+    """Return the webhook for an event of the person, or of the business in the platform's app."""
     person = thread.person_handle, {"id": thread.person_open_id, "role": "personal_account"}
     business = thread.business_handle, {"id": thread.business_open_id, "role": "business_account"}
     (sender, from_user), (receiver, to_user) = (person, business) if from_person else (business, person)
@@ -328,7 +324,8 @@ class _Visit:
         random.Random(visitor.viewer_id).shuffle(late)
         await send(late)
         if any(line.from_business for line in self.lines):
-            await send([read_by_person(thread, player.at_ms())])
+            at_ms = player.at_ms()  # of a read receipt
+            await send([webhook(thread, "im_mark_read_msg", {"read": {"last_read_timestamp": at_ms}}, at_ms)])
         return visitor.viewer_id
 
 

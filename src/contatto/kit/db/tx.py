@@ -605,15 +605,18 @@ class Tx:
 type Work[T] = Callable[[Tx], T]
 
 
-def purging(column: sa.Column[Any], lifetime: timedelta | None = None) -> Callable[[Tx], int]:
+def purging(
+    column: sa.Column[Any], lifetime: timedelta | None = None, most: int = 500
+) -> Callable[[Tx], int]:
     """Return maintenance that deletes some rows older than a lifetime, or past their expiry, and counts them.
 
-    ``column`` is the time from which they live, or without a lifetime that of their expiry.
+    ``column`` is the time from which they live, or without a lifetime that of their expiry; at most ``most``
+    rows are deleted at once.
     """
 
     def purge(tx: Tx) -> int:
         is_over = column <= tx.now if lifetime is None else column < tx.now - lifetime
-        return tx.delete_some(column.table, is_over)
+        return tx.delete_some(column.table, is_over, most=most)
 
     return purge
 

@@ -1,7 +1,6 @@
 """Worlds in which visible features decide: linearly, or by thresholds."""
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -90,6 +89,8 @@ class LinearWorld(World):
     places: tuple[Features, ...] = tuple({"slot": slot} for slot in _SLOTS)
     setting: LinearSetting
     nature = Nature()
+    _observable: ObservableChances | None = None
+    """The predictions, the same on all days."""
 
     def __init__(self, setting: LinearSetting, seed: int) -> None:
         super().__init__(setting, seed)
@@ -224,11 +225,9 @@ class LinearWorld(World):
         return self._flow
 
     def observable(self, day: int, past: Past) -> ObservableChances:
-        return self._expected
-
-    @cached_property
-    def _expected(self) -> ObservableChances:
-        """Means over the noise: Gauss-Hermite in chattiness and taste, a shrunk logit else."""
+        """Return means over the noise: Gauss-Hermite in chattiness and taste, a shrunk logit else."""
+        if self._observable is not None:
+            return self._observable
         tastes, click, spam, lead = self._parts()
         tension = self.setting.tension
         soft_spam, soft_lead = logistic_shrinkage(_NOISE), logistic_shrinkage(0.7 * _NOISE)
@@ -248,7 +247,8 @@ class LinearWorld(World):
                     sums, (clicks, talks, talks * (1 - spams) * leads, talks * spams), strict=True
                 ):
                     total += part * value
-        return ObservableChances(*sums)
+        self._observable = ObservableChances(*sums)
+        return self._observable
 
     def delays_s(self, group: int, draws: Floats) -> Floats:
         """Draw delays: hours, but days for half of the mixed and four fifths of the slow leads."""
@@ -312,9 +312,51 @@ class ThresholdsWorld(World):
         )
         rng = chance(seed, 21)
         self._draw_viewers(rng)
-        self._draw_ads(rng)
+        self.advertisers = tuple(f"client {number}" for number in range(6))
+        groups: list[WorldGroup] = []
+        ads: list[WorldAd] = []
+        offers: list[int] = []
+        for number in range(setting.groups):
+            aimed = [name for name in self.zones if rng.random() < 0.6] or ["US"]
+            reach = sum({"US": 0.5, "GB": 0.3, "AU": 0.2}[name] for name in aimed)
+            total = number == 5
+            lasts = self.days if total else 1
+            budget = setting.budget_micros * reach * lasts * float(rng.uniform(0.5, 1.5))
+            joins = (number - 5) * self.days // 7 if number > 5 else 0
+            group = WorldGroup(
+                f"set {number}",
+                number % 6,
+                "total" if total else "day",
+                round(budget),
+                tuple(aimed),
+                STARTS_TS + joins * DAY + (9 * HOUR if joins else 0),
+                STARTS_TS + self.days * DAY if total else 0,
+                _THRESHOLD_ZONES[aimed[0]],
+                goal="conversation" if number in {1, 7} else "",
+                kind=("office", "evening")[number % 2],
+            )
+            groups.append(group)
+            for _ in range(1 + number % 2):
+                offer = int(rng.integers(0, _OFFERS))
+                offers.append(offer)
+                features: dict[str, Any] = {
+                    "offer": f"offer {offer}",
+                    "discount": float(rng.choice([0, 5, 10, 30])),
+                }
+                if rng.random() < 0.5:
+                    features["tags"] = [f"topic {topic}" for topic in rng.integers(0, _TOPICS, 3)]
+                if rng.random() < 0.3:
+                    features["form"] = "yes"
+                ads.append(WorldAd(f"creative {len(ads)}", number, features))
+        self.groups, self.ads = tuple(groups), tuple(ads)
+        midday = STARTS_TS + int(self.days * 0.6) * DAY + 15 * HOUR
+        self.edits = (
+            Edit(midday, 0, {"budget_micros": 2 * groups[0].budget_micros}),
+            Edit(midday + HOUR, 3, {"budget_micros": groups[3].budget_micros // 2}),
+            Edit(midday + 2 * HOUR, 4, {"is_on": False}),
+            Edit(midday + 30 * HOUR, 4, {"is_on": True}),
+        )
         # The effect of each pair of answers on the logits of each offer.
-        offers = np.array(self._offer)
         pairs = [(a, b) for a in range(_RULES) for b in range(a)]
         both = np.stack([self._answers[:, a] & self._answers[:, b] for a, b in pairs], 1).astype(np.float32)
         weights = rng.normal(0, 1, (3, len(pairs), _OFFERS))
@@ -377,52 +419,6 @@ class ThresholdsWorld(World):
                 features["topics"] = [f"topic {topic}" for topic in np.flatnonzero(topics[number])]
             shown.append(features)
         self.viewer_features = shown
-
-    def _draw_ads(self, rng: np.random.Generator) -> None:
-        self.advertisers = tuple(f"client {number}" for number in range(6))
-        groups: list[WorldGroup] = []
-        ads: list[WorldAd] = []
-        self._offer = []
-        for number in range(self.setting.groups):
-            aimed = [name for name in self.zones if rng.random() < 0.6] or ["US"]
-            reach = sum({"US": 0.5, "GB": 0.3, "AU": 0.2}[name] for name in aimed)
-            total = number == 5
-            lasts = self.days if total else 1
-            budget = self.setting.budget_micros * reach * lasts * float(rng.uniform(0.5, 1.5))
-            joins = (number - 5) * self.days // 7 if number > 5 else 0
-            group = WorldGroup(
-                f"set {number}",
-                number % 6,
-                "total" if total else "day",
-                round(budget),
-                tuple(aimed),
-                STARTS_TS + joins * DAY + (9 * HOUR if joins else 0),
-                STARTS_TS + self.days * DAY if total else 0,
-                _THRESHOLD_ZONES[aimed[0]],
-                goal="conversation" if number in {1, 7} else "",
-                kind=("office", "evening")[number % 2],
-            )
-            groups.append(group)
-            for _ in range(1 + number % 2):
-                offer = int(rng.integers(0, _OFFERS))
-                self._offer.append(offer)
-                features: dict[str, Any] = {
-                    "offer": f"offer {offer}",
-                    "discount": float(rng.choice([0, 5, 10, 30])),
-                }
-                if rng.random() < 0.5:
-                    features["tags"] = [f"topic {topic}" for topic in rng.integers(0, _TOPICS, 3)]
-                if rng.random() < 0.3:
-                    features["form"] = "yes"
-                ads.append(WorldAd(f"creative {len(ads)}", number, features))
-        self.groups, self.ads = tuple(groups), tuple(ads)
-        midday = STARTS_TS + int(self.days * 0.6) * DAY + 15 * HOUR
-        self.edits = (
-            Edit(midday, 0, {"budget_micros": 2 * groups[0].budget_micros}),
-            Edit(midday + HOUR, 3, {"budget_micros": groups[3].budget_micros // 2}),
-            Edit(midday + 2 * HOUR, 4, {"is_on": False}),
-            Edit(midday + 30 * HOUR, 4, {"is_on": True}),
-        )
 
     def _logits(self) -> tuple[Floats, Floats, Floats, Floats]:
         """Return the visible logits of viewers (rows) and ads (columns)."""

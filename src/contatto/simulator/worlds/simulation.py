@@ -67,7 +67,7 @@ _WORLDS: Final[Mapping[WorldName, Callable[[Any, int], World]]] = {
     WorldName.INTERESTS: InterestsWorld,
     WorldName.STRANGERS: StrangersWorld,
 }
-_SETTINGS: Final[Mapping[tuple[WorldName, Size], WorldSetting]] = {
+SETTINGS: Final[Mapping[tuple[WorldName, Size], WorldSetting]] = {
     (WorldName.LINEAR, Size.FULL): LinearSetting(),
     (WorldName.LINEAR, Size.SMALL): LinearSetting(
         viewers=9_000, ads=8, days=10, requests=25_000, budget_micros=4_500_000, late_ads=2, late_day=5
@@ -110,7 +110,7 @@ MOST: Final = {"days": 60, "requests": 1_000_000, "viewers": 1_000_000, "ads": 5
 
 def make_world(name: WorldName, seed: int, size: Size = Size.FULL, **changes: float) -> World:
     """Make a world with some of its settings changed. Raises NoSuchSetting."""
-    defaults: Any = _SETTINGS[name, size]
+    defaults: Any = SETTINGS[name, size]
     types = {field.name: type(getattr(defaults, field.name)) for field in fields(defaults)}
     for setting, value in changes.items():
         if setting not in types:
@@ -121,12 +121,6 @@ def make_world(name: WorldName, seed: int, size: Size = Size.FULL, **changes: fl
             raise NoSuchSetting(f"{setting} is a number from {least} to {most}")
     converted = {setting: types[setting](value) for setting, value in changes.items()}
     return _WORLDS[name](replace(defaults, **converted), seed)
-
-
-def settings_of(name: WorldName) -> dict[str, float]:
-    """Return the settings of a world with their defaults."""
-    defaults = _SETTINGS[name, Size.FULL]
-    return {field.name: getattr(defaults, field.name) for field in fields(defaults)}
 
 
 class Player(StrEnum):
