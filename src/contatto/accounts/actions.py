@@ -142,6 +142,11 @@ def confirm_email(tx: Tx, member: Member) -> None:
         store.record_access_changed(tx, member.user_id, vouched_by="")
 
 
+def vouch_for_email(tx: Tx, member: Member) -> None:
+    """Mark an address as unconfirmed, so that only the member's business accepts the account."""
+    store.record_access_changed(tx, member.user_id, vouched_by=member.business_id)
+
+
 def set_member_role(tx: Tx, member: Member, role: Role, caller: Caller | None = None) -> Ended:
     """Change a member's role, and end their sessions; with fewer permissions also their tokens.
 

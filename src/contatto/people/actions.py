@@ -368,7 +368,7 @@ def reset_password(tx: Tx, token: str, password_hash: str) -> Member:
     member, handed_by = open_reset(tx, token)
     accounts.change_password(tx, member, password_hash)
     if handed_by:
-        accounts_store.record_access_changed(tx, member.user_id, vouched_by=member.business_id)
+        accounts.vouch_for_email(tx, member)
     else:
         accounts.confirm_email(tx, member)
     return member
