@@ -3,6 +3,8 @@
 import sys
 from pathlib import Path
 
+import ibis
+
 from contatto.delivery.engines import definition as of_examples
 from contatto.measurement.engines import definition as of_winners
 
@@ -10,10 +12,17 @@ FOLDER = Path(__file__).resolve().parent.parent / "src" / "contatto"
 DEFINITIONS = {"delivery": of_examples, "measurement/engines": of_winners}
 
 
+class Spark(ibis.config.Config):  # type: ignore[misc]  # Ibis has no types
+    """Options that Ibis needs for Spark where PySpark is not installed."""
+
+    treat_nan_as_null: bool = False
+
+
 def emitted() -> dict[str, str]:
     """Return the text of every file of statements, by its path below the package."""
+    ibis.options.pyspark = Spark()
     return {
-        f"{folder}/sql/{dialect}/{name}.sql": of_winners.emit_sql(expression, dialect)
+        f"{folder}/sql/{dialect}/{name}.sql": f"{ibis.to_sql(expression, dialect=dialect)}\n"
         for folder, definition in DEFINITIONS.items()
         for dialect in definition.DIALECTS
         for name, expression in definition.statements().items()

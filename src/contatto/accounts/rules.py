@@ -93,10 +93,8 @@ def check_password(password: str) -> None:
         raise Refused(errors.INVALID, "password: use %(least)s to 200 characters.", least=MIN_PASSWORD)
 
 
-@cache
-def _timezones() -> frozenset[str]:
-    """Return all IANA names; cached, as the search opens hundreds of files."""
-    return frozenset(available_timezones())
+_timezones: Final = cache(available_timezones)
+"""Returns all IANA names; cached, as the search opens hundreds of files."""
 
 
 @cache

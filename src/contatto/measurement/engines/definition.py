@@ -99,18 +99,6 @@ def statements() -> dict[str, Any]:
     }
 
 
-class _Spark(ibis.config.Config):  # type: ignore[misc]  # Ibis has no types
-    """Options that Ibis needs for Spark where PySpark is not installed."""
-
-    treat_nan_as_null: bool = False
-
-
-def emit_sql(expression: Any, dialect: str) -> str:
-    """Return the SQL of an expression, as it ships."""
-    ibis.options.pyspark = _Spark()
-    return f"{ibis.to_sql(expression, dialect=dialect)}\n"
-
-
 def winners(policy: AttributionPolicy) -> Any:
     """Return the winner of each conversion that has one."""
     converted = CONVERSIONS.rename(at_ts="ts", rt_day="day")

@@ -75,6 +75,8 @@ _XLSX: Final = "application/vnd.openxmlformats-officedocument.spreadsheetml.shee
 _NUMBERS_FROM: Final = 5
 """The first column of a file that holds numbers."""
 _LONGEST_QUERY: Final = 4_000
+_MOST_PAIRS: Final = 100
+"""Parameters of a query that are read at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +177,10 @@ async def show_report(request: Request, caller: PageCaller) -> HTMLResponse:
                     "id": report.id,
                     "name": report.name,
                     "href": f"/reports?{report.query}",
-                    "is_current": replace(read_saved_query(report.query), advertiser=page_query.advertiser)
+                    "is_current": replace(
+                        queries.read_overview_query(read_pairs(report.query, _MOST_PAIRS)),
+                        advertiser=page_query.advertiser,
+                    )
                     == page_query,
                     "is_mine": report.member_id == caller.subject_id,
                     "is_shared": report.is_shared,
@@ -388,11 +393,6 @@ def draw_hours(overview: Overview, query: queries.OverviewQuery) -> dict[str, An
     }
 
 
-def read_saved_query(text: str) -> queries.OverviewQuery:
-    """Read the query of a saved report or a form; omit unknown parameters."""
-    return queries.read_overview_query(read_pairs(text, 100))
-
-
 @router.post("/reports/saved", Permission.READ_REPORTS)
 async def post_saved_report(
     request: Request,
@@ -402,7 +402,7 @@ async def post_saved_report(
     shared: Annotated[bool, Form()] = False,  # noqa: FBT002 - a box that is ticked or not
 ) -> RedirectResponse:
     """Save the query of the page, without unknown parameters."""
-    overview_query = read_saved_query(query)
+    overview_query = queries.read_overview_query(read_pairs(query, _MOST_PAIRS))
     owner = (caller.business_id, caller.subject_id)
     encoded = urlencode(overview_query.pairs())
     await context_of(request).db.write(
@@ -420,4 +420,4 @@ async def post_report_deletion(
 ) -> RedirectResponse:
     owner = (caller.business_id, caller.subject_id)
     await context_of(request).db.write(lambda tx: remove_saved_report(tx, owner, report_id))
-    return RedirectResponse(read_saved_query(query).href(), 303)
+    return RedirectResponse(queries.read_overview_query(read_pairs(query, _MOST_PAIRS)).href(), 303)

@@ -33,6 +33,7 @@ class StoredRecord:
     is_converted: bool = False
 
 
+@dataclass(eq=False)
 class WrongValue(Exception):
     """A refused write.
 
@@ -40,9 +41,8 @@ class WrongValue(Exception):
     record.
     """
 
-    def __init__(self, kind: str, subject: str) -> None:
-        super().__init__(kind, subject)
-        self.kind, self.subject = kind, subject
+    kind: str
+    subject: str
 
 
 @dataclass

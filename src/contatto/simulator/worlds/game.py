@@ -443,7 +443,7 @@ class Game:
         """CPU time of this thread within answers."""
         self.outcomes = ViewOutcomes(world)
         self.past = Past.empty(world)
-        self.standings = GroupStates(world)
+        self.standings = GroupStates(list(world.groups), deque(world.edits))
         self.ledger = Ledger(world, self.standings)
         self.views = [0] * len(world.groups)
         self.shown = array("d")
@@ -597,10 +597,8 @@ class Game:
         elif draws[VIEW] >= nature.view_lost:
             self._pending[name] = pending
             ts = ts + int((0.2 + draws[WAIT] * nature.view_after_s) * SECOND)
-            self._push(ts, {"type": "view", "request_id": name, "ts": ts})
-
-    def _push(self, ts: int, line: Line) -> None:
-        heapq.heappush(self._events, (ts, next(self._order), line))
+            line = {"type": "view", "request_id": name, "ts": ts}
+            heapq.heappush(self._events, (ts, next(self._order), line))
 
     def _view(self, name: str, ts: int, pending: PendingView) -> None:
         """View an ad; the request's random numbers decide the later outcomes."""
@@ -626,7 +624,8 @@ class Game:
         draws = pending.draws.tolist()
         second_luck = draws[WAIT] * 977 % 1  # another random number from the digits of one
         at = ts + _between(_CLICK_S, second_luck)
-        self._push(at, {"type": "click", "request_id": name, "ts": at})
+        line = {"type": "click", "request_id": name, "ts": at}
+        heapq.heappush(self._events, (at, next(self._order), line))
         if draws[TALK] >= talk:
             return
         owner = self._owner[ad]
@@ -664,7 +663,7 @@ class Game:
             "advertiser_id": world.advertisers[owner],
             "ts": ts,
         }
-        self._push(ts, line | more)
+        heapq.heappush(self._events, (ts, next(self._order), line | more))
 
 
 def _between(span_s: tuple[float, float], luck: float) -> int:

@@ -421,13 +421,13 @@ def weary(nature: Nature, of_ad: Floats, of_advertiser: Floats) -> Floats:
     )
 
 
+@dataclass(slots=True)
 class GroupStates:
     """Ad groups of a world after the edits up to a moment; moments never go back."""
 
-    def __init__(self, world: World) -> None:
-        self.groups = list(world.groups)
-        self.edits = deque(world.edits)
-        """Edits to come."""
+    groups: list[WorldGroup]
+    edits: deque[Edit]
+    """Edits to come."""
 
     def move_to(self, ts: int) -> list[int]:
         """Apply the edits up to a moment, and return the ad groups that changed."""

@@ -1,5 +1,6 @@
 """Reference players that know the world: policies, auction and pacing."""
 
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -173,7 +174,7 @@ class Auction:
         self.world, self.policy, self.goal = world, policy, POLICIES[policy]
         self.outcomes = ViewOutcomes(world)
         self.past = Past.empty(world)
-        self.standings = GroupStates(world)
+        self.standings = GroupStates(list(world.groups), deque(world.edits))
         count = len(world.groups)
         self.pacer = Pacer(world)
         self.was_running = np.zeros(count, np.bool_)
