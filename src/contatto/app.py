@@ -75,7 +75,7 @@ from contatto.delivery.actions.serving import AdServer
 from contatto.kit import errors
 from contatto.kit.api_types import api_refusal, refusal_answer
 from contatto.kit.background import Installation
-from contatto.kit.concurrency import RequestSlotLayer
+from contatto.kit.concurrency import REQUESTS_AT_ONCE, RequestSlotLayer, TenantSlots
 from contatto.kit.db.database import open_storage
 from contatto.kit.db.tx import Clock
 from contatto.kit.errors import Refused
@@ -257,7 +257,7 @@ def create_app(context: Context) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_http)
     # SQLite reads on the event loop, so a second request of a tenant at the same time gains nothing.
-    app.add_middleware(RequestSlotLayer, most_of_one=context.db.parallel_batches)
+    app.add_middleware(RequestSlotLayer, slots=TenantSlots(REQUESTS_AT_ONCE, context.db.parallel_batches))
     app.add_middleware(AuditLayer, shows=SHOWS_CONTACTS, db=context.db)
     app.add_middleware(KeptAnswers)
     app.secured = partial(

@@ -108,7 +108,7 @@ class Requests:
         self.answers: list[str] = []
         self.most_at_once = self.at_once = 0
         self.thread = asyncio.Event()
-        self.layer = RequestSlotLayer(self.answer, most_of_one=1)
+        self.layer = RequestSlotLayer(self.answer, TenantSlots(100, 1))
 
     async def answer(self, scope: Any, receive: Any, send: Any) -> None:
         name = scope["path"]

@@ -137,22 +137,22 @@ async def slot_released() -> AsyncIterator[None]:
         await slot.take(slot.business_id)
 
 
+@dataclass(eq=False)
 class RequestSlotLayer:
     """Middleware that limits concurrent requests per tenant, so that others need not wait.
 
-    A request takes one of ``most_of_one`` slots once its caller is identified, and frees it with the first
-    byte of its answer.
+    A request takes one of the slots once its caller is identified, and frees it with the first byte of its
+    answer.
     """
 
-    def __init__(self, app: ASGIApp, most_of_one: int) -> None:
-        self.app = app
-        self._slots = TenantSlots(REQUESTS_AT_ONCE, most_of_one)
+    app: ASGIApp
+    slots: TenantSlots
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        slot = RequestSlot(self._slots)
+        slot = RequestSlot(self.slots)
 
         async def receive_without_slot() -> Message:
             async with slot_released():

@@ -94,17 +94,13 @@ class LiveFeed:
         """Send new events, and end the streams of expired sessions, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._send_after_commits())
-            tasks.create_task(self._watch_sessions())
-
-    async def _watch_sessions(self) -> None:
-        while True:
-            await asyncio.sleep(WATCH_S)
-            try:
-                await self._update_rights(
-                    [stream for streams in self._streams.values() for stream in streams]
-                )
-            except Exception as error:  # an unreachable database must not end the feed
-                logger().error("live.failed", error_at=where(error))
+            while True:
+                await asyncio.sleep(WATCH_S)
+                streams = [stream for streams in self._streams.values() for stream in streams]
+                try:
+                    await self._update_rights(streams)
+                except Exception as error:  # an unreachable database must not end the feed
+                    logger().error("live.failed", error_at=where(error))
 
     async def _update_rights(self, streams: Collection[_Stream]) -> None:
         """Update the rights of streams, and end those of expired sessions."""

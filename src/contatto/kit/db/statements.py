@@ -193,6 +193,7 @@ def insert_new(tx: Tx, table: sa.Table, rows: Sequence[Row]) -> int:
     return write_rows(tx, insert_or_ignore(tx.connection.dialect.name, table), rows)
 
 
+@dataclass(eq=False)
 class Query:
     """Prepared query; parameters are ``bindparam``, and a list of values is one parameter (``within``).
 
@@ -200,8 +201,7 @@ class Query:
     directly, with the same type conversions. On PostgreSQL the network costs more, so SQLAlchemy runs it.
     """
 
-    def __init__(self, statement: Any) -> None:
-        self._statement = statement
+    _statement: Any
 
     def rows(self, tx: Tx, values: dict[str, Any]) -> list[Sequence[Any]]:
         """Return the rows as sequences in the order of the columns."""
