@@ -15,7 +15,7 @@ from typing import Any
 import httpx2
 
 from contatto.channels.connectors.tiktok import sign_body
-from contatto.simulator.demo import CRM, NOTES, DemoFolder, write_private
+from contatto.simulator.demo import CRM, NOTES, write_private
 from tests.journeys.running import message, until, webhook_body
 from tests.subscriptions.receiver import is_signed_lead, running_receiver
 
@@ -61,7 +61,7 @@ def test_a_world_is_made_once_and_goes_on_until_it_was_cut_off(tmp_path: Path) -
             name: second[name] for name in second.keys() - changing
         }
         assert "anew" not in said.read_text()
-    write_private(DemoFolder(tmp_path / "data").notes, None)
+    write_private(tmp_path / "data" / NOTES, None)
     with demo(tmp_path, "--no-live") as (third, said):
         assert third["access_token"] != first["access_token"]
         assert "was not finished, so it is made anew" in " ".join(said.read_text().split())

@@ -14,11 +14,11 @@ WORLD = DemoWorld("b1", "Harbour", "7", "token", "app", "secret", (), {}, (), ""
 def test_an_empty_folder_is_empty(tmp_path: Path) -> None:
     home = DemoFolder(tmp_path / "new")
     assert home.load_world() is None
-    assert not home.notes.exists()
+    assert not (home.folder / NOTES).exists()
 
 
 def test_a_ready_world_is_found_again(tmp_path: Path) -> None:
-    write_private(DemoFolder(tmp_path).notes, WORLD)
+    write_private(tmp_path / NOTES, WORLD)
     assert DemoFolder(tmp_path).load_world() == WORLD
 
 
@@ -38,7 +38,7 @@ def test_an_installation_that_is_no_demo_is_never_touched(tmp_path: Path) -> Non
 
 def test_clearing_removes_what_a_demo_made_and_nothing_else(tmp_path: Path) -> None:
     home = DemoFolder(tmp_path)
-    write_private(home.notes, None)
+    write_private(tmp_path / NOTES, None)
     (tmp_path / "contatto.sqlite3").write_text("half a world")
     (tmp_path / "notes.txt").write_text("mine")
     home.clear()

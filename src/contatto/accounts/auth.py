@@ -133,11 +133,7 @@ class Routes:
 
         def declare(load: Callable[..., Mapping[str, Any]]) -> TemplatePage:
             page = TemplatePage(template, load, is_long)
-
-            async def show(request: Request, caller: PageCaller, **sent: Any) -> HTMLResponse:
-                return await page.show(request, caller, **sent)
-
-            self.add("GET", path, _signed(show, load, PageCaller), rule, audit)
+            self.add("GET", path, _signed(partial(page.show), load, PageCaller), rule, audit)
             return page
 
         return declare

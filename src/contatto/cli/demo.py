@@ -26,7 +26,17 @@ from contatto.kit.db.tx import FixedClock
 from contatto.kit.log import set_up_logs
 from contatto.kit.settings import Settings
 from contatto.measurement.model import Goal
-from contatto.simulator.demo import PLATFORM_PATH, DemoFolder, FolderInUse, LinkedCrm, routes, write_private
+from contatto.simulator.demo import (
+    CRM,
+    LOG,
+    NOTES,
+    PLATFORM_PATH,
+    DemoFolder,
+    FolderInUse,
+    LinkedCrm,
+    routes,
+    write_private,
+)
 from contatto.simulator.history import HistoryStage, make_history
 from contatto.simulator.traffic import DAY_S, MemberSession, VisitPlayer, connect, play_live
 from contatto.simulator.world import TIMEZONE, DemoWorld, PlannedVisitor, plan_people
@@ -79,7 +89,7 @@ def demo_command(
                     f"Port {wanted_port} is taken, so this world is on port {listener.getsockname()[1]}."
                 )
             world = home.load_world()
-            is_unfinished = world is None and home.notes.exists()
+            is_unfinished = world is None and (home.folder / NOTES).exists()
             if is_unfinished:
                 _out.print("The world in this folder was not finished, so it is made anew.")
             if fresh or is_unfinished:
@@ -101,17 +111,17 @@ def demo_command(
             # A new world starts with its history; one that goes on, at the last midnight.
             starts_at = datetime.now(ZoneInfo(TIMEZONE)).replace(hour=0, minute=0, second=0, microsecond=0)
             if world is None:
-                write_private(home.notes, None)  # one is being made
+                write_private(home.folder / NOTES, None)  # one is being made
                 starts_at -= timedelta(days=days)
             else:
                 seed = random.randrange(2**32)  # noqa: S311  # it makes up people
             planned = plan_people(seed, people * (days + 1), (days + 1) * DAY_S)
             plan = LivePlan(starts_at, days + 1, planned)
-            with home.log.open("a", encoding="utf-8") as log:
+            with (home.folder / LOG).open("a", encoding="utf-8") as log:
                 set_up_logs(settings.log_level, settings.log_format, log)
                 if world is None:
                     world, plan.people = _make_world(settings, seed, plan)
-                    write_private(home.notes, world)
+                    write_private(home.folder / NOTES, world)
                 context = open_context(install(settings))
                 with closing(context.db):
                     bring_up_to_date(context.db)
@@ -169,7 +179,7 @@ def _serve_world(
     plan: LivePlan | None,
 ) -> None:
     """Serve until a signal or an error: link the CRM, print a summary, and play the visitors of a plan."""
-    app, crm = create_app(context), LinkedCrm(home.crm)
+    app, crm = create_app(context), LinkedCrm(home.folder / CRM)
     app.router.routes.extend((*routes, crm.route))
     serving = Serving(context, app, proxy_headers=False, timeout_graceful_shutdown=2)
     base_url, hosts = context.settings.base_url, context.settings.allowed_hosts
@@ -197,7 +207,7 @@ def _serve_world(
             _out.print(places)
             _out.print("\nLog in as one of these")
             _out.print(people)
-            _out.print(f"\nadvertiser_id {world.advertiser_id}, log in {home.log}")
+            _out.print(f"\nadvertiser_id {world.advertiser_id}, log in {home.folder / LOG}")
             _out.print(f'\nTry this: open the chat of an ad, write "{TRY_THIS}", and watch the Leads Center.')
             _out.print(f"{base_url}{chat_path}", soft_wrap=True)
             _out.print("\nCtrl+C ends it. The next start goes on with this world; --fresh makes a new one.")

@@ -366,14 +366,10 @@ def _time_namer(tx: Tx, events: EventFilter, step: TimeStep) -> Callable[[Any], 
     if step is not TimeStep.HOUR:
         return str
     account = accounts.find_ad_account(tx, BusinessId(events.business_id), id=events.ad_account_id)
-    zone = ZoneInfo(account.timezone if account else "UTC")
-
-    @cache
-    def hour(quarter: int) -> str:
-        moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(minutes=15 * int(quarter))
-        return moment.astimezone(zone).strftime("%Y-%m-%d %H")
-
-    return hour
+    zone, start = ZoneInfo(account.timezone if account else "UTC"), datetime(1970, 1, 1, tzinfo=UTC)
+    return cache(
+        lambda quarter: f"{(start + timedelta(minutes=15 * int(quarter))).astimezone(zone):%Y-%m-%d %H}"
+    )
 
 
 def _time_column(day: sa.Column[Any], ts: sa.Column[Any], step: TimeStep) -> Any:

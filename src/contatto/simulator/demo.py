@@ -6,6 +6,7 @@ import random
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,12 +44,11 @@ class FolderInUse(Exception):
     """A folder with another installation, or with a demo that runs."""
 
 
+@dataclass(frozen=True)
 class DemoFolder:
     """The folder of a demo; clearing removes only what a demo made."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.notes, self.log, self.crm = folder / NOTES, folder / LOG, folder / CRM
+    folder: Path
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -70,9 +70,10 @@ class DemoFolder:
 
         None is no world; notes without one are of a world that is not finished.
         """
-        if self.notes.exists():
+        notes = self.folder / NOTES
+        if notes.exists():
             with suppress(msgspec.MsgspecError):  # of another release, or cut off: it is made anew
-                return msgspec.json.decode(self.notes.read_bytes(), type=DemoWorld | None)
+                return msgspec.json.decode(notes.read_bytes(), type=DemoWorld | None)
         elif (self.folder / _DATABASE).exists():
             raise FolderInUse(f"{self.folder} holds an installation that is no demo; choose another folder.")
         return None

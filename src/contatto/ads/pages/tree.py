@@ -83,21 +83,18 @@ async def copy_row(
 ) -> RedirectResponse:
     """Copy a campaign, an ad group or an ad with its children; a repeated form makes no second copy."""
     context, words, node_number = context_of(request), translator_of(request), number_of(number)
-    needs_review = context.settings.needs_ad_review
     key = IdempotencyKey(caller.business_id, f"ads/{kind}/{node_number}/copy", once)
 
-    def copy(tx: Tx) -> dict[str, str]:
-        place = (kind, node_number)
-        node = copy_node(
-            tx,
-            caller.business_id,
-            place,
-            lambda name: words.gettext("Copy of %(name)s", name=name),
-            needs_review=needs_review,
-        )
-        return {AUDIT_KEYS[kind]: str(node.number)}
-
-    copied = await context.db.write(lambda tx: answer_once(tx, key, "", dict[str, str], partial(copy, tx)))
+    copy = partial(
+        copy_node,
+        business_id=caller.business_id,
+        place=(kind, node_number),
+        named=lambda name: words.gettext("Copy of %(name)s", name=name),
+        needs_review=context.settings.needs_ad_review,
+    )
+    copied = await context.db.write(
+        lambda tx: answer_once(tx, key, "", dict[str, str], lambda: {AUDIT_KEYS[kind]: str(copy(tx).number)})
+    )
     return RedirectResponse(tree_href(query, kind, int(copied[AUDIT_KEYS[kind]])), 303)
 
 
