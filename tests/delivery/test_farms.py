@@ -30,6 +30,7 @@ from contatto.learning.model import (
     SpamLine,
     ViewLine,
 )
+from tests.delivery.small_world import relearn_market
 
 MINUTE = 60_000_000
 
@@ -101,6 +102,41 @@ def test_a_farm_is_told_within_a_day_and_a_good_customer_who_clicks_as_often_is_
     farm, customer = play(is_farm=True), play(is_farm=False)
     assert farm < 0.1
     assert customer > 0.9
+
+
+def test_a_network_that_only_a_farm_uses_tells_of_its_next_viewer() -> None:
+    """Forty viewers of one network chat once each and are spam; every other of those elsewhere is a lead."""
+    marketplace = Marketplace(1)
+    marketplace.take(AdGroupLine(ts=0, adgroup_id="g", advertiser_id="a"))
+    marketplace.take(AdLine(ts=0, ad_id="x", adgroup_id="g"))
+    for number in range(300):
+        ts, name, is_farm = (number + 1) * 5 * MINUTE, f"v{number}", number % 6 == 0
+        features = {"network": "hosting" if is_farm else f"net {number % 4}"}
+        marketplace.take(RequestLine(ts=ts, request_id=name, viewer_id=name, country="SG", features=features))
+        if marketplace.market.records.shown[name] is None:
+            continue
+        marketplace.take(ViewLine(ts=ts + 1, request_id=name))
+        marketplace.take(ClickLine(ts=ts + 2, request_id=name))
+        marketplace.take(ConversationLine(ts=ts + 3, viewer_id=name, advertiser_id="a"))
+        if is_farm:
+            marketplace.take(SpamLine(ts=ts + MINUTE, viewer_id=name, advertiser_id="a"))
+        elif number % 2:
+            marketplace.take(
+                LeadLine(ts=ts + MINUTE, viewer_id=name, advertiser_id="a", source=LineLeadSource.CHAT)
+            )
+    end, chances = 26 * 60 * MINUTE, {}
+    marketplace.take(RequestLine(ts=end, request_id="last", viewer_id="", country="SG"))
+    for _ in range(4):
+        relearn_market(marketplace.market)
+    for name in ("hosting", "net 1"):
+        request = RequestLine(
+            ts=end, request_id=name, viewer_id=name, country="SG", features={"network": name}
+        )
+        answer = marketplace.take(request)
+        assert isinstance(answer, Decision)
+        chances[name] = answer.p_spam, answer.p_lead
+    assert chances["hosting"][0] > 0.7 > 0.2 > chances["net 1"][0]
+    assert chances["hosting"][1] < 0.3 < chances["net 1"][1]
 
 
 def test_strangers_are_no_farm_together() -> None:

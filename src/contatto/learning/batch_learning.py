@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from contatto.learning import columns as col
 from contatto.learning.impressions import EDGES_S, SNAPSHOT_ARRAYS, Impression, Snapshots
-from contatto.learning.learner import fill_residuals, learn_again, shuffle
-from contatto.learning.market import MEANS_AGAIN, MarketState
+from contatto.learning.learner import WIDENED, fill_residuals, learn_again, shuffle
+from contatto.learning.market import MEANS_AGAIN, Learned, MarketState
 
 type Floats = NDArray[np.float64]
 
@@ -50,7 +50,7 @@ def fit_slope(scores: Floats, outcomes: Floats, counts: Floats) -> tuple[float, 
 type Numbers = NDArray[Any]
 
 ROUNDS: Final = 2
-"""Passes over the observations per training; each continues from the last."""
+"""Passes over the observations per training, each from the last; a changed prior adds one."""
 SLICE: Final = 400
 """Observations per slice."""
 MOST: Final = 120_000
@@ -82,7 +82,11 @@ def relearn_in_slices(market: MarketState) -> Generator[None]:
     labelled = list_labelled(market, MOST)
     yield
     order, decided = np.arange(len(labelled)), list[Numbers]()
-    for turn in range(ROUNDS):
+    curves = np.zeros_like(market.learned.again)
+    for turn in range(ROUNDS + 1):
+        if turn and not widen_priors(market.learned, curves) and turn == ROUNDS:
+            break
+        curves = np.zeros_like(curves)
         shuffle(order, np.uint64(market.seed + turn))
         for start in range(0, len(order), SLICE):
             rows = [labelled[i] for i in order[start : start + SLICE].tolist()]
@@ -96,7 +100,7 @@ def relearn_in_slices(market: MarketState) -> Generator[None]:
                 counts *= (0.5 ** (age_s / SLOPE_HALF_LIFE_S))[:, None]
                 decided.append(np.array([np.log(raw) - np.log1p(-raw), observations.outcomes, counts]))
             places, farm_prior = np.arange(len(observations.samples)), float(market.numbers[col.S_FARM_PRIOR])
-            settle_observations(market, observations, market.snapshots, places, farm_prior)
+            settle_observations(market, observations, market.snapshots, places, farm_prior, curves)
             yield
     if decided:
         scores, labels, counts = np.concatenate(decided, axis=1)
@@ -119,10 +123,57 @@ def relearn_in_slices(market: MarketState) -> Generator[None]:
     )
 
 
+STRONG: Final = 8.0
+"""Log-evidence from which a prior widens."""
+MOST_DOUBLINGS: Final = 4
+"""Doublings of a prior standard deviation at most, …"""
+DOUBLINGS_AT_ONCE: Final = 2
+"""… and at once: a weight moves with its prior until the next round corrects it."""
+_WORSE: Final = np.array([0.0, -1.0, -1.0, 1.0])
+"""Sign of the weights that lower the value of a view, by head; 0: a click alone does not."""
+
+
+def widen_priors(learned: Learned, curves: Numbers) -> bool:
+    """Widen the prior of weights that expose click farms; return whether a prior changed.
+
+    Hardly any conversation of a network or of new accounts may be genuine, which the usual prior excludes.
+    The prior variance of such a weight becomes the one of most evidence (MacKay 1992, evidence
+    approximation), if that has `STRONG` more than the usual one. Only weights that lower the value of a view
+    widen: an auction would choose the errors of those that raise it. ``curves`` are curvatures of the
+    log-likelihood by slot and head.
+    """
+    is_changed = False
+    for family in WIDENED:
+        slots = np.flatnonzero(learned.family_of == family)
+        before = learned.widths[slots].astype(np.int64)
+        usual = learned.spread[family, MEANS_AGAIN]
+        weights, curve = learned.again[slots].astype(np.float64), np.maximum(curves[slots], 1e-9)
+        pull = weights / (usual * 4.0**before) + curve * weights  # slope of the log-likelihood at 0
+        best = np.maximum((pull / curve) ** 2 - 1.0 / curve, usual)
+        gain = log_evidence(pull, curve, best) - log_evidence(pull, curve, usual)
+        is_wide = (gain > STRONG) & (pull * _WORSE > 0.0)
+        after = np.where(is_wide, np.log2(best / usual) / 2.0, 0.0).astype(np.int64).clip(0, MOST_DOUBLINGS)
+        after = after.clip(before - DOUBLINGS_AT_ONCE, before + DOUBLINGS_AT_ONCE)
+        learned.again[slots] *= 4.0 ** (after - before)
+        learned.widths[slots] = after
+        is_changed |= bool((after != before).any())
+    return is_changed
+
+
+def log_evidence(pull: Floats, curve: Floats, variance: Floats) -> Floats:
+    """Return the log-evidence of a prior variance, up to a constant, for a quadratic log-likelihood."""
+    evidence: Floats = 0.5 * (pull**2 / (curve + 1.0 / variance) - np.log1p(curve * variance))
+    return evidence
+
+
 def settle_observations(
-    market: MarketState, observations: "Observations", features: Snapshots, order: Numbers, farm_prior: float
-) -> None:
-    """Fit the weights to observations in this order; ``farm_prior`` is the prior log-odds of click farms."""
+    market: MarketState, observations: "Observations", features: Snapshots, order: Numbers, farm_prior: float,
+    curves: Numbers,
+) -> None:  # fmt: skip
+    """Fit the weights to observations in this order, and add the curvature of their log-likelihood.
+
+    ``farm_prior`` is the prior log-odds of click farms, ``curves`` the curvatures by slot and head.
+    """
     if not len(order):
         return
     learned, groups = market.learned, market.groups
@@ -132,7 +183,7 @@ def settle_observations(
         features.stands_for, groups.ads, groups.ad_hashes, groups.ad_features, groups.ad_values,
         groups.feature_hashes, groups.crosses, learned.shift, learned.slots, learned.weights,
         learned.families, learned.prior_covariances(), learned.spread[col.F_VIEWER], market.viewers.table,
-        farm_prior, learned.again, market.viewers.again,
+        farm_prior, learned.again, market.viewers.again, learned.widths, curves,
     )  # fmt: skip
 
 
@@ -193,7 +244,7 @@ type Ints = NDArray[np.int64]
 VIEWS_A_DAY: Final = 60.0
 """Views or …"""
 CLICKS_A_DAY: Final = 4.0
-"""… clicks per day from which on a viewer's weight in shared parameters falls."""
+"""… clicks per day from which on a viewer's weight in shared parameters of clicks and conversations falls."""
 BLOCK: Final = 16
 """Adjacent examples that are read together, …"""
 WINDOW: Final = 32_768
@@ -324,7 +375,7 @@ def learn_pass(market: MarketState, observations: Observations, features: Snapsh
     order = order[order < count]
     for start in range(0, count, WINDOW):
         shuffle(order[start : start + WINDOW], np.uint64(seed + start))
-    settle_observations(market, observations, features, order, _NO_FARMS)
+    settle_observations(market, observations, features, order, _NO_FARMS, np.zeros_like(market.learned.again))
     return float(np.abs(features.held - before).mean()) if count else 0.0
 
 

@@ -81,6 +81,10 @@ MOST_OF_LIST: Final = 32
 LEARN_NUMBERS: Final = 256
 """Numbers of a field from which its knots are set."""
 KNOTS: Final = 10
+OUTER_NUMBERS: Final = 64
+"""Numbers outside of all knots from which …"""
+OUTER_KNOTS: Final = 3
+"""… this number of knots is added: few, since all these numbers may be of one click farm."""
 MOST_KNOTS: Final = 30
 """Limit of the knots of a field with drifting numbers."""
 LARGEST: Final = 1e15
@@ -134,14 +138,14 @@ class FieldValues:
             if len(self.numbers) < LEARN_NUMBERS:
                 step = round(2.0 * math.log2(abs(number))) + 2_000 if number else 0
                 return [name_hash("log", self.name, str(step if number > 0 else -step))], [1.0]
-            self._set_knots()
+            self._set_knots(KNOTS)
         knots = self.knots
         above = bisect_right(knots, number)
         if above == 0 or above == len(knots):
             if not knots[0] <= number <= knots[-1] and len(knots) < MOST_KNOTS:
                 self.numbers.append(number)
-                if len(self.numbers) >= LEARN_NUMBERS:
-                    self._set_knots()
+                if len(self.numbers) >= OUTER_NUMBERS:
+                    self._set_knots(OUTER_KNOTS)
             return [self._knot(knots[0] if above == 0 else knots[-1])], [1.0]
         low, high = knots[above - 1], knots[above]
         share = (number - low) / (high - low)
@@ -152,11 +156,11 @@ class FieldValues:
         hashed = self.hashes.get(key)
         return self.hashes.setdefault(key, name_hash("knot", self.name, key)) if hashed is None else hashed
 
-    def _set_knots(self) -> None:
+    def _set_knots(self, most: int) -> None:
         """Add quantiles of the stored numbers to the knots."""
         ordered = sorted(self.numbers)
         last = len(ordered) - 1
-        more = {ordered[round(last * step / (KNOTS - 1))] for step in range(KNOTS)}
+        more = {ordered[round(last * step / (most - 1))] for step in range(most)}
         self.knots = sorted({*self.knots, *more})
         self.numbers = []
 

@@ -151,6 +151,8 @@ def forget(table: Array, family_of: Array, spread: Array, share: float) -> None:
 
 
 _HALVINGS = 14
+WIDENED: Final = (col.F_CONTEXT, col.F_HISTORY)
+"""Families with weights that `batch_learning.widen_priors` may widen."""
 
 
 @compiled
@@ -201,15 +203,20 @@ def learn_again(
     stands_for: Array, ads: Array, ad_hashes: Array, ad_features: Array, ad_values: Array,
     feature_hashes: Array, crosses: Array, shift: np.uint64, slots: Array, weights: Array,
     families: Array, covariances: Array, viewer_spread: Array, viewers: Array, farm_prior: float,
-    means: Array, effects: Array,
+    means: Array, effects: Array, widths: Array, curves: Array,
 ) -> None:  # fmt: skip
     """Fit the weights by dual coordinate ascent: settle one observation after the other.
 
     ``samples`` are snapshot row, ad and viewer of each observation, ``labels`` its labels (see `slope_of`) by
     head from ``FIRST_AGAIN`` on, 0 for none. ``kept_*`` are the feature snapshots, ``amounts`` the dual
     amounts, ``shares`` the weights of observations in shared parameters, and ``stands_for`` the numbers of
-    views that they represent. ``covariances`` are prior ones by family, head and head. Suspected click farms
-    get amounts of 0. ``means`` and ``effects``, the weights and viewers' effects by head, are updated.
+    views that they represent. ``covariances`` are prior ones by family, head and head, and ``widths``
+    doublings of the prior standard deviations of request features by slot and head. ``means`` and
+    ``effects``, the weights and viewers' effects by head, are updated, and ``curves``, the curvatures of the
+    log-likelihood by slot and head, are added to.
+
+    The clicks and conversations of suspected click farms get amounts of 0, since they look like those of
+    people. Their spam and lack of leads count, so that a trait that they share shows.
     """
     for i in order:
         place, ad, viewer = samples[i, 0], samples[i, 1], samples[i, 2]
@@ -218,21 +225,26 @@ def learn_again(
             ad_hashes[ad], ad_features[ad], ad_values[ad], int(ads[ad, col.A_FEATURES]), feature_hashes,
             crosses, kept_between[place], shift, slots, weights, families,
         )  # fmt: skip
-        share, is_trusted = float(shares[place]), trust_in(viewers, viewer, farm_prior) > SUSPECT
+        is_trusted = trust_in(viewers, viewer, farm_prior) > SUSPECT
         for k in range(col.HEADS_AGAIN):
             if labels[i, k] == 0.0:
                 continue
             head = col.FIRST_AGAIN + k
+            is_early = head in (col.CLICK, col.CONVERSATION)
+            share = float(shares[place]) if is_early else 1.0
             before = float(amounts[place, k])
             # Viewers without consent (row 0) have an effect of this observation alone.
             effect = float(effects[viewer, k]) if viewer > 0 else float(viewer_spread[head]) * before
             z, total = effect, float(viewer_spread[head])
             for j in range(count):
                 z += weights[j] * means[slots[j], k]
-                total += weights[j] * weights[j] * covariances[families[j], k, k] * share
+                variance = covariances[families[j], k, k]
+                if families[j] in WIDENED:
+                    variance *= float(1 << 2 * widths[slots[j], k])
+                total += weights[j] * weights[j] * variance * share
             many = float(stands_for[place]) if k == 0 else 1.0
             amount = 0.0
-            if is_trusted:
+            if is_trusted or not is_early:
                 amount = many * settle(z, total * many, before / many, float(labels[i, k]))
             step = amount - before
             amounts[place, k] = amount
@@ -240,6 +252,11 @@ def learn_again(
                 effects[viewer, k] += viewer_spread[head] * step
             for j in range(count):
                 slot, move, row = slots[j], weights[j] * step * share, covariances[families[j], k]
+                if families[j] in WIDENED:  # without a prior correlation between heads
+                    size = abs(amount) / many
+                    curves[slot, k] += weights[j] * weights[j] * share * many * size * (1.0 - size)
+                    means[slot, k] += move * row[k] * float(1 << 2 * widths[slot, k])
+                    continue
                 for column in range(col.HEADS_AGAIN):
                     means[slot, column] += move * row[column]
 

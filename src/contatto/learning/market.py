@@ -508,7 +508,10 @@ _MARKET_TRUST: Final = 5.0
 
 
 class Learned:
-    """Weights of the online learner; ``again`` are the means of batch training."""
+    """Weights of the online learner.
+
+    ``again`` are the means of batch training, ``widths`` the doublings of their prior standard deviation.
+    """
 
     def __init__(self, bits: int) -> None:
         self.bits = bits
@@ -530,6 +533,7 @@ class Learned:
         self.table[bias, col.HEADS :] = FIRST_SPREAD[col.BIAS]
         self.again = np.zeros((1 << bits, col.HEADS_AGAIN), np.float32)
         self.again[bias] = FIRST_MEANS[MEANS_AGAIN]
+        self.widths = np.zeros((1 << bits, col.HEADS_AGAIN), np.uint8)
         self.family_of[bias] = col.BIAS
 
     def prior_covariances(self) -> NDArray[np.float64]:

@@ -381,11 +381,11 @@ class StrangersWorld(World):
         self._cells = [np.stack([cell[stage] for cell in cells]).astype(np.float32) for stage in range(4)]
         """Chances by device, app and ad: click, conversation, spam, lead."""
         self._draw_viewers(rng, cells[0])
-        mean = np.zeros_like(self._cells[0])
+        clicks = np.zeros_like(self._cells[0])
         for node, weight in NORMAL_NODES:
             factor = np.float32(np.exp(_STRANGER_TASTE * setting.taste * node))
-            mean += np.float32(weight) * np.minimum(self._cells[0] * factor, np.float32(_MOST_CHANCES[0]))
-        self._mean_click = np.asarray(mean[self._device, self._app])
+            clicks += np.float32(weight) * np.minimum(self._cells[0] * factor, np.float32(_MOST_CHANCES[0]))
+        self._mean_click = np.asarray(clicks[self._device, self._app])
         click, talk, spam, lead = (cell[self._device, self._app] for cell in self._cells)
         click = np.minimum(click * self._taste, np.float32(_MOST_CHANCES[0]))
         spam[self.is_farm] = 0.97
