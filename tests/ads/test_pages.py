@@ -15,7 +15,7 @@ from contatto.ads.model import Ad, Audit, NodeFilter, NodeStatus
 from contatto.ads.store import load_live_nodes
 from contatto.audiences.actions import NewAudience, create_audience
 from contatto.capture.actions import turn_off_capture, turn_on_capture
-from contatto.capture.store import is_capture_on
+from contatto.capture.store import list_capturing
 from contatto.kit.db.tx import Tx
 from tests.ads.world import Chain, add_chain, add_world
 from tests.journeys.running import House, csrf_of, running_house
@@ -44,6 +44,10 @@ def closed(tmp_path: Path) -> Iterator[House]:
     with running_house(tmp_path, capture_on=False) as running:
         running.sign_in()
         yield running
+
+
+def capturing(house: House) -> set[str]:
+    return house.context.db.read_now(lambda tx: list_capturing(tx, house.business_id))
 
 
 def post(house: House, path: str, page: str = "/ads", **form: Any) -> Any:
@@ -103,10 +107,12 @@ def test_with_capture_off_the_prompt_opens_and_keeps_what_was_typed(closed: Hous
     assert wrong.status_code == 422
     assert 'id="prompt-privacy_policy_url-error"' in wrong.text
     assert 'value="no address"' in wrong.text
-    assert not closed.context.db.read_now(lambda tx: is_capture_on(tx, closed.business_id, closed.webchat_id))
+    assert not closed.context.db.read_now(
+        lambda tx: closed.webchat_id in list_capturing(tx, closed.business_id)
+    )
     done = post(closed, path, **form, **COMPANY, turn_on_capture="1")
     assert done.status_code == 303, done.text
-    assert closed.context.db.read_now(lambda tx: is_capture_on(tx, closed.business_id, closed.webchat_id))
+    assert closed.webchat_id in capturing(closed)
     assert ad_groups(closed) == 1
 
 
@@ -116,7 +122,9 @@ def test_a_mistake_in_the_form_leaves_capture_off(closed: House) -> None:
     answer = post(closed, f"/ads/campaigns/{campaign}/ad-groups", **form, turn_on_capture="1")
     assert answer.status_code == 422
     assert 'id="goal-error"' in answer.text
-    assert not closed.context.db.read_now(lambda tx: is_capture_on(tx, closed.business_id, closed.webchat_id))
+    assert not closed.context.db.read_now(
+        lambda tx: closed.webchat_id in list_capturing(tx, closed.business_id)
+    )
 
 
 def test_a_budget_that_is_too_low_is_told_alone_while_capture_is_off(closed: House) -> None:

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from contatto.capture.actions import turn_off_capture
-from contatto.capture.store import is_capture_on
+from contatto.capture.store import list_capturing
 from tests.browser.conftest import Served
 from tests.journeys.running import EMAIL, PASSWORD
 
@@ -61,7 +61,7 @@ def test_capture_is_turned_on_in_the_flow_and_what_was_typed_is_kept(served: Ser
     prompt.locator('[name="turn_on_capture"]').click()
 
     expect(tab).to_have_url(re.compile(r"/ads/ad-groups/\d+/ads/new$"))
-    assert house.context.db.read_now(lambda tx: is_capture_on(tx, house.business_id, house.webchat_id))
+    assert house.context.db.read_now(lambda tx: house.webchat_id in list_capturing(tx, house.business_id))
     groups = house.data("GET", "/adgroup/get/")["list"]
     [made] = [group for group in groups if group["adgroup_name"] == "Lunch people"]
     assert (made["budget"], made["location_ids"]) == (12.5, ["1733045", "1880251"])

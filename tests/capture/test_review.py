@@ -14,7 +14,7 @@ from contatto.capture.actions import (
 )
 from contatto.capture.model import CaptureSwitch, Review
 from contatto.capture.rules import capture_contacts
-from contatto.capture.store import find_switch, is_capture_on, list_applications
+from contatto.capture.store import find_switch, list_applications, list_capturing
 from contatto.kit import errors
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock
@@ -42,7 +42,7 @@ def test_with_an_operator_nothing_is_turned_on_before_the_approval(database: Dat
     assert not turn_on(database).is_on
     assert [each.channel_account_id for each in database.read_now(list_applications)] == ["a1"]
     database.write_now(lambda tx: review_capture(tx, "a1", Review.APPROVED))
-    assert not database.read_now(lambda tx: is_capture_on(tx, "b1", "a1"))
+    assert not database.read_now(lambda tx: list_capturing(tx, "b1"))
     assert turn_on(database).is_on
     assert database.read_now(list_applications) == []
 

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 import contatto
-from contatto.capture.fields.text import as_bytes, fold, intro, may_open, words
+from contatto.capture.fields.text import as_bytes, find_name, finder, fold, may_open, words
 from contatto.capture.model import Field
 from contatto.capture.rules import (
     LONGEST_END,
@@ -16,7 +16,6 @@ from contatto.capture.rules import (
     MOST_MATCHES,
     detect_contacts,
     detect_contacts_batch,
-    detect_name,
     warm,
 )
 
@@ -150,7 +149,7 @@ def test_many_threads_find_the_same() -> None:
     ],
 )
 def test_a_stated_name_is_found_and_is_no_contact(text: str, name: str) -> None:
-    match = detect_name(text)
+    match = find_name(text)
     assert match is not None
     assert match.value == name
     assert text[match.start : match.end] == match.raw
@@ -164,11 +163,13 @@ def test_what_opens_a_name_is_found_by_the_quick_look_too() -> None:
         around = ["".join(dice.choices(odd, k=dice.randrange(3))) for _ in range(2)]
         opening = dice.choice([str.upper, str.title, str.lower])(dice.choice(openings))
         text = fold(opening.join(around))
-        assert not intro().search(text.low) or may_open()(as_bytes(text.low)), ascii(text.low)
+        assert not finder("names", "intro").search(text.low) or may_open()(as_bytes(text.low)), ascii(
+            text.low
+        )
 
 
 @pytest.mark.parametrize(
     "text", ["I'm late", "this is nice", "what is your name?", "soy de lima", "", "9123 4567"]
 )
 def test_ordinary_words_are_no_name(text: str) -> None:
-    assert detect_name(text) is None
+    assert find_name(text) is None

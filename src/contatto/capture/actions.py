@@ -6,9 +6,9 @@ from urllib.parse import urlsplit
 
 from contatto.capture import store
 from contatto.capture.model import CaptureSwitch, Field, Review
-from contatto.capture.store import capture_corrections
+from contatto.capture.store import capture_corrections, capture_switches
 from contatto.kit import errors
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import Tx, row_of
 from contatto.kit.errors import Refused, check_found
 from contatto.kit.ids import new_id
 
@@ -58,7 +58,7 @@ def save_company_data(
         refused_reason="",
         applied_at=(before.applied_at if is_same else None) or tx.now,
     )
-    store.save_switch(tx, switch)
+    tx.save(capture_switches, row_of(switch))
     return switch
 
 
@@ -86,7 +86,7 @@ def turn_on_capture(
     if existing_switch.is_on or existing_switch.review is not Review.APPROVED:
         return existing_switch
     switch = replace(existing_switch, is_on=True, turned_on_at=tx.now, changed_at=tx.now)
-    store.save_switch(tx, switch)
+    tx.save(capture_switches, row_of(switch))
     return switch
 
 
@@ -112,7 +112,7 @@ def review_capture(tx: Tx, channel_account_id: str, review: Review, reason: str 
         turned_on_at=turned_on_at,
         changed_at=tx.now,
     )
-    store.save_switch(tx, changed)
+    tx.save(capture_switches, row_of(changed))
     return changed
 
 
@@ -120,7 +120,8 @@ def turn_off_capture(tx: Tx, business_id: str, channel_account_id: str) -> None:
     """Turn capture off: from now on nothing is detected. Leads that are there stay."""
     switch = store.find_switch(tx, business_id, channel_account_id)
     if switch is not None and switch.is_on:
-        store.save_switch(tx, replace(switch, is_on=False, turned_on_at=None, changed_at=tx.now))
+        turned_off = replace(switch, is_on=False, turned_on_at=None, changed_at=tx.now)
+        tx.save(capture_switches, row_of(turned_off))
 
 
 def correct_match(tx: Tx, business_id: str, field: Field, value: str, actor: str) -> None:

@@ -1,6 +1,6 @@
 """API extension for the switch of automatic lead capture."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,6 +17,7 @@ from contatto.kit.errors import check_found
 from contatto.ui.requests import context_of
 
 router = api_routes("Extensions", "/contatto/capture")
+_NOT_OWNED: Final = "channel_account_id: this business has no such channel account."
 
 
 class CaptureRequest(BaseModel):
@@ -41,7 +42,7 @@ def turn_on(tx: Tx, caller: Caller, body: CaptureRequest, request: Request) -> C
     require_all_accounts(caller)
     company_data = CompanyData(body.company_name, body.company_site, body.privacy_policy_url)
     company = company_data if any((body.company_name, body.company_site, body.privacy_policy_url)) else None
-    _check_owned(tx, caller.business_id, body.channel_account_id)
+    check_found(find_account(tx, caller.business_id, body.channel_account_id), _NOT_OWNED)
     needs_review = context_of(request).settings.capture_review == "operator"
     switch = actions.turn_on_capture(
         tx, caller.business_id, body.channel_account_id, company, needs_review=needs_review
@@ -54,13 +55,6 @@ def turn_on(tx: Tx, caller: Caller, body: CaptureRequest, request: Request) -> C
 def turn_off(tx: Tx, caller: Caller, body: CaptureRequest) -> CaptureState:
     """Turn automatic lead capture off (extension): nothing more is detected, leads stay."""
     require_all_accounts(caller)
-    _check_owned(tx, caller.business_id, body.channel_account_id)
+    check_found(find_account(tx, caller.business_id, body.channel_account_id), _NOT_OWNED)
     actions.turn_off_capture(tx, caller.business_id, body.channel_account_id)
     return CaptureState(body.channel_account_id, "OFF")
-
-
-def _check_owned(tx: Tx, business_id: str, channel_account_id: str) -> None:
-    check_found(
-        find_account(tx, business_id, channel_account_id),
-        "channel_account_id: this business has no such channel account.",
-    )

@@ -13,6 +13,7 @@ from contatto.capture.fields.text import (
     FOLDABLE,
     LATIN,
     PLATFORMS,
+    SHARED,
     Find,
     Folded,
     as_bytes,
@@ -20,13 +21,12 @@ from contatto.capture.fields.text import (
     email_labels,
     find_name,
     fold,
-    is_shared,
     languages,
     linear_pattern,
     match_of,
     words,
 )
-from contatto.capture.model import CaptureSwitch, ContactMatch, MessageContacts, NameMatch
+from contatto.capture.model import CaptureSwitch, ContactMatch, MessageContacts
 
 _BETWEEN = r"[ \t.()/_~\-\x{2010}-\x{2015}\x{2212}\x{30fc}\x{b7}\x{2022}]"
 _LABEL = r"[a-z0-9][a-z0-9\-]*"
@@ -153,17 +153,12 @@ def detect_contacts_batch(texts: Sequence[tuple[str, str]]) -> list[list[Contact
     return matches
 
 
-def detect_name(text: str) -> NameMatch | None:
-    """Return the name that a person states ("my name is …"); it alone makes no lead."""
-    return find_name(fold(text[:LONGEST_END]))
-
-
 def warm(countries: Iterable[str] | None = None) -> None:
     """Read all lexicons and the number plans of some countries, or of all markets, ahead of the messages.
 
     A number plan takes a megabyte, so a server reads those of its own channel accounts.
     """
-    detect_name("my name is Warm")
+    find_name("my name is Warm")
     for country in MARKETS if countries is None else countries:
         for text in _WARMING:
             detect_contacts(text, country)
@@ -189,12 +184,21 @@ def _detect(text: str, country: str, hinted: frozenset[Hint]) -> list[ContactMat
         handles = find_handles(rest, country)
         finds += handles
         if handles and Hint.DIGITS in hinted:
-            rest = rest.without((find.start, find.end) for find in handles if not is_shared(find))
+            # An id that is also a phone number is read again.
+            own = [find for find in handles if not find.rule.endswith(SHARED)]
+            rest = rest.without((find.start, find.end) for find in own)
     if Hint.DIGITS in hinted:
         finds += find_phones(rest, country)
     if len(finds) > 1:
         finds.sort(key=itemgetter(2))  # by start
-    return [folded.match(find) for find in finds[:MOST_MATCHES]]
+    matches: list[ContactMatch] = []
+    for find in finds[:MOST_MATCHES]:
+        start, end = folded.span(find.start, find.end)
+        raw = text[start:end]
+        matches.append(
+            ContactMatch(find.field, find.value, start, end, raw, find.confidence, find.rule, find.extension)
+        )
+    return matches
 
 
 def _detect_long(text: str, country: str) -> list[ContactMatch]:
@@ -229,4 +233,4 @@ def capture_contacts(
     """Detect contacts by formats alone (R21, R22); None if capture is off or was turned on later."""
     if switch is None or not switch.is_on or switch.turned_on_at is None or received_at < switch.turned_on_at:
         return None
-    return MessageContacts(tuple(detect_contacts(text, country)), detect_name(text))
+    return MessageContacts(tuple(detect_contacts(text, country)), find_name(text[:LONGEST_END]))

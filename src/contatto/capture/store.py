@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from contatto.capture.model import CaptureSwitch, Field, MessageContacts, Review
 from contatto.kit.db.statements import PreparedQuery, Query
-from contatto.kit.db.tx import Choice, Tx, instant, key, metadata, row_of, rows_of, tenant, text, within
+from contatto.kit.db.tx import Choice, Tx, instant, key, metadata, rows_of, tenant, text, within
 
 capture_switches = sa.Table(
     "capture_switches",
@@ -40,10 +40,6 @@ capture_corrections = sa.Table(
 )
 
 
-def save_switch(tx: Tx, switch: CaptureSwitch) -> None:
-    tx.save(capture_switches, row_of(switch))
-
-
 _SWITCH: Final = PreparedQuery(
     CaptureSwitch,
     sa.select(capture_switches).where(
@@ -67,11 +63,6 @@ def list_applications(tx: Tx) -> list[CaptureSwitch]:
     """List the pending applications of all businesses, oldest first; for the operator."""
     waiting = sa.select(capture_switches).where(capture_switches.c.review == Review.PENDING)
     return tx.list(CaptureSwitch, waiting.order_by(capture_switches.c.applied_at))
-
-
-def is_capture_on(tx: Tx, business_id: str, channel_account_id: str) -> bool:
-    switch = find_switch(tx, business_id, channel_account_id)
-    return switch is not None and switch.is_on
 
 
 def list_capturing(tx: Tx, business_id: str) -> set[str]:

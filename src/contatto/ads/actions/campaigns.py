@@ -84,7 +84,7 @@ def choose_account(
 
 def load_facts(tx: Tx, ad_account: AdAccount, channel: ChannelAccount, countries: tuple[str, ...]) -> Facts:
     """Load the facts that the checks of a goal need."""
-    capture_on = capture.is_capture_on(tx, channel.business_id, channel.id)
+    capture_on = channel.id in capture.list_capturing(tx, channel.business_id)
     return Facts(channel.id, channel.registration_country, ad_account.country, countries, capture_on)
 
 

@@ -191,7 +191,16 @@ def find_spelled_emails(text: Folded) -> list[Find]:
             labels.pop()
             ends.pop()
         domain, end = (".".join(labels), ends[-1]) if len(labels) > 1 else ("", 0)
-        if not local or not domain or not _is_meant(text.low, match, local, domain, local_start):
+        # An address has a provider, a cue or brackets; without them it may be a remark about a shop.
+        providers = words("email", "providers")
+        is_meant = (
+            match["at"].strip() not in _GENERIC
+            or "(" in match[0]
+            or "[" in match[0]
+            or any(label in providers for label in domain.split(".")[:-1])
+            or _email_cue().search(text.low, max(0, local_start - _CUE_NEAR), local_start) is not None
+        )
+        if len(local) < 2 or local.lower() in _ordinary_words() or not domain or not is_meant:
             continue
         matches.append(Find(Field.EMAIL, f"{local}@{domain}", local_start, end, 0.85, "email.spelled-out"))
         done = end
@@ -214,19 +223,6 @@ def _local(text: Folded, first: int, last: int) -> tuple[int, str]:
     if is_cut(text.text, start) or text.text[max(0, start - 1) : start] == "&":
         return 0, ""
     return start, local.strip(".-")
-
-
-def _is_meant(low: str, match: re.Match[str], local: str, domain: str, start: int) -> bool:
-    """Report whether this is an address, by a provider, a cue or brackets, and not a remark about a shop."""
-    at = match["at"].strip()
-    if local.lower() in _ordinary_words() or len(local) < 2:
-        return False
-    if at not in _GENERIC or "(" in match[0] or "[" in match[0]:
-        return True
-    providers = words("email", "providers")
-    if any(label in providers for label in domain.split(".")[:-1]):
-        return True
-    return _email_cue().search(low, max(0, start - _CUE_NEAR), start) is not None
 
 
 _LINK_SIGNS = r"A-Za-z0-9\u00e0-\u024f\u1ea0-\u1ef9\-._~:/?#@!$&'*+,;=%\u3400-\u9fff\uac00-\ud7af"

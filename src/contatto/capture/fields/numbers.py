@@ -666,16 +666,6 @@ _joint = cache(
 """Pattern that joins two numbers of the same kind: "or", a slash, a comma."""
 
 
-def _is_glued_after(low: str, end: int, after: frozenset[int], *, quantity: bool) -> bool:
-    """Report whether letters touch the digits, or a unit follows a possible quantity."""
-    if UNIT_FIRST in after and (quantity or low[end] not in " \t"):
-        return True
-    if LETTER_FIRST not in after:
-        return False
-    tail = _LETTERS_AFTER.match(low, end)
-    return tail is not None and _cue_word().search(tail[0]) is None
-
-
 def _is_excluded(low: str, run: DigitRun, before: frozenset[int], country: str) -> bool:
     """Report whether the text right before the digits rules out a phone."""
     if LABEL_LAST in before and before.isdisjoint(_TO_WEIGH):
@@ -717,7 +707,9 @@ def _judge_run(text: Folded, run: DigitRun, context: _Context) -> _Verdict:
         return _VETO
     after = kinds_near(text.low[end:last]) if last > end else _NONE
     may_be_quantity = digits[0] != "0" and before.isdisjoint(_STRONG_KINDS)
-    is_glued = context.extension is None and _is_glued_after(text.low, end, after, quantity=may_be_quantity)
+    has_unit = UNIT_FIRST in after and (may_be_quantity or text.low[end] not in " \t")
+    letters = _LETTERS_AFTER.match(text.low, end) if LETTER_FIRST in after else None
+    is_glued = has_unit or (letters is not None and _cue_word().search(letters[0]) is None)
     is_figure = before.isdisjoint(_CUES) and (
         _DECIMAL.fullmatch(text.text[run[0] : run[1]]) is not None
         or (
@@ -726,7 +718,7 @@ def _judge_run(text: Folded, run: DigitRun, context: _Context) -> _Verdict:
             and text.text[run.start : run.end].isdigit()
         )
     )
-    if is_glued or is_figure:
+    if (is_glued and context.extension is None) or is_figure:
         return _VETO
     if before.isdisjoint(_TELLING) and MarkKind.WHATSAPP not in after:
         if MarkKind.LABEL not in after or MarkKind.PHONE in before:

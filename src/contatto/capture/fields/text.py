@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import re2
 
-from contatto.capture.model import ContactMatch, Field, NameMatch
+from contatto.capture.model import Field, NameMatch
 
 #: Replaces what a field has read already.
 BLANK = "\uffff"
@@ -92,13 +92,6 @@ class Folded:
         if not self.starts or start >= end:
             return start, end
         return self.starts[start], self.ends[end - 1]
-
-    def match(self, find: Find) -> ContactMatch:
-        start, end = self.span(find.start, find.end)
-        raw = self.original[start:end]
-        return ContactMatch(
-            find.field, find.value, start, end, raw, find.confidence, find.rule, find.extension
-        )
 
     def without(self, spans: Iterable[tuple[int, int]]) -> "Folded":
         """Return the text with some spans blanked, so that no other field reads them again."""
@@ -397,12 +390,6 @@ _SMALL = frozenset({
 
 
 @cache
-def intro() -> re.Pattern[str]:
-    """Return the pattern of words before a name, such as "my name is"."""
-    return re.compile(pattern(words("names", "intro"), grouped=True))
-
-
-@cache
 def may_open() -> Matcher:
     """Return a matcher for any opening in a folded lower-case text; it takes a tenth of the full search."""
     return match_of((f"(?-i:{linear_pattern(words('names', 'intro'))})",), _MEMORY)
@@ -411,10 +398,12 @@ def may_open() -> Matcher:
 _ordinary = cache(lambda: frozenset(words("words", "stop")) | frozenset(words("words", "negations")))
 
 
-def find_name(text: Folded) -> NameMatch | None:
+def find_name(message: str) -> NameMatch | None:
+    """Return the name that a person states ("my name is …"); it alone makes no lead."""
+    text = fold(message)
     if not may_open()(as_bytes(text.low)):
         return None
-    for opening in intro().finditer(text.low):
+    for opening in finder("names", "intro").finditer(text.low):
         gap = _BETWEEN.match(text.low, opening.end())
         start = gap.end() if gap is not None else opening.end()
         name = _latin(text, opening, start)
@@ -456,7 +445,8 @@ _NUMBER_BEFORE = re.compile(
 )
 _CLOSED = re.compile(r"[ \t]*(?:[)\].,!;\n\uff0c\uff01\u3002]|$)")
 _CUE_SPAN = 12
-_SHARED = ".same-number"
+SHARED = ".same-number"
+"""End of the rule of an id that is also a phone number."""
 #: Arrows and emoji, as a character class.
 PICTURES = "\u2190-\u21ff\u2600-\u27bf\u2b00-\u2bff\U0001f300-\U0001faff"
 
@@ -501,7 +491,7 @@ def _shared_phone() -> tuple[re.Pattern[str], re.Pattern[str]]:
 
 
 def find_number(text: Folded, cue: Cue, country: str) -> Find | None:
-    """Return digits near a cue as a LINE or WeChat id; for `is_shared` finds they are a phone number too."""
+    """Return digits near a cue as a LINE or WeChat id; with the rule `SHARED` they are a phone number too."""
     fields = [field for field in cue.fields if field in (Field.LINE, Field.WECHAT)]
     if not fields or _denied_id().search(text.low, max(0, cue.start - _CUE_SPAN), cue.start):
         return None
@@ -522,13 +512,8 @@ def find_number(text: Folded, cue: Cue, country: str) -> Find | None:
         or phone_before.search(text.low, max(0, cue.start - 30), cue.start)
         or phone_after.match(text.low, cue.end)
     )
-    rule = _SHARED if is_phone else ".number"
+    rule = SHARED if is_phone else ".number"
     return Find(field, digits, *span, 0.85, f"{field.value}{rule}")
-
-
-def is_shared(find: Find) -> bool:
-    """Report whether an id is also a phone number, so that phones may read it again."""
-    return find.rule.endswith(_SHARED)
 
 
 def _number_after(text: Folded, cue: Cue) -> tuple[int, int] | None:
@@ -577,10 +562,10 @@ def _gap() -> re.Pattern[str]:
     return re.compile(rf"(?:[ \t]{{0,3}}(?:{pattern(small)}{whole}|{signs})){{0,7}}[ \t]{{0,3}}")
 
 
-_finder = cache(lambda kind: re.compile(pattern(words("words", kind), grouped=True)))
+finder = cache(lambda section, kind: re.compile(pattern(words(section, kind), grouped=True)))
 _copula_last = cache(
     lambda: re.compile(
-        rf"{_finder('copulas').pattern}[ \t]*[:=\uff1a\"'\u2018\u201c\u00ab\u300c(*]{{0,2}}[ \t]*$"
+        rf"{finder('words', 'copulas').pattern}[ \t]*[:=\uff1a\"'\u2018\u201c\u00ab\u300c(*]{{0,2}}[ \t]*$"
     )
 )
 
@@ -649,13 +634,9 @@ def stated_after(low: str, cue: Cue, claimed: int) -> tuple[int, int, str, str] 
     spoken = (owners & copulas) | (owners & _without_copula()) | ((owners | copulas) & _other_scripts())
     if _COLON.search(stretch):
         spoken |= owners
-    if not spoken or not _knows_cue(low[cue.start : cue.end], spoken):
+    if not _is_statement(low, cue, word[0], spoken, word.end()):
         return None
-    if (
-        not spoken.isdisjoint(_languages_in("negations", between))
-        or _is_ordinary(word[0], spoken)
-        or not _ends(low, word.end())
-    ):
+    if not spoken.isdisjoint(_languages_in("negations", between)):
         return None
     return word.start(), word.end(), word[0], "handle-stated"
 
@@ -686,9 +667,9 @@ def stated_before(low: str, cue: Cue, claimed: int) -> tuple[int, int, str, str]
     before = low[first : word.start()].rstrip(" \t\"'(*\u201c\u2018\u00ab\u300c")
     if before and not _CLAUSE.match(before[-1]):
         return None
-    if not spoken or not _knows_cue(low[cue.start : cue.end], spoken) or _is_ordinary(word["id"], spoken):
+    if not _is_statement(low, cue, word["id"], spoken, cue.end):
         return None
-    return (*word.span("id"), word["id"], "handle-stated") if _ends(low, cue.end) else None
+    return *word.span("id"), word["id"], "handle-stated"
 
 
 _owned_last = cache(
@@ -701,16 +682,27 @@ _owned_last = cache(
 
 def _languages_in(kind: str, stretch: str) -> frozenset[str]:
     by_word = languages("words", kind)
-    matches = _finder(kind).finditer(stretch)
+    matches = finder("words", kind).finditer(stretch)
     return frozenset().union(*(by_word[key(match[match.lastindex or 0])] for match in matches))
 
 
-def _knows_cue(written: str, spoken: frozenset[str]) -> bool:
-    """Report whether the platform is called so in one of the languages: "face" is Spanish, not English."""
-    if not written.isascii():
-        return True
-    used = _cue_languages().get(key(written), frozenset())
-    return not used or _ANY_LANGUAGE in used or not used.isdisjoint(spoken)
+def _is_statement(low: str, cue: Cue, word: str, spoken: frozenset[str], end: int) -> bool:
+    """Report whether a word is stated as a handle in one of the languages, and the statement ends at ``end``.
+
+    The platform must be called so in one of them: "face" is Spanish, not English. The word must be no
+    ordinary one, and no negation may follow.
+    """
+    written = low[cue.start : cue.end]
+    used = _cue_languages().get(key(written), frozenset()) if written.isascii() else None
+    is_called_so = not used or _ANY_LANGUAGE in used or not used.isdisjoint(spoken)
+    if not spoken or not is_called_so or word in _lexicon_words():
+        return False
+    endings = languages("words", "state_endings") if len(word) <= _LONGEST_ENDED else {}
+    for ending, used_in in endings.items():
+        is_used = not used_in.isdisjoint(spoken) or not spoken.isdisjoint(_other_scripts())
+        if word.endswith(ending) and is_used:
+            return False
+    return _end().match(low, end) is not None and _denied_statement().match(low, end) is None
 
 
 @cache
@@ -720,18 +712,3 @@ def _cue_languages() -> dict[str, frozenset[str]]:
         for word, spoken in languages("cues", platform).items():
             cues[word] = cues.get(word, frozenset()) | spoken
     return cues
-
-
-def _is_ordinary(word: str, spoken: frozenset[str]) -> bool:
-    if word in _lexicon_words():
-        return True
-    endings = languages("words", "state_endings")
-    return len(word) <= _LONGEST_ENDED and any(
-        word.endswith(ending) and (not used.isdisjoint(spoken) or not spoken.isdisjoint(_other_scripts()))
-        for ending, used in endings.items()
-    )
-
-
-def _ends(low: str, end: int) -> bool:
-    """Report whether the statement ends here, and no negation follows."""
-    return _end().match(low, end) is not None and _denied_statement().match(low, end) is None
