@@ -38,7 +38,7 @@ def five_folds(rows: Sequence[Described], came: Floats) -> dict[str, float]:
         test = order[fold::FOLDS]
         train = np.setdiff1d(order, test)
         model = learn_quality([rows[row] for row in train], (came[train] > 0.5).tolist())
-        estimates = chance_at(model.log_odds([rows[row] for row in test]))
+        estimates = chance_at(model.predict([rows[row] for row in test])[0])
         judged = score_predictions(estimates, came[test])
         areas.append(area_under_curve(estimates, came[test]))
         losses.append(judged.log_loss)
@@ -77,4 +77,4 @@ def _say(said: Floats, rows: Sequence[Described], came: Floats, known: range, as
     good = (came[known.start : known.stop] > 0.5).tolist()
     if 0 < sum(good) < len(good):
         model = learn_quality(rows[known.start : known.stop], good)
-        said[asked] = model.log_odds(rows[asked])
+        said[asked] = model.predict(rows[asked])[0]

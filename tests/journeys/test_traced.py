@@ -21,8 +21,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.fair_queue import Turns
 from contatto.kit.outbound.model import HttpAnswer
 from contatto.kit.outbox import Drain
-from contatto.leads.model import LeadSource
-from contatto.leads.rules.records import LeadFilter, origins_of
+from contatto.leads.rules.records import LeadFilter, person_label
 from contatto.leads.store.listing import list_leads
 from tests.crm.engine import claim
 from tests.crm.engine import settle as settle_request
@@ -153,10 +152,10 @@ def test_a_journey_enters_no_more_files_than_the_map_says(counted: dict[str, int
 
 
 def test_code_that_runs_is_counted_and_what_ran_before_is_not() -> None:
-    origins_of(LeadSource.DIRECT_MESSAGE)
+    person_label("Maria", "1")
     with entered() as files:
         pass
     assert files == set()
     with entered() as files:
-        origins_of(LeadSource.DIRECT_MESSAGE)
+        person_label("Maria", "1")
     assert files == {"leads/rules/records.py"}

@@ -20,8 +20,8 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.leads.actions.annotations import change_contact_point
 from contatto.leads.model import Actor, LeadCaptured, LeadSource
-from contatto.leads.pages.bulk import table_rows
-from contatto.leads.rules.records import chat_data
+from contatto.leads.pages.bulk import read_leads
+from contatto.leads.rules.records import LeadFilter, chat_data
 from contatto.leads.store.listing import list_contact_points, list_outgoing_points
 from contatto.subscriptions.actions import (
     push_form_lead,
@@ -78,7 +78,7 @@ def chat_fields(tx: Tx, case: Case) -> object:
 
 
 def leads_file(tx: Tx, case: Case) -> object:
-    return table_rows(tx, case.business_id, [case.lead])
+    return read_leads(case.business_id, LeadFilter(), [case.lead.id], None, tx)
 
 
 def form_file(tx: Tx, case: Case) -> object:

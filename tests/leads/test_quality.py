@@ -111,7 +111,8 @@ def test_few_leads_are_judged_by_logistic_regression_many_that_ask_for_it_by_tre
     assert (few.share, few.trees) == (0.0, None)
     table = fill_table(many.columns, described)
     assert many.trees is not None
-    with_both = many.parts(described).sum(1) - many.log_odds(described)
+    log_odds, parts = many.predict(described)
+    with_both = parts.sum(1) - log_odds
     assert np.allclose(with_both, with_both[0]), "parts and log-odds differ by the same for all"
     assert many.linear.parts(table).shape == many.trees.parts(table).shape
 
@@ -122,8 +123,9 @@ def test_a_model_is_the_same_from_the_same_leads_and_after_it_was_kept() -> None
     raw = model.to_bytes()
     assert learn_quality(described, came).to_bytes() == raw
     strangers: list[Described] = [*described[:20], (("a:never seen",), {"w:hour": nan}), ((), {})]
-    assert (read_quality(raw).log_odds(strangers) == model.log_odds(strangers)).all()
-    assert np.isfinite(model.log_odds(strangers)).all()
+    log_odds, _ = model.predict(strangers)
+    assert (read_quality(raw).predict(strangers)[0] == log_odds).all()
+    assert np.isfinite(log_odds).all()
 
 
 @needs_trees
@@ -142,7 +144,7 @@ def test_where_the_library_is_missing_logistic_regression_does_alone(monkeypatch
     described, came = crossed(1, 400)
     model = learn_quality(described, came)
     assert (model.share, model.trees) == (0.0, None)
-    assert len({round(value, 6) for value in model.log_odds(described)}) > 2
+    assert len({round(value, 6) for value in model.predict(described)[0]}) > 2
 
 
 def test_what_brings_good_leads_is_found_and_told() -> None:

@@ -17,7 +17,7 @@ from contatto.accounts.rules import LIMITABLE
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.leads.model import LeadSource
-from contatto.leads.rules.records import LeadFilter, origins_of
+from contatto.leads.rules.records import ORIGINS, LeadFilter
 from contatto.leads.store.listing import list_leads
 from contatto.measurement.store import conversions
 from tests.journeys.running import API
@@ -159,7 +159,7 @@ def test_each_lead_is_shown_to_the_ad_account_that_earned_it(world: World, limit
 
     def credit(tx: Tx) -> tuple[int, int]:
         """Let an ad of the first ad account have earned the newest lead of the chat."""
-        wanted = LeadFilter(origins=origins_of(LeadSource.DIRECT_MESSAGE))
+        wanted = LeadFilter(origins=ORIGINS[LeadSource.DIRECT_MESSAGE])
         newest, other = list_leads(tx, of.business_id, wanted, limit=2)
         (first,) = [each for each in accounts_store.list_ad_accounts(tx, BusinessId(of.business_id))
                     if str(each.number) == limited.first]  # fmt: skip

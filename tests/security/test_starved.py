@@ -193,7 +193,7 @@ def test_a_long_export_or_preview_holds_up_no_lead_of_another(
     place, name = {
         "preview": (actions, "foresee_import"),
         "file": (views, "lead_table"),
-    }.get(what, (bulk, "table_rows"))
+    }.get(what, (bulk, "read_leads"))
     gate = Gate(getattr(place, name))
     monkeypatch.setattr(place, name, gate)
     database = street.busy.context.db

@@ -62,11 +62,11 @@ from contatto.leads.actions.records import mark_as_lead, remove_test_lead, upser
 from contatto.leads.model import Lead, LeadSource, Origin, Signal
 from contatto.leads.rules.records import (
     CHAT_FIELDS,
+    ORIGINS,
     LeadFilter,
     LeadMeta,
     chat_data,
     meta_data,
-    origins_of,
     source_of,
 )
 from contatto.leads.store.listing import (
@@ -206,7 +206,7 @@ def get_pages(tx: Tx, caller: Caller, query: FormsQuery, request: Request) -> Pa
                 create_time=api_time(created_at),
                 update_time=api_time(at),
                 publish_time=api_time(at),
-                preview_url=_preview_url(version, base_url),
+                preview_url=f"{base_url}/forms/{version.form_id}/test/{version.number}",
             )
             pages.append((at, page))
         for form in forms.values():
@@ -249,13 +249,9 @@ def show_fields(version: FormVersion, base_url: str) -> PageFields:
         page_id=str(version.number),
         create_time=api_time(version.published_at),
         page_name=version.name,
-        page_url=_preview_url(version, base_url),
+        page_url=f"{base_url}/forms/{version.form_id}/test/{version.number}",
     )
     return PageFields(list(field_labels(version.content).values()), meta)
-
-
-def _preview_url(version: FormVersion, base_url: str) -> str:
-    return f"{base_url}/forms/{version.form_id}/test/{version.number}"
 
 
 test_lead_router: Final = api_routes("Forms and leads", "/page/lead/mock")
@@ -424,20 +420,17 @@ async def make_lead_task(request: Request, caller: ApiCaller, body: LeadTaskBody
 )
 async def download_leads(request: Request, caller: ApiCaller) -> Response:
     """Download the file, for ten minutes after it was made: CSV in UTF-8, or a zip with it; times are UTC."""
-    query = read_query(request, DownloadQuery)
-
-    def work(tx: Tx) -> tuple[ExportJob, bytes]:
-        task = _task(tx, load_advertiser(tx, caller, query.advertiser_id), query.task_id)
-        if task.state is ExportState.FAILED:
-            raise Refused(errors.TASK_FAILED)
-        if task.finished_at is None:
-            raise Refused(errors.TASK_NOT_READY, "task_id: the task is CREATED.")
-        content = find_export_content(tx, task)
-        if content is None or task.finished_at + LEAD_FILES.link < tx.now:
-            raise Refused(errors.LINK_EXPIRED)
-        return task, content
-
-    task, content = await context_of(request).db.read(work)
+    context, query = context_of(request), read_query(request, DownloadQuery)
+    task = await context.db.read(
+        lambda tx: _task(tx, load_advertiser(tx, caller, query.advertiser_id), query.task_id)
+    )
+    if task.state is ExportState.FAILED:
+        raise Refused(errors.TASK_FAILED)
+    if task.finished_at is None:
+        raise Refused(errors.TASK_NOT_READY, "task_id: the task is CREATED.")
+    content = await context.db.read(lambda tx: find_export_content(tx, task))
+    if content is None or task.finished_at + LEAD_FILES.link < context.clock.now():
+        raise Refused(errors.LINK_EXPIRED)
     disposition = f'attachment; filename="{task.file_name}.{task.file_type}"'
     headers = {"Content-Disposition": disposition, "Cache-Control": "no-store"}
     return Response(content, media_type=_MEDIA[task.file_type], headers=headers)
@@ -512,7 +505,7 @@ def get_lead(tx: Tx, caller: Caller, query: LeadQuery) -> LeadInfo:
             raise Refused(errors.NOT_FOUND, "lead_id: there is no such lead.")
     if version is None:
         if lead is None:
-            chat_filter = LeadFilter(origins=origins_of(LeadSource.DIRECT_MESSAGE))
+            chat_filter = LeadFilter(origins=ORIGINS[LeadSource.DIRECT_MESSAGE])
             newest = find_newest_lead(tx, account.business_id, chat_filter, account.id)
             lead = check_found(newest, "lead_source: there is no lead of this source yet.")
         elif source_of(lead) is not LeadSource.DIRECT_MESSAGE:

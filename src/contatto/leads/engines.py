@@ -318,18 +318,14 @@ class LeadQuality:
     loss: float
     held: HeldOut | None = None
 
-    def log_odds(self, leads: Sequence[Described]) -> Floats:
-        """Predict the log-odds of leads."""
+    def predict(self, leads: Sequence[Described]) -> tuple[Floats, Floats]:
+        """Predict the log-odds of leads; return them with each column's contribution."""
         table = fill_table(self.columns, leads)
-        return self._mix(self.linear.log_odds(table), self.trees.log_odds(table) if self.trees else None)
-
-    def parts(self, leads: Sequence[Described]) -> Floats:
-        """Return each column's contribution to the log-odds of each lead."""
-        table = fill_table(self.columns, leads)
-        return self._mix(self.linear.parts(table), self.trees.parts(table) if self.trees else None)
-
-    def _mix(self, linear: Floats, trees: Floats | None) -> Floats:
-        return linear if trees is None else np.asarray((1.0 - self.share) * linear + self.share * trees)
+        log_odds, parts = self.linear.log_odds(table), self.linear.parts(table)
+        if self.trees is not None:
+            log_odds = (1.0 - self.share) * log_odds + self.share * self.trees.log_odds(table)
+            parts = (1.0 - self.share) * parts + self.share * self.trees.parts(table)
+        return log_odds, parts
 
     def to_bytes(self) -> bytes:
         """Encode the model for storage: a digest, then JSON."""
@@ -358,7 +354,8 @@ def learn_quality(leads: Sequence[Described], outcomes: Sequence[bool]) -> LeadQ
     quality = LeadQuality(columns, linear, trees, share, log_loss(log_odds, good))
     # The typical factor of each group of features in the odds, strongest first.
     moved: dict[str, Floats] = {}
-    for letter, part in zip(columns.letters(), quality.parts(leads).T, strict=True):
+    _, parts = quality.predict(leads)
+    for letter, part in zip(columns.letters(), parts.T, strict=True):
         moved[letter] = moved[letter] + part if letter in moved else part
     reason_groups = [ReasonGroup(letter, exp(float(added.std()))) for letter, added in moved.items()]
     reason_groups.sort(key=lambda group: (-group.times, group.letter))
@@ -462,12 +459,11 @@ def score_round(raw: bytes) -> bytes:
         # Leads that the model scored before keep their log-odds and reasons.
         fresh = [lead for lead in leads if saved is None or lead.log_odds is None]
         described = [(lead.words, lead.numbers) for lead in fresh]
-        judged = dict(
-            zip((lead.lead_id for lead in fresh), quality.log_odds(described).tolist(), strict=True)
-        )
+        fresh_log_odds, fresh_parts = quality.predict(described)
+        judged = dict(zip((lead.lead_id for lead in fresh), fresh_log_odds.tolist(), strict=True))
         reasons = {
             lead.lead_id: choose_reasons(letters, parts, lead.words)
-            for lead, parts in zip(fresh, quality.parts(described).tolist(), strict=True)
+            for lead, parts in zip(fresh, fresh_parts.tolist(), strict=True)
         }
         for lead in leads:
             log_odds = judged.get(lead.lead_id, lead.log_odds or 0.0)

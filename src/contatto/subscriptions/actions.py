@@ -34,7 +34,7 @@ from contatto.leads.model import (
     LeadUpdated,
     Origin,
 )
-from contatto.leads.rules.records import CHAT_FIELDS, NAME, ad_data, chat_data, origins_of
+from contatto.leads.rules.records import CHAT_FIELDS, NAME, ORIGINS, ad_data, chat_data
 from contatto.leads.store.listing import (
     list_credits,
     list_leads_by_id,
@@ -110,7 +110,7 @@ def push_lead(tx: Tx, event: LeadCaptured | LeadUpdated) -> None:
     `push_form_lead` pushes leads of forms with their answers, `push_test_lead` test leads.
     """
     lead = _find_visible_lead(tx, event.business_id, event.lead_id)
-    is_of_chat = Origin(event.origin) in origins_of(LeadSource.DIRECT_MESSAGE)
+    is_of_chat = Origin(event.origin) in ORIGINS[LeadSource.DIRECT_MESSAGE]
     if lead is None or lead.is_test or not is_of_chat:
         return
     data = chat_data(lead, list_outgoing_points(tx, lead.business_id, {lead.id})[lead.id])

@@ -30,7 +30,7 @@ from contatto.kit.outbound.queue import send_again
 from contatto.leads.actions.records import change_lead_status, note_edit
 from contatto.leads.model import Actor, HistoryKind, Lead
 from contatto.leads.store.listing import is_earned_elsewhere, list_leads_by_id
-from contatto.leads.store.records import find_lead_by_number, find_lead_to_change
+from contatto.leads.store.records import find_lead_by_number, list_leads_to_change
 
 ARRIVES_WITHIN: Final = timedelta(seconds=90)
 """After this time no delivery of an erased person can still arrive: its lease is over."""
@@ -322,7 +322,8 @@ def take_crm_change(tx: Tx, target: Target, change: crm.RecordChange) -> None:
         store.record_link(tx, record, record_id=change.moved_to[: store.RECORD_LIMIT], told_at=tx.now)
         return
     current = list_leads_by_id(tx, target.business_id, {record.lead_id}).get(record.lead_id)
-    lead = find_lead_to_change(tx, target.business_id, current.id) if current else None
+    ids = [current.id] if current else []
+    lead = next(iter(list_leads_to_change(tx, target.business_id, ids).values()), None)
     if lead is None or lead.hidden_at is not None:
         return
     news = {

@@ -141,7 +141,7 @@ def keep_label(tx: Tx, business_id: str, name: str) -> LeadLabel:
 def unlabel_lead(tx: Tx, actor: Actor, lead_id: str, label_id: str) -> None:
     """Take a label off a lead. Raises Refused: NOT_FOUND, for the lead."""
     lead = load_listed_lead(tx, actor.business_id, lead_id)
-    if records.delete_lead_label(tx, actor.business_id, lead.id, label_id):
+    if tx.delete(lead_labels, actor.business_id, lead_id=lead.id, label_id=label_id):
         intake.record_facets(tx, actor.business_id, {lead.id})
         note_edit(tx, actor, lead.id, HistoryKind.UNLABELLED, label_name(tx, actor.business_id, label_id))
 
@@ -362,7 +362,7 @@ def reject_contact_point(tx: Tx, business_id: str, lead_id: str, point_id: str, 
 
     Raises Refused: NOT_FOUND.
     """
-    lead = records.find_lead_to_change(tx, business_id, lead_id)
+    lead = records.list_leads_to_change(tx, business_id, [lead_id]).get(lead_id)
     points = listing.list_contact_points(tx, business_id, {lead_id})[lead_id]
     point = next((point for point in points if point.id == point_id), None)
     if lead is None or point is None:
@@ -371,7 +371,8 @@ def reject_contact_point(tx: Tx, business_id: str, lead_id: str, point_id: str, 
     proofs = tuple(proof for proof in lead_evidence if proof.contact_point_id == point_id)
     capture.correct_match(tx, business_id, point.field, point.value, actor)
     shared = intake.list_sharing_leads(tx, business_id, {lead_id})
-    records.delete_contact_point(tx, business_id, point_id)
+    tx.delete(evidence, business_id, contact_point_id=point_id)
+    tx.delete(contact_points, business_id, id=point_id)
     refresh_with_twins(tx, business_id, {lead_id}, shared)
     is_deleted = lead.origin is Origin.CHAT and points == [point]
     history = tuple(records.list_history(tx, business_id, lead_id)) if is_deleted else ()
@@ -408,7 +409,7 @@ def put_back_contact(tx: Tx, actor: Actor, lead_id: str, rejected_id: str) -> No
         raise Refused(
             errors.NOT_FOUND, "This contact detail was already restored, or the time to restore it is over."
         )
-    lead = records.find_lead_to_change(tx, actor.business_id, lead_id)
+    lead = records.list_leads_to_change(tx, actor.business_id, [lead_id]).get(lead_id)
     if lead is None:
         lead = check_found(rejected.lead, "Lead not found.")
         if not tx.insert_ignore(leads, intake.lead_row(tx.vault, lead)):
@@ -556,7 +557,7 @@ def undo_merge(tx: Tx, actor: Actor, merge_id: str) -> Merge:
     for evidence_id, point_id, _ in journal.rehung:
         tx.change(evidence, business_id, evidence_id, contact_point_id=point_id)
     for label_id in journal.labels:
-        records.delete_lead_label(tx, business_id, target.id, label_id)
+        tx.delete(lead_labels, business_id, lead_id=target.id, label_id=label_id)
     followers = rows_of(leads, business_id, id=journal.followers)
     tx.execute(sa.update(leads).where(*followers).values(merged_into=source.id))
     unchanged = [

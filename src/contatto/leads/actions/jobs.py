@@ -19,7 +19,7 @@ from contatto.kit import errors
 from contatto.kit.background import PeriodicStudy, Study
 from contatto.kit.db.tx import Tx, in_time, rows_of
 from contatto.kit.errors import Refused, check_found
-from contatto.kit.i18n import LazyText
+from contatto.kit.i18n import N_, LazyText
 from contatto.kit.ids import new_id
 from contatto.kit.log import logger
 from contatto.kit.outbox import emit
@@ -79,7 +79,7 @@ from contatto.leads.store import jobs as store
 from contatto.leads.store import listing
 from contatto.leads.store import records as lead_store
 from contatto.leads.store.intake import list_sharing_leads, record_facets
-from contatto.leads.store.tables import IS_OPEN, lead_jobs
+from contatto.leads.store.tables import IS_OPEN, contact_points, evidence, lead_jobs, lead_labels
 
 EVERY_S: Final = 3_600.0
 _SCORED_FOR: Final = timedelta(days=180)
@@ -225,9 +225,22 @@ def continue_job(tx: Tx, event: LeadJobMoved) -> None:
         due = in_time(range(start + 1, min(start + CHUNK, len(job.plan.rows)) + 1))
         items = [import_row(tx, job.member, job.plan, job.id, number) for number in due]
         cursor = str(start + len(items))
+    elif job.kind is JobKind.ERASE:
+        # Erase the next leads, also deleted ones; skip those that no longer exist.
+        ids = [lead_id for lead_id in job.plan.lead_ids if lead_id > job.cursor][:CHUNK]
+        items, erased = list[JobItem](), set[str]()
+        for lead_id in in_time(ids):
+            lead = lead_store.find_lead(tx, job.business_id, lead_id)
+            if lead is not None and lead_id not in erased:
+                erased |= erase_leads(tx, job.business_id, [lead], job.actor)
+            changed = JobItem(0, lead_id, ItemState.CHANGED, "", "erased", "")
+            missing = _skipped(lead_id, LazyText("This lead no longer exists."))
+            items.append(changed if lead_id in erased else missing)
+        cursor = items[-1].lead_id if items else job.cursor
+    elif job.kind is JobKind.UNDO:
+        items, cursor = _undo_step(tx, job)
     else:
-        steps = {JobKind.UNDO: _undo_step, JobKind.ERASE: _erase_step}
-        items, cursor = steps.get(job.kind, _change_step)(tx, job)
+        items, cursor = _change_step(tx, job)
     if job.kind in _LABELLING:
         record_facets(tx, job.business_id, {item.lead_id for item in items})
     skipped = sum(item.state is ItemState.SKIPPED for item in items)
@@ -343,28 +356,13 @@ def _change_lead(tx: Tx, actor: Actor, lead: Lead, kind: JobKind, value: str) ->
     elif kind is JobKind.DELETE:
         after = "deleted"
         delete_lead(tx, lead, actor.name)
-    elif lead_store.delete_lead_label(tx, actor.business_id, lead.id, value):
+    elif tx.delete(lead_labels, actor.business_id, lead_id=lead.id, label_id=value):
         before, after = value, ""
         note_edit(tx, actor, lead.id, HistoryKind.UNLABELLED, label_name(tx, actor.business_id, value))
     else:
         obstacle = LazyText("The lead does not have this label.")
     changed = JobItem(0, lead.id, ItemState.CHANGED, before, after, "")
     return _skipped(lead.id, obstacle) if obstacle else changed
-
-
-def _erase_step(tx: Tx, job: LeadJob) -> tuple[list[JobItem], str]:
-    """Erase the next leads, also deleted ones; skip those that no longer exist."""
-    ids = [lead_id for lead_id in job.plan.lead_ids if lead_id > job.cursor][:CHUNK]
-    items: list[JobItem] = []
-    erased: set[str] = set()
-    for lead_id in in_time(ids):
-        lead = lead_store.find_lead(tx, job.business_id, lead_id)
-        if lead is not None and lead_id not in erased:
-            erased |= erase_leads(tx, job.business_id, [lead], job.actor)
-        is_gone = lead_id in erased
-        changed = JobItem(0, lead_id, ItemState.CHANGED, "", "erased", "")
-        items.append(changed if is_gone else _skipped(lead_id, LazyText("This lead no longer exists.")))
-    return items, items[-1].lead_id if items else job.cursor
 
 
 def _undo_step(tx: Tx, job: LeadJob) -> tuple[list[JobItem], str]:
@@ -526,6 +524,7 @@ _AT_ONCE: Final = 500
 """Rows of a file with one query for their leads."""
 _LABEL, _STATUS, _OWNER, _NOTE = "l", "s", "o", "n"
 """First letters of the undo tokens in ``JobItem.before``, one token per change of an imported row."""
+_SEVERAL: Final = N_("This row matches %(count)s leads. Merge them first, or remove the shared detail.")
 _NO_OWNER: Final = LazyText("The owner is not a member who can open leads.")
 _NO_MOVE: Final = LazyText("This status cannot follow the current one, so the current status stays.")
 
@@ -631,30 +630,18 @@ def _foresee(
     for value in values:
         rows_by_value.setdefault(value, number)
     if len(fitting) > 1:
-        return Foreseen(number, "skip", entry.name, details, _several(len(fitting)))
+        return Foreseen(number, "skip", entry.name, details, LazyText(_SEVERAL, count=len(fitting)))
     does, reason, problems = "create", LazyText(""), entry.problems
     if fitting:
         (lead,) = fitting.values()
         does, reason = "update", LazyText("Updates a lead without a name")
         if lead.name:
             reason = LazyText("Updates %(name)s", name=lead.name)
-        problems += _status_problem(entry, lead)
+        if entry.status not in (None, lead.status) and entry.status not in MOVES[lead.status]:
+            problems = (*problems, _NO_MOVE)
     elif earlier:
         does, reason = "update", LazyText("Merged into row %(row)s", row=min(earlier))
     return Foreseen(number, does, entry.name, details, reason, problems)
-
-
-def _status_problem(entry: ImportEntry, lead: Lead) -> tuple[LazyText, ...]:
-    """Return the problem of a row with a status that its existing lead cannot get, if any."""
-    if entry.status in (None, lead.status) or entry.status in MOVES[lead.status]:
-        return ()
-    return (_NO_MOVE,)
-
-
-def _several(count: int) -> LazyText:
-    return LazyText(
-        "This row matches %(count)s leads. Merge them first, or remove the shared detail.", count=count
-    )
 
 
 def import_row(tx: Tx, actor: Actor, plan: JobPlan, job_id: str, number: int) -> JobItem:
@@ -667,7 +654,7 @@ def import_row(tx: Tx, actor: Actor, plan: JobPlan, job_id: str, number: int) ->
     leads_by_value = lead_store.list_leads_by_value(tx, actor.business_id, values)
     existing_leads = list({lead.id: lead for some in leads_by_value.values() for lead in some}.values())
     if len(existing_leads) > 1:
-        return _skipped("", _join_reasons(number, _several(len(existing_leads))))
+        return _skipped("", _join_reasons(number, LazyText(_SEVERAL, count=len(existing_leads))))
     source_id = f"{job_id}:{number}"
     known_lead = existing_leads[0] if existing_leads else None
     signal = Signal(
@@ -687,12 +674,13 @@ def import_row(tx: Tx, actor: Actor, plan: JobPlan, job_id: str, number: int) ->
     if lead is None:
         return _skipped("", _join_reasons(number, LazyText("This row has no contact detail.")))
     is_new = known_lead is None
-    problems = entry.problems + (() if is_new else _status_problem(entry, lead))
+    status = entry.status
+    can_move = is_new or status in (None, lead.status) or status in MOVES[lead.status]
+    problems = entry.problems if can_move else (*entry.problems, _NO_MOVE)
     # Apply the labels, status, owner and notes of a row, and note what an undo needs.
     labels = [keep_label(tx, actor.business_id, name) for name in entry.labels]
     before = [f"{_LABEL}{label.id}" for label in labels if put_label(tx, actor, lead.id, label)]
-    status = entry.status
-    if status is not None and status is not lead.status and (is_new or status in MOVES[lead.status]):
+    if status is not None and status is not lead.status and can_move:
         change_lead_status(tx, lead.business_id, lead.id, lead.status, status, actor.name)
         before.append(f"{_STATUS}{lead.status.value}>{status.value}")
     owner_id = owners.get(entry.owner.casefold()) if entry.owner else None
@@ -720,12 +708,12 @@ def take_back_row(tx: Tx, actor: Actor, lead: Lead, item: JobItem) -> bool:
 
     Return False for a new lead that has other sources or notes by now.
     """
-    evidence = lead_store.list_evidence_of_lead(tx, lead.business_id, lead.id)
+    lead_evidence = lead_store.list_evidence_of_lead(tx, lead.business_id, lead.id)
     notes = lead_store.list_work(tx, lead.business_id, lead.id, Note)
     if item.state is ItemState.CREATED:
         # It stays when anything but the import has added to it.
         job_id = item.after.partition(":")[0]
-        has_other_sources = any(proof.source_id.partition(":")[0] != job_id for proof in evidence)
+        has_other_sources = any(proof.source_id.partition(":")[0] != job_id for proof in lead_evidence)
         own_notes = {token[1:] for token in item.before.split(",") if token.startswith(_NOTE)}
         if has_other_sources or any(note.id not in own_notes or note.revision for note in notes):
             return False
@@ -733,18 +721,19 @@ def take_back_row(tx: Tx, actor: Actor, lead: Lead, item: JobItem) -> bool:
         return True
     unchanged_notes = {note.id: note for note in notes if note.revision == 0}
     sources: dict[str, set[str]] = defaultdict(set)
-    for proof in evidence:
+    for proof in lead_evidence:
         sources[proof.contact_point_id].add(proof.source_id)
     shared = list_sharing_leads(tx, lead.business_id, {lead.id})
     for point_id, source_ids in sources.items():
         if source_ids == {item.after}:
-            lead_store.delete_contact_point(tx, lead.business_id, point_id)
+            tx.delete(evidence, lead.business_id, contact_point_id=point_id)
+            tx.delete(contact_points, lead.business_id, id=point_id)
     for token in filter(None, item.before.split(",")):
         # Take back one thing that a row did; what somebody has changed since stays.
         kind, value = token[0], token[1:]
         old, _, new = value.partition(">")
         if kind == _LABEL:
-            lead_store.delete_lead_label(tx, lead.business_id, lead.id, value)
+            tx.delete(lead_labels, lead.business_id, lead_id=lead.id, label_id=value)
         elif kind == _STATUS and lead.status.value == new:
             move_lead(tx, lead, LeadStatus(old), actor.name, HistoryKind.STATUS_UNDONE)
         elif kind == _OWNER and lead.owner_id == new:

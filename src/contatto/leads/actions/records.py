@@ -48,7 +48,7 @@ class LeadBatch:
     """Leads of one business with their changes; each list is in chronological order.
 
     Attributes:
-        earned: conversions of leads that are new, or that began earlier than was known.
+        earned: leads that are new, or that began earlier than was known, with the signal.
         events: events about them.
         changed: leads that outside systems receive, once for each change.
         twins: ids of leads that are new or have new contact values, and so may be duplicates.
@@ -61,7 +61,7 @@ class LeadBatch:
 
     def __init__(self, tx: Tx, business_id: str, person_ids: Iterable[str]) -> None:
         self.business_id = business_id
-        self.earned: list[measurement.NewConversion] = []
+        self.earned: list[tuple[Lead, Signal]] = []
         self.events: list[Any] = []
         self.changed: list[Lead] = []
         self.twins: set[str] = set()
@@ -200,7 +200,11 @@ class LeadBatch:
         tx, business_id = self._tx, self.business_id
         new = self._new_points.values()
         insert_new(tx, contact_points, [intake.point_row(tx.vault, business_id, point) for point in new])
-        intake.record_starts(tx, business_id, contact_points, self._moved_points.values())
+        moved_points = [
+            {"of_business": business_id, "of_id": point.id, "moment": point.created_at}
+            for point in self._moved_points.values()
+        ]
+        write_rows(tx, intake.SET_START[contact_points], moved_points)
         insert_new(tx, evidence, [intake.evidence_row(tx.vault, item) for item in self.evidence])
         insert_all(tx, lead_history, [intake.history_row(tx.vault, business_id, step) for step in self.steps])
         entries = [row_of(entry) | {"business_id": business_id} for entry in self._entries]
@@ -218,8 +222,11 @@ class LeadBatch:
                     "moment": lead.updated_at,
                 })  # fmt: skip
         write_rows(tx, intake.SET_ACTIVITY, stale)
-        started = [self._leads[lead_id] for lead_id in sorted(self._started)]
-        intake.record_starts(tx, business_id, leads, started)
+        started = [
+            {"of_business": business_id, "of_id": lead_id, "moment": self._leads[lead_id].created_at}
+            for lead_id in sorted(self._started)
+        ]
+        write_rows(tx, intake.SET_START[leads], started)
         if self.twins:
             twins, unsure, unmarked = intake.list_shared(tx, business_id, self.twins)
             fresh = [{"of": business_id, "of_lead": lead_id} for lead_id in sorted(twins & self.fresh)]
@@ -227,7 +234,13 @@ class LeadBatch:
             intake.record_facets(tx, business_id, self.twins - self.fresh - unsure, twins)
             intake.record_facets(tx, business_id, unsure | unmarked)
         intake.record_facets(tx, business_id, self.touched - self.twins - self.fresh)
-        measurement.record_conversions(tx, self.earned)
+        conversions = [
+            measurement.NewConversion(
+                business_id, lead.person_id, ConversionKind.LEAD, lead.id, micros(signal.at)
+            )
+            for lead, signal in self.earned
+        ]
+        measurement.record_conversions(tx, conversions)
         emit_all(tx, [(business_id, event) for event in self.events])
         note_changes(tx, business_id, self.changed)
 
@@ -289,7 +302,7 @@ def _upsert(tx: Tx, batch: LeadBatch, signal: Signal) -> Lead | None:
         lead = batch.move(lead, name=name, updated_at=max(signal.at, lead.updated_at))
     if signal.contacts and signal.at < lead.created_at and signal.person_id == lead.person_id:
         lead = batch.move(lead, created_at=signal.at)
-        batch.earned.append(_earned(lead, signal))
+        batch.earned.append((lead, signal))
     if fields:
         step = HistoryEntry(new_id(), lead.id, HistoryKind.UPDATED, ", ".join(fields), signal.actor, tx.now)
         batch.steps.append(step)
@@ -363,16 +376,11 @@ def _capture_lead(tx: Tx, batch: LeadBatch, lead: Lead, signal: Signal) -> Lead:
     batch.steps.append(HistoryEntry(new_id(), lead.id, what, ", ".join(fields), signal.actor, tx.now))
     # no ad can have earned a lead from a file, or a test lead
     if signal.origin is not Origin.IMPORT and not signal.is_test:
-        batch.earned.append(_earned(lead, signal))
+        batch.earned.append((lead, signal))
     business_id, origin = lead.business_id, signal.origin.value
     batch.events.append(LeadCaptured(business_id, lead.id, lead.conversation_id, origin, fields, signal.at))
     batch.changed.append(lead)
     return lead
-
-
-def _earned(lead: Lead, signal: Signal) -> measurement.NewConversion:
-    kind, ts = ConversionKind.LEAD, micros(signal.at)
-    return measurement.NewConversion(lead.business_id, lead.person_id, kind, lead.id, ts)
 
 
 def note_step(tx: Tx, business_id: str, lead_id: str, what: HistoryKind, detail: str, actor: str) -> None:
@@ -453,7 +461,7 @@ def undo_lead_status(tx: Tx, business_id: str, lead_id: str, seen_status: LeadSt
 
 def load_listed_lead(tx: Tx, business_id: str, lead_id: str) -> Lead:
     """Lock and return a lead that is neither deleted nor merged. Raises Refused: NOT_FOUND."""
-    lead = records.find_lead_to_change(tx, business_id, lead_id)
+    lead = records.list_leads_to_change(tx, business_id, [lead_id]).get(lead_id)
     if lead is None or lead.hidden_at is not None:
         raise Refused(errors.NOT_FOUND, "Lead not found.")
     return lead

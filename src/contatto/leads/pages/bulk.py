@@ -128,24 +128,20 @@ async def _write_xlsx(context: Context, read_page: ReadPage) -> Path:
 def read_leads(
     business_id: str, lead_filter: LeadFilter, ids: list[str] | None, last: Lead | None, tx: Tx
 ) -> Page:
-    """Return the next page of all that match, or at once all of some ids; newest first."""
+    """Return the next page of all that match, or at once all of some ids; newest first.
+
+    Leads are rows of a table under ``HEAD``, every cell a text.
+    """
     if ids is None:
         leads = listing.list_leads_after(tx, business_id, lead_filter, last)
     else:
         chosen = listing.list_leads_by_id(tx, business_id, set(ids)).values()
         shown = [lead for lead in chosen if lead.hidden_at is None]
         leads = sorted(shown, key=lambda lead: lead.created_at, reverse=True)
-    rows = table_rows(tx, business_id, leads)
-    tx.forget_pages()
-    return leads[-1] if leads and ids is None else None, rows
-
-
-def table_rows(tx: Tx, business_id: str, leads: list[Lead]) -> list[list[str]]:
-    """Return leads as the rows of a table under ``HEAD``, every cell a text."""
-    ids = {lead.id for lead in leads}
-    credits = listing.list_credits(tx, business_id, {lead.id for lead in leads})
-    points = listing.list_outgoing_points(tx, business_id, ids)
-    labels = listing.list_labels_of(tx, business_id, ids)
+    lead_ids: set[str] = {lead.id for lead in leads}
+    credits = listing.list_credits(tx, business_id, lead_ids)
+    points = listing.list_outgoing_points(tx, business_id, lead_ids)
+    labels = listing.list_labels_of(tx, business_id, lead_ids)
     names = listing.list_member_names(tx, business_id)
     rows = []
     for lead in leads:
@@ -163,7 +159,8 @@ def table_rows(tx: Tx, business_id: str, leads: list[Lead]) -> list[list[str]]:
         ]
         label_names = ", ".join(label.name for label in labels[lead.id])
         rows.append([*row, label_names, names.get(lead.owner_id or "", "")])
-    return rows
+    tx.forget_pages()
+    return leads[-1] if leads and ids is None else None, rows
 
 
 RECENT: Final = timedelta(minutes=30)
@@ -310,28 +307,21 @@ async def post_ask_bulk_merge(
     request: Request, caller: FormCaller, sent: Annotated[_Chosen, Form()]
 ) -> HTMLResponse:
     """Ask which of the chosen leads stays; this changes nothing."""
+    db, business_id, most = context_of(request).db, caller.business_id, actions.MOST_JOINED
     lead_filter = for_member(read_query(sent.query).lead_filter, caller.subject_id)
-
-    def load(tx: Tx) -> dict[str, Any]:
-        ids = sent.ids
-        if sent.all:
-            ids = listing.list_lead_ids_after(
-                tx, caller.business_id, lead_filter, "", actions.MOST_JOINED + 1
-            )
-        leads_by_id = listing.list_leads_by_id(tx, caller.business_id, set(ids))
-        leads = [
-            lead for asked_id, lead in leads_by_id.items() if lead.id == asked_id and lead.hidden_at is None
-        ]
-        if not 2 <= len(leads) <= actions.MOST_JOINED:
-            raise Refused(
-                errors.INVALID,
-                "Choose 2 to %(most)s leads, and which of them stays.",
-                most=actions.MOST_JOINED,
-            )
-        leads.sort(key=lambda lead: lead.created_at)
-        return {"leads": rows_of(tx, caller.business_id, leads)}
-
-    return await show_page(request, caller, "leads/join.html", load)
+    ids = sent.ids
+    if sent.all:
+        ids = await db.read(
+            lambda tx: listing.list_lead_ids_after(tx, business_id, lead_filter, "", most + 1)
+        )
+    leads_by_id = await db.read(lambda tx: listing.list_leads_by_id(tx, business_id, set(ids)))
+    leads = [lead for asked_id, lead in leads_by_id.items() if lead.id == asked_id and lead.hidden_at is None]
+    if not 2 <= len(leads) <= most:
+        raise Refused(errors.INVALID, "Choose 2 to %(most)s leads, and which of them stays.", most=most)
+    leads.sort(key=lambda lead: lead.created_at)
+    return await show_page(
+        request, caller, "leads/join.html", lambda tx: {"leads": rows_of(tx, business_id, leads)}
+    )
 
 
 @router.form("/leads/merge", Permission.WRITE_LEADS)
@@ -366,9 +356,11 @@ async def post_text(request: Request, caller: FormCaller, sent: Annotated[_Paste
     """Save a pasted text as an import draft, and show its preview."""
     try:
         country = _country(sent.country)
-        # In a thread: it reads each row.
-        sheet = await context_of(request).db.run_aside(partial(importing.read_sheet, sent.text))
-        draft = await _save_draft(request, caller, sheet, country)
+        # In a thread: it reads each row, and guesses what the columns hold.
+        actor, db = actor_of(caller), context_of(request).db
+        sheet = await db.run_aside(partial(importing.read_sheet, sent.text))
+        plan = await db.run_aside(partial(actions.plan_import, sheet, country))
+        draft = await db.write(lambda tx: actions.keep_import_draft(tx, actor, plan))
     except Refused as refused:
         _field, error = split_fault(refused, translator_of(request))
         return _import_page(request, caller, sent.country, sent.text, error, refused.code.http_status)
@@ -392,7 +384,8 @@ async def post_file(
         )
     else:
         sheet = await context.db.run_aside(lambda: importing.sheet_of(table))
-    draft = await _save_draft(request, caller, sheet, chosen)
+    plan = await context.db.run_aside(partial(actions.plan_import, sheet, chosen))
+    draft = await context.db.write(lambda tx: actions.keep_import_draft(tx, actor_of(caller), plan))
     return json_answer({"href": f"/leads/import/{draft.id}"})
 
 
@@ -450,13 +443,6 @@ async def download_rejects(request: Request, caller: PageCaller, job_id: str) ->
     ]
     contact_reads_of(request).counts["lead_id"] = len(rows)
     return csv_file("rejects.csv", csv_lines([[*plan.head, importing.REASON_HEAD], *rows], bom=True))
-
-
-async def _save_draft(request: Request, caller: Caller, sheet: JobPlan, country: str) -> LeadJob:
-    actor, db = actor_of(caller), context_of(request).db
-    # In a thread: it looks at many cells to guess what the columns hold.
-    plan = await db.run_aside(partial(actions.plan_import, sheet, country))
-    return await db.write(lambda tx: actions.keep_import_draft(tx, actor, plan))
 
 
 async def _draft_page(
@@ -562,23 +548,25 @@ async def _erasure_page(
     context = context_of(request)
     if not 0 < len(ids) <= MOST_ERASED:
         raise Refused(errors.INVALID, "Choose at most %(most)s leads to erase.", most=MOST_ERASED)
-
-    def load(tx: Tx) -> dict[str, Any]:
-        leads_by_id = listing.list_leads_by_id(tx, caller.business_id, set(ids))
-        leads = [
-            leads_by_id[asked_id]
-            for asked_id in ids
-            if asked_id in leads_by_id and leads_by_id[asked_id].id == asked_id
-        ]
-        if not leads:
-            raise Refused(errors.NOT_FOUND, "Lead not found.")
-        lead_ids = {lead.id for lead in leads}
-        tx.record_contact_reads("lead_id", sorted(lead_ids))
-        twins = list_sharing_leads(tx, caller.business_id, lead_ids)
-        named = [{"id": lead.id, "name": person_label(lead.name, lead.person_id)} for lead in leads[:NAMED]]
-        return {"leads": named, "ids": lead_ids, "twins": len(twins)}
-
-    values = await context.db.read(load)
-    values |= {"count": len(values["ids"]), "ids": ",".join(sorted(values["ids"]))}
-    values |= {"caller": caller, "word": WORD, "is_wrong": is_wrong}
+    business_id = caller.business_id
+    leads_by_id = await context.db.read(lambda tx: listing.list_leads_by_id(tx, business_id, set(ids)))
+    leads = [
+        leads_by_id[asked_id]
+        for asked_id in ids
+        if asked_id in leads_by_id and leads_by_id[asked_id].id == asked_id
+    ]
+    if not leads:
+        raise Refused(errors.NOT_FOUND, "Lead not found.")
+    lead_ids = {lead.id for lead in leads}
+    contact_reads_of(request).add("lead_id", sorted(lead_ids))
+    twins = await context.db.read(lambda tx: list_sharing_leads(tx, business_id, lead_ids))
+    values = {
+        "caller": caller,
+        "leads": [{"id": lead.id, "name": person_label(lead.name, lead.person_id)} for lead in leads[:NAMED]],
+        "ids": ",".join(sorted(lead_ids)),
+        "count": len(lead_ids),
+        "twins": len(twins),
+        "word": WORD,
+        "is_wrong": is_wrong,
+    }
     return context.pages.render(request, "leads/erase.html", values, 422 if is_wrong else 200)

@@ -35,7 +35,6 @@ from contatto.leads.model import (
     Picks,
     RejectedContact,
     Task,
-    Tombstone,
 )
 from contatto.leads.pages.center import PostedForm, actor_of, rows_of
 from contatto.leads.ports import LeadPorts
@@ -115,35 +114,29 @@ async def show_lead(
     request: Request, caller: PageCaller, lead_id: str, refused: Annotated[Refused | None, Unsent] = None
 ) -> Response:
     """Render the page of a lead, or of its tombstone; after a refused change with the reason."""
-    context, words = context_of(request), translator_of(request)
-    sees_views = may(caller, Permission.ADMINISTER)
-
-    def load(tx: Tx) -> Lead | Tombstone | RejectedContact | dict[str, Any]:
-        lead = records.find_lead(tx, caller.business_id, lead_id)
-        if lead is None:
-            rejected = next(iter(records.list_rejected(tx, caller.business_id, lead_id)), None)
-            return rejected or check_found(find_tombstone(tx, caller.business_id, lead_id), "Lead not found.")
-        return lead if lead.merged_into else _detail(tx, lead, words, sees_views=sees_views)
-
-    outcome = await context.db.read(load)
-    if isinstance(outcome, Tombstone):
-        values: dict[str, Any] = {"caller": caller, "tombstone": outcome}
+    context, words, ids = context_of(request), translator_of(request), (caller.business_id, lead_id)
+    can_write, sees_views = may(caller, Permission.WRITE_LEADS), may(caller, Permission.ADMINISTER)
+    lead = await context.db.read(lambda tx: records.find_lead(tx, *ids))
+    if lead is None:
+        rejected = await context.db.read(lambda tx: records.list_rejected(tx, *ids))
+        if rejected:
+            values = {"caller": caller, "rejected": rejected[0], "can_edit": can_write}
+            return context.pages.render(request, "leads/gone.html", values)
+        tombstone = check_found(await context.db.read(lambda tx: find_tombstone(tx, *ids)), "Lead not found.")
+        values = {"caller": caller, "tombstone": tombstone}
         return context.pages.render(request, "leads/erased.html", values)
-    can_write = may(caller, Permission.WRITE_LEADS)
-    if isinstance(outcome, RejectedContact):
-        values = {"caller": caller, "rejected": outcome, "can_edit": can_write}
-        return context.pages.render(request, "leads/gone.html", values)
-    if isinstance(outcome, Lead):
-        return RedirectResponse(f"/leads/{outcome.merged_into}", 303)
+    if lead.merged_into:
+        return RedirectResponse(f"/leads/{lead.merged_into}", 303)
+    detail = await context.db.read(lambda tx: _detail(tx, lead, words, sees_views=sees_views))
     rights = {
         "caller": caller,
-        "can_edit": can_write and not outcome["lead"]["is_deleted"],
+        "can_edit": can_write and lead.hidden_at is None,
         "can_restore": can_write,
         "can_erase": may(caller, Permission.ERASE_LEADS),
         "can_see_reports": may(caller, Permission.READ_REPORTS),
     }
     notice = split_fault(refused, words)[1] if refused else ""
-    values = outcome | rights | {"notice": notice}
+    values = detail | rights | {"notice": notice}
     page = context.pages.render(request, "leads/detail.html", values, refused=refused)
     if refused is not None:
         page.headers["X-Message"] = quote(notice)

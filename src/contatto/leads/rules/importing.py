@@ -23,7 +23,7 @@ from contatto.capture.model import ContactMatch, Field
 from contatto.capture.rules import detect_contacts
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.kit.i18n import LazyText
+from contatto.kit.i18n import N_, LazyText
 from contatto.kit.values import InvalidEmail, brand_of, checked_email
 from contatto.leads.model import JobPlan, LeadStatus
 from contatto.leads.rules.records import LABEL_LIMIT, NOTE_LIMIT
@@ -236,7 +236,20 @@ def read_entry(columns: Sequence[str], cells: Sequence[str], country: str) -> Im
 def contact_of(field: Field, text: str, country: str) -> ContactMatch:
     """Return a contact detail in its normal form. Raises UnreadableRow if it is invalid."""
     if field in (Field.PHONE, Field.WHATSAPP):
-        return ContactMatch(field, _read_phone(text, country), 0, len(text), text, 1.0, RULE)
+        number, problem = None, N_("This is not a phone number. Include the country code, such as +65.")
+        with suppress(phonenumbers.NumberParseException):
+            number = phonenumbers.parse(text, country or None)
+            problem = N_("This phone number is not valid in its country.")
+        digits = "".join(letter for letter in text if letter.isdecimal()).removeprefix("00")
+        is_valid = number is not None and phonenumbers.is_valid_number(number)
+        if not is_valid and _DIGITS.fullmatch(text) and len(digits) >= _LEAST_ABROAD:
+            # Spreadsheets remove the plus sign before a country code.
+            with suppress(phonenumbers.NumberParseException):
+                number = phonenumbers.parse(f"+{digits}")
+        if number is None or not phonenumbers.is_valid_number(number):
+            raise UnreadableRow(problem)
+        phone = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+        return ContactMatch(field, phone, 0, len(text), text, 1.0, RULE)
     plain = text.removeprefix("@")
     written = text if field is Field.EMAIL or "/" in text else f"{field.value}: @{plain}"
     contacts = detect_contacts(written, country or "SG")
@@ -254,23 +267,3 @@ def contact_of(field: Field, text: str, country: str) -> ContactMatch:
     else:
         raise UnreadableRow("This is not a %(platform)s name.", platform=brand_of(field.value))
     return ContactMatch(field, value, 0, len(text), text, 1.0, RULE)
-
-
-def _read_phone(text: str, country: str) -> str:
-    number, is_parsed = None, True
-    try:
-        number = phonenumbers.parse(text, country or None)
-    except phonenumbers.NumberParseException:
-        is_parsed = False
-    if number is None or not phonenumbers.is_valid_number(number):
-        # Spreadsheets remove the plus sign before a country code.
-        number = None
-        digits = "".join(letter for letter in text if letter.isdecimal()).removeprefix("00")
-        if _DIGITS.fullmatch(text) and len(digits) >= _LEAST_ABROAD:
-            with suppress(phonenumbers.NumberParseException):
-                number = phonenumbers.parse(f"+{digits}")
-        if number is None or not phonenumbers.is_valid_number(number):
-            if is_parsed:
-                raise UnreadableRow("This phone number is not valid in its country.")
-            raise UnreadableRow("This is not a phone number. Include the country code, such as +65.")
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)

@@ -96,8 +96,11 @@ def makes_lead(signal: Signal) -> bool:
 
 def better_name(current: str, signal: Signal) -> str:
     """Return the better name: a stated one beats the profile's, and an existing one is not lost."""
-    stated = _clean(signal.stated_name or "")
-    return stated or current or _clean(signal.profile_name)
+    stated, profile = (
+        _spaced("".join(letter for letter in name if letter.isprintable())).strip()[:NAME_LIMIT]
+        for name in (signal.stated_name or "", signal.profile_name)
+    )
+    return stated or current or profile
 
 
 def person_label(name: str, person_id: str) -> str:
@@ -200,11 +203,6 @@ def search_values(text: str, countries: Iterable[str] = ()) -> list[str]:
     return list(dict.fromkeys(spelling for spelling in spellings if spelling))
 
 
-def _clean(name: str) -> str:
-    shown = name if name.isprintable() else "".join(letter for letter in name if letter.isprintable())
-    return _spaced(shown).strip()[:NAME_LIMIT]
-
-
 def _spaced(text: str) -> str:
     """Return a text with one space between words. One space alone is printable: most names need no more."""
     return text if text.isprintable() and "  " not in text else _SPACES.sub(" ", text)
@@ -217,20 +215,16 @@ MERGED_FIELDS: Final = ("name", "status", "owner_id", "created_at", "updated_at"
 NAME: Final = "name"
 CHAT_FIELDS: Final = (NAME, *(field.value for field in Field))
 """What a lead of a chat may have: a name, and each kind of contact detail."""
-_SOURCES: Final = {
-    Origin.CHAT: LeadSource.DIRECT_MESSAGE,
-    Origin.MANUAL: LeadSource.DIRECT_MESSAGE,
-    Origin.FORM: LeadSource.INSTANT_FORM,
+ORIGINS: Final = {
+    LeadSource.DIRECT_MESSAGE: (Origin.CHAT, Origin.MANUAL),
+    LeadSource.INSTANT_FORM: (Origin.FORM,),
 }
+_SOURCES: Final = {origin: source for source, origins in ORIGINS.items() for origin in origins}
 
 
 def source_of(lead: Lead) -> LeadSource | None:
     """Return the source of a lead; None for an imported one, which no chat and no form made."""
     return _SOURCES.get(lead.origin)
-
-
-def origins_of(source: LeadSource) -> tuple[Origin, ...]:
-    return tuple(origin for origin, lead_source in _SOURCES.items() if lead_source is source)
 
 
 def chat_data(lead: Lead, points: Iterable[ContactPoint]) -> dict[str, str]:

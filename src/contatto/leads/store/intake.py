@@ -1,7 +1,7 @@
 """Writes of captured leads in batches, with their facets and duplicates."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Set
+from collections.abc import Collection, Iterator, Set
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -50,7 +50,8 @@ SET_ACTIVITY: Final = _CHANGE_ONE[leads].values(
     updated_at=_MOMENT,
 )
 """Update of a lead's name and of the time of its last activity."""
-_STARTS: Final = {table: change.values(created_at=_MOMENT) for table, change in _CHANGE_ONE.items()}
+SET_START: Final = {table: change.values(created_at=_MOMENT) for table, change in _CHANGE_ONE.items()}
+"""Update of the creation time of a lead or a contact point, after an older message arrived late."""
 
 
 LEADS_OF_PERSONS: Final = PreparedQuery(
@@ -60,12 +61,6 @@ LEADS_OF_PERSONS: Final = PreparedQuery(
     .order_by(leads.c.id)
     .with_for_update(),
 )
-
-
-def record_starts(tx: Tx, business_id: str, table: sa.Table, moved: Iterable[Lead | ContactPoint]) -> None:
-    """Save earlier creation times of leads or contact points, after an older message arrived late."""
-    rows = [{"of_business": business_id, "of_id": item.id, "moment": item.created_at} for item in moved]
-    write_rows(tx, _STARTS[table], rows)
 
 
 _AT_ONCE: Final = 500

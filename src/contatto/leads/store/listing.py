@@ -505,6 +505,7 @@ def find_matches(
 def _find_of_search(tx: Tx, business_id: str, conditions: Conditions) -> Matches:
     """Collect the ids of parts with few matches, and count where a part has more than `MANY`."""
     by_name, *quick = conditions.parts
+    first_ids = sa.select(leads.c.id).where(*conditions.base).limit(MANY + 1)
     many: list[tuple[Condition, int]] = []
     ids: set[str] = set()
     for part in quick:
@@ -512,8 +513,8 @@ def _find_of_search(tx: Tx, business_id: str, conditions: Conditions) -> Matches
         if total > MANY:
             many.append((part, total))
         else:
-            ids.update(_ids(tx, conditions, part))
-    of_name = _ids(tx, conditions, by_name)
+            ids.update(tx.execute(first_ids.where(part)).scalars())
+    of_name = tx.execute(first_ids.where(by_name)).scalars().all()
     ids.update(of_name)
     if len(of_name) > MANY or len(many) > 1:
         return Matches(_count(tx, conditions), None)
@@ -524,11 +525,6 @@ def _find_of_search(tx: Tx, business_id: str, conditions: Conditions) -> Matches
     # The expression hides the index by tenant: SQLite would read all its leads instead of some hundred ids.
     few = sa.select(leads).where(leads.c.business_id.concat("") == business_id, leads.c.id.in_(ids))
     return Matches(len(ids), few if len(ids) <= MANY else None)
-
-
-def _ids(tx: Tx, conditions: Conditions, part: Condition) -> list[str]:
-    """Return the ids of a part's matches, up to one more than `MANY`."""
-    return list(tx.execute(sa.select(leads.c.id).where(*conditions.base, part).limit(MANY + 1)).scalars())
 
 
 def list_matches(

@@ -53,12 +53,6 @@ def find_lead_by_number(tx: Tx, business_id: str, number: int) -> Lead | None:
     return find_lead(tx, business_id, lead.merged_into)
 
 
-def find_lead_to_change(tx: Tx, business_id: str, lead_id: str) -> Lead | None:
-    """Return a lead, locked until the end of the transaction."""
-    query = unerased_leads(business_id).where(leads.c.id == lead_id)
-    return tx.find(Lead, query.with_for_update())
-
-
 def list_leads_to_change(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dict[str, Lead]:
     """Return leads by their own id, merged ones too, locked in order until the transaction ends."""
     query = unerased_leads(business_id).where(leads.c.id.in_(lead_ids)).order_by(leads.c.id)
@@ -123,11 +117,6 @@ def list_history(tx: Tx, business_id: str, lead_id: str) -> list[HistoryEntry]:
     """Return a lead's history, oldest first."""
     query = sa.select(lead_history).where(*rows_of(lead_history, business_id, lead_id=lead_id))
     return tx.list(HistoryEntry, query.order_by(lead_history.c.at, lead_history.c.id))
-
-
-def delete_contact_point(tx: Tx, business_id: str, point_id: str) -> None:
-    tx.delete(evidence, business_id, contact_point_id=point_id)
-    tx.delete(contact_points, business_id, id=point_id)
 
 
 KEEP_REJECTED: Final = timedelta(days=30)
@@ -204,11 +193,6 @@ def append_lead_label(tx: Tx, business_id: str, lead_id: str, label_id: str) -> 
     """Put a label on a lead; False when it is there."""
     row = {"business_id": business_id, "lead_id": lead_id, "label_id": label_id}
     return tx.insert_ignore(lead_labels, row)
-
-
-def delete_lead_label(tx: Tx, business_id: str, lead_id: str, label_id: str) -> bool:
-    """Take a label off a lead; False when it is not there."""
-    return tx.delete(lead_labels, business_id, lead_id=lead_id, label_id=label_id) == 1
 
 
 WORK: Final = {Note: (lead_notes, "lead_notes.body"), Task: (lead_tasks, "lead_tasks.body")}
