@@ -32,10 +32,10 @@ from contatto.forms.rules import views
 from contatto.forms.rules.answers import (
     check_submission,
     clean,
-    consent_text,
     contacts_of,
     count_score,
     list_hours,
+    text_of,
 )
 from contatto.forms.rules.drafts import list_problems, start_content
 from contatto.forms.rules.views import LeadEntry
@@ -350,7 +350,7 @@ def save_answers(tx: Tx, fresh: Sequence[FreshAnswer]) -> list[SavedAnswer]:
             )
         )
         for consent in content.consents:
-            text = consent_text(content, consent, sent.language)
+            text = text_of(content, f"{consent.key}.text", sent.language)
             receipts.append(
                 ConsentReceipt(
                     id=new_id(),

@@ -71,7 +71,7 @@ from contatto.measurement.store import list_measured_ads
 from contatto.ui.render import iso, translator_of
 from contatto.ui.requests import context_of, csv_file, stream_csv
 
-KIND_NAMES = {
+KIND_NAMES: Final = {kind: usual.label for kind, usual in USUAL.items()} | {
     QuestionKind.NAME: N_("Name"),
     QuestionKind.TEXT: N_("Short text"),
     QuestionKind.LONG_TEXT: N_("Long text"),
@@ -107,21 +107,23 @@ SOURCE_NAMES = {
 }
 
 
-def kind_name(kind: QuestionKind) -> str:
-    return KIND_NAMES.get(kind, USUAL[kind].label)
-
-
 def _question(content: Content, question: FormQuestion, place: int, words: Translator) -> dict[str, Any]:
     """Return the builder's values of a question; ``place`` is its index."""
     first = content.languages[0]
+    labels = {
+        any_question.key: label_of(content, any_question, first)
+        or words.gettext(KIND_NAMES[any_question.kind])
+        for any_question in content.questions
+    }
+    short = {key: label if len(label) <= 40 else f"{label[:39]}…" for key, label in labels.items()}
     # a question may depend on each option of an earlier question
     shows = [
         (
             f"{earlier.key}={option.key}",
             words.gettext(
                 "%(question)s is “%(answer)s”",
-                question=_short(content, earlier, words),
-                answer=option_text(content, earlier, option, content.languages[0]) or option.key,
+                question=short[earlier.key],
+                answer=option_text(content, earlier, option, first) or option.key,
             ),
         )
         for earlier in content.questions[:place]
@@ -129,20 +131,17 @@ def _question(content: Content, question: FormQuestion, place: int, words: Trans
         for option in earlier.options
     ]
     later = [
-        (
-            later_question.key,
-            words.gettext("Jump to “%(question)s”", question=_short(content, later_question, words)),
-        )
+        (later_question.key, words.gettext("Jump to “%(question)s”", question=short[later_question.key]))
         for later_question in content.questions[place + 1 :]
     ]
     skip, refuse = words.gettext("Skip to the end"), words.gettext("End: the offer does not fit")
     jumps = [("", words.gettext("Continue")), *later, (END, skip), (REFUSE, refuse)]
-    name, hours = words.gettext(kind_name(question.kind)), question.hours
+    name, hours = words.gettext(KIND_NAMES[question.kind]), question.hours
     length = "length" if question.kind in TEXTS else ""
     day_names = Locale.parse(words.lang, sep="-").days["stand-alone"]["wide"]
     return asdict(question) | {
         "kind_name": name,
-        "title": label_of(content, question, first) or name,
+        "title": labels[question.key],
         "autocomplete_words": AUTOCOMPLETE,
         "bounds": "number" if question.kind is QuestionKind.NUMBER else length,
         "is_contact": question.kind in CONTACTS,
@@ -164,11 +163,6 @@ def _question(content: Content, question: FormQuestion, place: int, words: Trans
         "source": question.source or "",
         "sources": [(source.value, words.gettext(name)) for source, name in SOURCE_NAMES.items()],
     }
-
-
-def _short(content: Content, question: FormQuestion, words: Translator) -> str:
-    label = label_of(content, question, content.languages[0]) or words.gettext(kind_name(question.kind))
-    return label if len(label) <= 40 else f"{label[:39]}…"
 
 
 router: Final = page_routes()
@@ -413,7 +407,7 @@ def show_builder(
         ],
         "can_edit": may(caller, Permission.WRITE_ADS),
         "kind_groups": [
-            (words.gettext(group), [(kind.value, words.gettext(kind_name(kind))) for kind in kinds])
+            (words.gettext(group), [(kind.value, words.gettext(KIND_NAMES[kind])) for kind in kinds])
             for group, kinds in GROUPS
         ],
         "editor": editor or new_id(),

@@ -26,7 +26,6 @@ from contatto.forms.model import (
     Answers,
     Booking,
     Content,
-    FormConsent,
     FormQuestion,
     HiddenValue,
     Hours,
@@ -108,10 +107,6 @@ def label_of(content: Content, question: FormQuestion, language: str) -> str:
 
 def option_text(content: Content, question: FormQuestion, option: Option, language: str) -> str:
     return text_of(content, f"{question.key}.option.{option.key}", language)
-
-
-def consent_text(content: Content, consent: FormConsent, language: str) -> str:
-    return text_of(content, f"{consent.key}.text", language)
 
 
 def best_language(content: Content, preferred: Iterable[str]) -> str:
@@ -428,7 +423,7 @@ LEAST_S: Final = 2
 
 def sign_opening(number: int, visitor: str, at_s: int, signer: Signer) -> str:
     """Sign the time at which a visitor opened a version of a form, to reject bots."""
-    return f"{at_s}.{signer.get_signature(_signed_text(number, visitor, at_s)).decode()}"
+    return f"{at_s}.{signer.get_signature(f'{number}\0{visitor}\0{at_s}').decode()}"
 
 
 def check_opening(token: str, number: int, visitor: str, now_s: float, signer: Signer) -> None:
@@ -438,15 +433,11 @@ def check_opening(token: str, number: int, visitor: str, now_s: float, signer: S
     """
     text, _, signature = token.partition(".")
     at_s = int(text) if text.isascii() and text.isdigit() and len(text) <= 12 else 0
-    if not signer.verify_signature(_signed_text(number, visitor, at_s), signature):
+    if not signer.verify_signature(f"{number}\0{visitor}\0{at_s}", signature):
         raise Refused(errors.UNSIGNED, "Open the form again, then send it. Your answers are kept.")
     left_s = at_s + LEAST_S - now_s
     if left_s > 0:
         raise Refused(errors.TOO_MANY, "This was sent too quickly. Try again in a moment.", int(left_s) + 1)
-
-
-def _signed_text(number: int, visitor: str, at_s: int) -> str:
-    return f"{number}\0{visitor}\0{at_s}"
 
 
 MISSING: Final = N_("Please answer this.")

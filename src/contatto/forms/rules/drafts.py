@@ -27,7 +27,6 @@ from contatto.forms.rules.answers import (
     PHONES,
     USUAL,
     clean,
-    consent_text,
     count_a_day,
     is_call,
     is_link,
@@ -312,7 +311,7 @@ def list_problems(content: Content) -> list[Problem]:
     problems += [
         Problem(consent.key, "Enter what the person agrees to.")
         for consent in content.consents
-        if not consent_text(content, consent, first)
+        if not text_of(content, f"{consent.key}.text", first)
     ]
     if not is_link(content.policy_url):
         problems.append(Problem("policy_url", "Give the full https address of your privacy policy."))

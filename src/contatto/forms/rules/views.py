@@ -22,7 +22,6 @@ from contatto.forms.rules.answers import (
     CHOOSERS,
     PHONES,
     TEXT_LIMIT,
-    consent_text,
     is_link,
     label_of,
     option_text,
@@ -91,7 +90,7 @@ def show_sheet(
             {
                 "key": consent.key,
                 "required": consent.required,
-                "text": consent_text(content, consent, language),
+                "text": text_of(content, f"{consent.key}.text", language),
             }
             for consent in content.consents
         ],
