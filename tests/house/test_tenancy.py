@@ -33,7 +33,6 @@ WITHOUT_BUSINESS = {
     "channels/store.py:list_apps_named": "A webhook names only the app; a secret tells whose is meant.",
     "channels/store.py:list_public_accounts": "The chat page is public, and its address names the account.",
     "channels/store.py:list_registration_countries": "For the worker, which loads the number plans of all.",
-    "inbox/store/conversations.py:list_conversations_to_move": "For the worker, who works for all of them.",
     "inbox/store/desk.py:list_ended_snoozes": "For the timer, who works for all of them.",
     "subscriptions/store.py:list_subscribed_businesses": "For the worker, who works for all of them.",
     "delivery/store.py:list_streams_to_learn": "For the worker, who works for all of them.",

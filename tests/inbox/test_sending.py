@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 from contatto.channels.actions import disconnect_account, set_access_token
 from contatto.channels.model import ChannelAccount, MessageKind, Platform, Sender
 from contatto.channels.store import CONNECTORS, channel_tokens
-from contatto.inbox.actions.incoming import conversation_id_of, kept_id, settle_receipts
+from contatto.inbox.actions.incoming import conversation_id_of, settle_receipts
 from contatto.inbox.actions.replies import load_window, retry_reply, send_reply
 from contatto.inbox.model import REPLY, Message, Send, SendState
 from contatto.inbox.rules import RETRY_AFTER_S
@@ -307,7 +307,8 @@ def whatsapp(database: Database, clock: FixedClock) -> Iterator[Desk]:
         lambda tx: make.channel(tx, business.id, Platform.WHATSAPP, external_id=number)
     )
     with running_vendor() as vendor:
-        of = database.read_now(lambda tx: conversation_id_of(account, kept_id(tx, account, "6581234567")))
+        kept_id = database.vault.blind("6581234567", account.business_id).hex()
+        of = conversation_id_of(account, kept_id)
         made = Desk(database, clock, vendor, account, of)
         database.write_now(lambda tx: set_access_token(tx, business.id, account.id, TOKEN))
         made.hear((FIXTURES / "whatsapp" / "text.json").read_bytes())

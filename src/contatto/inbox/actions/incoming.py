@@ -42,7 +42,7 @@ from contatto.measurement.model import ConversionKind, Impression, MeasuredAd, T
 from contatto.measurement.rules import natural_number
 from contatto.spam import store
 from contatto.spam.actions import VERDICT_LOCK, judge_chats
-from contatto.spam.model import Chat
+from contatto.spam.model import Chat, Mark
 from contatto.spam.store import list_rates
 
 SETTLED_AT_ONCE: Final = 200
@@ -149,9 +149,8 @@ class Threads:
         self._persons |= dict.fromkeys(person_ids)
         self._messages |= dict.fromkeys(message_ids, False)
         if conversation_ids:
-            stored_conversations = conversations.list_conversations_to_move(
-                self.tx, business_ids, conversation_ids
-            )
+            values = {"businesses": business_ids, "ids": conversation_ids}
+            stored_conversations = conversations.TO_CHANGE.list(self.tx, values)
             self._conversations |= {conversation.id: conversation for conversation in stored_conversations}
         if person_ids:
             values = {"businesses": business_ids, "ids": person_ids}
@@ -176,8 +175,10 @@ class Threads:
         person, thread = incoming.person_id, incoming.conversation_id
         key = (account.id, person, thread)
         if key not in self._ids:
-            kept_person = kept_id(self.tx, account, person)
-            kept_thread = kept_person if thread == person else kept_id(self.tx, account, thread)
+            kept_person, kept_thread = person, thread
+            if CONNECTORS[account.platform].dialect.ids_are_contacts:  # store their blind indexes
+                kept_person = self.tx.vault.blind(person, account.business_id).hex()
+                kept_thread = self.tx.vault.blind(thread, account.business_id).hex()
             self._ids[key] = ThreadIds(
                 person=person_id_of(self.tx.vault, account, kept_person),
                 external_person=kept_person,
@@ -335,13 +336,6 @@ def shown_name(incoming: Event) -> str:
     if not name.isprintable():
         name = "".join(letter for letter in name if letter.isprintable())
     return name.strip()[:ID_LIMIT]
-
-
-def kept_id(tx: Tx, account: channels.ChannelAccount, external_id: str) -> str:
-    """Return the platform's id as we store it: its blind index if it is a contact detail."""
-    if not CONNECTORS[account.platform].dialect.ids_are_contacts:
-        return external_id
-    return tx.vault.blind(external_id, account.business_id).hex()
 
 
 def person_id_of(vault: Vault, account: channels.ChannelAccount, external_id: str) -> str:
@@ -757,7 +751,10 @@ def judge_messages(tx: Tx, events: Sequence[model.MessageReceived]) -> None:
             # One query for each kind of input of the spam filter.
             suspects = desk.SUSPECTS.list(tx, {"of": business_id, "ids": list(chat_ids)})
             people = sorted({suspect.person_id for suspect in suspects})
-            marked = desk.list_marked_chats(tx, business_id, people)
+            spam_values = {"of": business_id, "persons": people, "spam": Mark.SPAM}
+            marked: dict[str, set[str]] = defaultdict(set)
+            for person_id, chat_id in desk.MARKED.rows(tx, spam_values):
+                marked[person_id].add(chat_id)
             since = micros(tx.now - timedelta(days=1))
             tap_rows = desk.TAPS.rows(tx, {"of": business_id, "persons": people, "since": since})
             taps: dict[str, int] = {row[0]: row[1] for row in tap_rows}
@@ -768,7 +765,7 @@ def judge_messages(tx: Tx, events: Sequence[model.MessageReceived]) -> None:
                     suspect.id,
                     suspect.channel_account_id,
                     texts[suspect.id],
-                    has_marked=bool(marked.get(suspect.person_id, set()) - {suspect.id}),
+                    has_marked=bool(marked[suspect.person_id] - {suspect.id}),
                     taps=taps.get(suspect.person_id, 0),
                 )
                 for suspect in suspects

@@ -49,7 +49,7 @@ from contatto.subscriptions import actions as pushes
 
 def conversation_to_change(tx: Tx, business_id: str, conversation_id: str) -> model.Conversation:
     """Return a conversation of the business, locked. Raises Refused: NOT_FOUND."""
-    locked = conversations.list_conversations_to_move(tx, [business_id], [conversation_id])
+    locked = conversations.TO_CHANGE.list(tx, {"businesses": [business_id], "ids": [conversation_id]})
     if not locked:
         raise Refused(errors.NOT_FOUND)
     return locked[0]
@@ -441,7 +441,7 @@ def hold_chats(tx: Tx, business_id: str, person_ids: Collection[str]) -> None:
             if Threads(tx).ids_of(account, incoming).person in person_ids:
                 late.append(receipt)
         conversations.mark_receipts(tx, late, model.ReceiptState.REFUSED, conversations.ERASED)
-    conversations.list_conversations_to_move(tx, [business_id], sorted(chat.id for chat in chats))
+    conversations.TO_CHANGE.list(tx, {"businesses": [business_id], "ids": sorted(chat.id for chat in chats)})
 
 
 def forget_chats(tx: Tx, erased: ErasedPeople) -> set[str]:

@@ -373,21 +373,20 @@ async def download_business_media(
 
     It is good for ten minutes, and no longer than the access token that asked for it.
     """
-    context = context_of(request)
-
-    def work(tx: Tx) -> None:
-        account = load_channel(tx, caller.business_id, body.business_id)
-        conversation = threads.load_business_conversation(tx, account, body.conversation_id)
-        message = find_message(tx, caller.business_id, body.message_id)
-        if message is None or message.conversation_id != conversation.id:
-            raise Refused(errors.NOT_FOUND, "message_id: there is no such message in this conversation.")
-        if message.photo != body.media_id or not list_photos(tx, caller.business_id, [message]):
-            raise Refused(errors.NOT_FOUND, "media_id: this message has no such picture.")
-
-    await context.db.read(work)
+    context, business_id = context_of(request), caller.business_id
+    account = await context.db.read(lambda tx: load_channel(tx, business_id, body.business_id))
+    conversation = await context.db.read(
+        lambda tx: threads.load_business_conversation(tx, account, body.conversation_id)
+    )
+    message = await context.db.read(lambda tx: find_message(tx, business_id, body.message_id))
+    if message is None or message.conversation_id != conversation.id:
+        raise Refused(errors.NOT_FOUND, "message_id: there is no such message in this conversation.")
+    pictures = await context.db.read(lambda tx: list_photos(tx, business_id, [message]))
+    if body.media_id not in pictures:
+        raise Refused(errors.NOT_FOUND, "media_id: this message has no such picture.")
     until = int((context.clock.now() + LINK).timestamp())
     signer = context.vault.signer(MEDIA_KEY)
-    token = rules.media_token(caller.business_id, caller.subject_id, body.media_id, until, signer)
+    token = rules.media_token(business_id, caller.subject_id, body.media_id, until, signer)
     url = f"{context.settings.base_url}/media?token={quote(token)}"
     return api_types.api_answer(MediaLink(url), api_types.request_id_of(request))
 
@@ -399,14 +398,10 @@ async def send_media(request: Request) -> Response:
     now_s = int(context.clock.now().timestamp())
     token = request.query_params.get("token", "")
     business_id, holder, digest = rules.read_media_token(token, now_s, signer)
-
-    def load(tx: Tx) -> tuple[str, bytes] | None:
-        if not is_token_live(tx, BusinessId(business_id), holder):
-            raise Refused(errors.LINK_EXPIRED, "The access token that asked for it was revoked.")
-        return photos.find(tx, business_id, digest)
-
-    photo = check_found(await context.db.read(load), "There is no such picture any more.")
-    media_type, picture = photo
+    if not await context.db.read(lambda tx: is_token_live(tx, BusinessId(business_id), holder)):
+        raise Refused(errors.LINK_EXPIRED, "The access token that asked for it was revoked.")
+    photo = await context.db.read(lambda tx: photos.find(tx, business_id, digest))
+    media_type, picture = check_found(photo, "There is no such picture any more.")
     return Response(picture, media_type=media_type, headers=_SAFE)
 
 

@@ -23,7 +23,7 @@ from contatto.inbox.actions.incoming import conversation_id_of, message_id_of
 from contatto.inbox.actions.replies import AutoMessageEdit, keep_account_automatic, numbered_messages
 from contatto.inbox.actions.threads import business_open_id
 from contatto.inbox.auth import ChatLimits, admit_newcomer, admit_sender, chat_visitor
-from contatto.inbox.model import AutomaticKind, Message, PreparedReply
+from contatto.inbox.model import AutomaticKind, PreparedReply
 from contatto.inbox.store import conversations, messages
 from contatto.inbox.store.conversations import Backlog, receipt_row
 from contatto.inbox.store.desk import load_automatic
@@ -176,15 +176,15 @@ async def list_chat_messages(request: Request) -> Response:
         for client_id in unsent
         if 8 <= len(client_id) <= 64
     }
-
-    def read(tx: Tx) -> ChatThread:
-        thread_ids = account.business_id, conversation_id_of(account, visitor)
-        conversation = conversations.find_conversation(tx, *thread_ids)
-        new_messages = messages.list_messages_after(tx, *thread_ids, after)
-        read_at = conversation.business_read_at if conversation else None
-        return ChatThread(show_messages(tx, account, new_messages), iso(read_at) if read_at else None, ids)
-
-    return json_answer(await context.db.read(read))
+    thread_ids = account.business_id, conversation_id_of(account, visitor)
+    conversation, new_messages = await context.db.read(
+        lambda tx: (
+            conversations.find_conversation(tx, *thread_ids),
+            show_new_messages(tx, account, thread_ids[1], after),
+        )
+    )
+    read_at = conversation.business_read_at if conversation else None
+    return json_answer(ChatThread(new_messages, iso(read_at) if read_at else None, ids))
 
 
 async def stream_chat(request: Request) -> Response:
@@ -193,9 +193,6 @@ async def stream_chat(request: Request) -> Response:
     account, visitor = await chat_visitor(request)
     last = read_number(request.query_params.get("after", "")) or 0
     ids = account.business_id, conversation_id_of(account, visitor)
-
-    def read_new(tx: Tx) -> list[ChatMessage]:
-        return show_messages(tx, account, messages.list_messages_after(tx, *ids, last))
 
     async def follow() -> AsyncIterator[str]:
         nonlocal last
@@ -213,6 +210,7 @@ async def stream_chat(request: Request) -> Response:
                 values = {"read_at": iso(read_at) if read_at else None}
                 yield sse("read", msgspec.json.encode(values).decode())
             elif event.name in ("message_sent", "message_received"):
+                read_new = partial(show_new_messages, account=account, conversation_id=ids[1], last=last)
                 for message in await context.db.read(read_new):
                     last = max(last, message.seq)
                     yield sse("message", msgspec.json.encode(message).decode())
@@ -220,7 +218,9 @@ async def stream_chat(request: Request) -> Response:
     return sse_answer(follow())
 
 
-def show_messages(tx: Tx, account: ChannelAccount, chat_messages: list[Message]) -> list[ChatMessage]:
+def show_new_messages(tx: Tx, account: ChannelAccount, conversation_id: str, last: int) -> list[ChatMessage]:
+    """Return the messages after the sequence number ``last``, as the chat page shows them."""
+    chat_messages = messages.list_messages_after(tx, account.business_id, conversation_id, last)
     photos = messages.list_photos(tx, account.business_id, chat_messages)
     sizes = {digest: PhotoSize(photo.width, photo.height) for digest, photo in photos.items()}
     return [
@@ -362,7 +362,8 @@ def create_business_auto_message(tx: Tx, caller: Caller, body: MessageBody) -> C
         says = "%(name)s: this account already has one. Update it, or delete it first."
         raise Refused(errors.INVALID, says, name=edit.part)
     edit.save([*edit.messages.values(), new])
-    return _changed_message(natural_number(edit.account.id, body.auto_message_type, new.ask))
+    number = natural_number(edit.account.id, body.auto_message_type, new.ask)
+    return ChangedAutoMessage(AutoMessageId(str(number)))
 
 
 @router.transact("/update/", Permission.WRITE_INBOX)
@@ -375,7 +376,7 @@ def update_business_auto_message(tx: Tx, caller: Caller, body: ChangeBody) -> Ch
     if sum(message.ask == new.ask for message in changed) > 1:
         raise Refused(errors.INVALID, "%(name)s: this account already has one.", name=edit.part)
     edit.save(changed)
-    return _changed_message(number)
+    return ChangedAutoMessage(AutoMessageId(str(number)))
 
 
 @router.transact("/delete/", Permission.WRITE_INBOX)
@@ -384,7 +385,7 @@ def delete_business_auto_message(tx: Tx, caller: Caller, body: OneBody) -> Chang
     edit = AutoMessageEdit(tx, caller.business_id, body.business_id, body.auto_message_type)
     edit.check([body.auto_message_id])
     edit.save([message for number, message in edit.messages.items() if number != body.auto_message_id])
-    return _changed_message(body.auto_message_id)
+    return ChangedAutoMessage(AutoMessageId(str(body.auto_message_id)))
 
 
 @router.transact("/sort/", Permission.WRITE_INBOX)
@@ -394,7 +395,7 @@ def sort_business_auto_messages(tx: Tx, caller: Caller, body: SortBody) -> Chang
     edit.check(body.auto_message_id)
     numbers = dict.fromkeys([*body.auto_message_id, *edit.messages])
     edit.save([edit.messages[number] for number in numbers])
-    return _changed_message(body.auto_message_id[0])
+    return ChangedAutoMessage(AutoMessageId(str(body.auto_message_id[0])))
 
 
 @router.transact("/status/update/", Permission.WRITE_INBOX)
@@ -432,10 +433,6 @@ def get_business_auto_messages(tx: Tx, caller: Caller, query: AutoQuery) -> Auto
     status: Literal["ENABLE", "DISABLE"]
     status = "DISABLE" if query.auto_message_type in content.off else "ENABLE"
     return AutoMessages(business_open_id(account), status, shown)
-
-
-def _changed_message(number: int) -> ChangedAutoMessage:
-    return ChangedAutoMessage(AutoMessageId(str(number)))
 
 
 def _read_reply(body: MessageBody) -> PreparedReply:

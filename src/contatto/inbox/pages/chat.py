@@ -309,15 +309,11 @@ routes = [
 
 async def show_photo(request: Request, business_id: str, conversation_id: str, message_id: str) -> Response:
     """Return the picture of a message of this conversation. Raises Refused: NOT_FOUND."""
-
-    def load(tx: Tx) -> tuple[str, bytes] | None:
-        message = find_message(tx, business_id, message_id)
-        if message is None or message.conversation_id != conversation_id or not message.photo:
-            return None
-        return photos.find(tx, business_id, message.photo)
-
-    photo = check_found(await context_of(request).db.read(load), "Photo not found.")
-    return picture_answer(*photo, cache="no-store")
+    db = context_of(request).db
+    message = await db.read(lambda tx: find_message(tx, business_id, message_id))
+    digest = message.photo if message and message.conversation_id == conversation_id else None
+    photo = await db.read(lambda tx: photos.find(tx, business_id, digest)) if digest else None
+    return picture_answer(*check_found(photo, "Photo not found."), cache="no-store")
 
 
 @router.get("/inbox/{conversation_id}/photos/{message_id}", Permission.READ_INBOX, ReadAudit.FOLDED)
@@ -388,15 +384,10 @@ async def post_chat_read(request: Request) -> Response:
     context = context_of(request)
     account, visitor = await chat_visitor(request)
     part_of(request, ChatLimits).signs.check(f"read:{account.id}:{visitor}", context.clock.now().timestamp())
-
-    def note(tx: Tx) -> None:
-        conversation = find_conversation(
-            tx, account.business_id, incoming.conversation_id_of(account, visitor)
-        )
-        if conversation is not None:
-            incoming.note_customer_read(tx, conversation, tx.now)
-
-    await context.db.write(note)
+    ids = account.business_id, incoming.conversation_id_of(account, visitor)
+    conversation = await context.db.read(lambda tx: find_conversation(tx, *ids))
+    if conversation is not None:
+        await context.db.write(lambda tx: incoming.note_customer_read(tx, conversation, tx.now))
     return Response(status_code=204)
 
 
@@ -428,18 +419,17 @@ async def post_send_form(
 ) -> Response:
     context, business_id = context_of(request), thread.actor.business_id
     conversation_id = thread.conversation_id
-
-    def send(tx: Tx) -> model.Message:
-        check_found(find_conversation(tx, business_id, conversation_id))
-        version = check_found(find_published(tx, business_id, page_id), "Form not found.")
-        until = context.clock.now() + timedelta(days=rules.FORM_LINK_DAYS)
-        link = FormLink(business_id, conversation_id, version.number, int(until.timestamp()))
-        token = rules.sign_form_link(link, context.vault.signer(LINK_KEY))
-        address = f"{context.settings.base_url}/form/{token}"
-        message_id = thread.named_id(client_message_id, "form:")
-        return forms.send_form(tx, thread.actor, conversation_id, message_id, version, address)
-
-    return await thread.change(send)
+    check_found(await context.db.read(lambda tx: find_conversation(tx, business_id, conversation_id)))
+    published = await context.db.read(lambda tx: find_published(tx, business_id, page_id))
+    version = check_found(published, "Form not found.")
+    until = context.clock.now() + timedelta(days=rules.FORM_LINK_DAYS)
+    link = FormLink(business_id, conversation_id, version.number, int(until.timestamp()))
+    token = rules.sign_form_link(link, context.vault.signer(LINK_KEY))
+    address = f"{context.settings.base_url}/form/{token}"
+    message_id = thread.named_id(client_message_id, "form:")
+    return await thread.change(
+        lambda tx: forms.send_form(tx, thread.actor, conversation_id, message_id, version, address)
+    )
 
 
 @router.get("/form/{token}", Access(Credential.ADDRESS))
@@ -503,6 +493,7 @@ def _linked(tx: Tx, link: FormLink, token: str) -> tuple[SheetReader, FormVersio
 
 
 KEYWORD_ROWS: Final = 6
+_EMPTY_ROW: Final = [("", "")]
 _SEPARATOR: Final = re.compile(r"[,\n]")
 
 
@@ -533,9 +524,9 @@ def show_automatic(
         "account": {"id": account.id, "display_name": account.name},
         "revision": revision,
         "welcome": content.welcome,
-        "questions": _padded(questions, rules.MOST_QUESTIONS),
-        "prompts": _padded(prompts, rules.MOST_PROMPTS),
-        "keywords": _padded(keywords, max(KEYWORD_ROWS, len(keywords) + 1)),
+        "questions": questions + _EMPTY_ROW * (rules.MOST_QUESTIONS - len(questions)),
+        "prompts": prompts + _EMPTY_ROW * (rules.MOST_PROMPTS - len(prompts)),
+        "keywords": keywords + _EMPTY_ROW * max(KEYWORD_ROWS - len(keywords), 1),
         "limits": rules.AUTOMATIC_LIMITS,
         "can_manage": may(caller, Permission.ADMINISTER),
     }
@@ -561,21 +552,20 @@ async def post_automatic(
     request: Request, caller: FormCaller, account_id: str, revision: Annotated[Revision, Form()]
 ) -> Response:
     sent = await request.form(max_files=0)
-
-    def rows(first: str, second: str) -> list[tuple[str, str]]:
-        """Return pairs of two columns of the form, without empty ones."""
+    # The form has two columns for each kind of message; empty rows are left out.
+    rows: dict[str, list[tuple[str, str]]] = {}
+    for first, second in (("question", "answer"), ("title", "content"), ("keywords", "reply")):
         columns = zip(sent.getlist(first), sent.getlist(second), strict=False)
         pairs = [(str(text).strip(), str(answer).strip()) for text, answer in columns]
-        return [pair for pair in pairs if any(pair)]
-
+        rows[first] = [pair for pair in pairs if any(pair)]
     words = (
         (tuple(word.strip() for word in _SEPARATOR.split(words_text) if word.strip()), reply)
-        for words_text, reply in rows("keywords", "reply")
+        for words_text, reply in rows["keywords"]
     )
     content = model.AutomaticMessages(
         welcome=str(sent.get("welcome", "")).strip(),
-        questions=tuple(model.PreparedReply(*pair) for pair in rows("question", "answer")),
-        prompts=tuple(model.PreparedReply(*pair) for pair in rows("title", "content")),
+        questions=tuple(model.PreparedReply(*pair) for pair in rows["question"]),
+        prompts=tuple(model.PreparedReply(*pair) for pair in rows["title"]),
         keywords=tuple(model.KeywordReply(*pair) for pair in words),
     )
     try:
@@ -588,7 +578,3 @@ async def post_automatic(
         typed = content, revision
         return await show_automatic.show(request, caller, refused, account_id=account_id, typed=typed)
     return RedirectResponse(f"/settings/chat/{account_id}", 303)
-
-
-def _padded(rows: list[tuple[str, str]], row_count: int) -> list[tuple[str, str]]:
-    return rows + [("", "")] * (row_count - len(rows))

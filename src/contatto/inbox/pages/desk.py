@@ -84,11 +84,6 @@ class View(BaseModel):
         datetime | None, BeforeValidator(lambda text: (at := _read_digits(text)) and from_micros(at))
     ] = None
 
-    @property
-    def query(self) -> dict[str, str]:
-        past = {} if self.past is None else {"past": str(self.past)}
-        return {"tab": self.tab, "show": self.show.value, "q": self.q, **past}
-
 
 LIST_PANE: Final = "inbox/_list.html"
 THREAD_PANE: Final = "inbox/_thread.html"
@@ -127,11 +122,11 @@ def inbox_values(
     count = partial(store.count_tabs, tx, business_id, conversation_filter, _COUNTED)
     cache_key = ("tabs", business_id, caller.subject_id, view.show)
     counts = cached_counts.find(cache_key, count) if conversation_ids is None else count()
+    query = {"tab": view.tab, "show": view.show.value, "q": view.q}
+    query |= {} if view.past is None else {"past": str(view.past)}
     older = None
     if len(matching_conversations) == PAGE and matching_conversations[-1].last_message_at:
-        older = "/inbox?" + urlencode(
-            view.query | {"before": micros(matching_conversations[-1].last_message_at)}
-        )
+        older = "/inbox?" + urlencode(query | {"before": micros(matching_conversations[-1].last_message_at)})
     return {
         "tab": view.tab,
         "show": view.show.value,
@@ -140,9 +135,9 @@ def inbox_values(
         "has_target": target is not None,
         "conversations": [desk.row(conversation) for conversation in matching_conversations],
         "next_href": older,
-        "query": view.query,
+        "query": query,
         "searched_to": matches.oldest_at,
-        "search_href": f"/inbox?{urlencode(view.query | {'past': str(matches.next_before)})}"
+        "search_href": f"/inbox?{urlencode(query | {'past': str(matches.next_before)})}"
         if matches.next_before is not None
         else None,
         "selected": desk.row(chosen) if chosen else None,
@@ -413,22 +408,9 @@ class ThreadForm:
         return await render_inbox(self.request, self.caller, *pane, strict=True)
 
 
-class SeenThreadForm(ThreadForm):
-    """A posted change, valid only for the revision that the member saw."""
-
-    def __init__(
-        self,
-        request: Request,
-        caller: FormCaller,
-        conversation_id: str,
-        revision: Annotated[Revision, Form()],
-    ) -> None:
-        super().__init__(request, caller, conversation_id)
-        self.expected = SeenConversation(conversation_id, revision)
-
-
 type PostedThread = Annotated[ThreadForm, Depends()]
-type SeenThread = Annotated[SeenThreadForm, Depends()]
+type SeenRevision = Annotated[Revision, Form()]
+"""Revision of the conversation that the member saw; a change of another one is refused."""
 
 
 @router.post("/inbox/{conversation_id}/messages", Permission.WRITE_INBOX)
@@ -477,41 +459,49 @@ async def post_typing(request: Request, caller: FormCaller, conversation_id: str
 
 
 @router.post("/inbox/{conversation_id}/assign", Permission.WRITE_INBOX)
-async def post_assign(thread: SeenThread, member_id: Annotated[str, Form()] = "") -> Response:
+async def post_assign(
+    thread: PostedThread, revision: SeenRevision, member_id: Annotated[str, Form()] = ""
+) -> Response:
+    expected = SeenConversation(thread.conversation_id, revision)
     return await thread.change(
-        lambda tx: threads.assign_conversation(tx, thread.actor, thread.expected, member_id or None)
+        lambda tx: threads.assign_conversation(tx, thread.actor, expected, member_id or None)
     )
 
 
 @router.post("/inbox/{conversation_id}/snooze", Permission.WRITE_INBOX)
-async def post_snooze(thread: SeenThread, span: Annotated[str, Form()] = "") -> Response:
+async def post_snooze(
+    thread: PostedThread, revision: SeenRevision, span: Annotated[str, Form()] = ""
+) -> Response:
+    expected = SeenConversation(thread.conversation_id, revision)
     return await thread.change(
-        lambda tx: threads.set_thread_state(tx, thread.actor, thread.expected, ThreadState.SNOOZED, span)
+        lambda tx: threads.set_thread_state(tx, thread.actor, expected, ThreadState.SNOOZED, span)
     )
 
 
 @router.post("/inbox/{conversation_id}/resolve", Permission.WRITE_INBOX)
-async def post_resolve(thread: SeenThread) -> Response:
+async def post_resolve(thread: PostedThread, revision: SeenRevision) -> Response:
+    expected = SeenConversation(thread.conversation_id, revision)
     return await thread.change(
-        lambda tx: threads.set_thread_state(tx, thread.actor, thread.expected, ThreadState.RESOLVED)
+        lambda tx: threads.set_thread_state(tx, thread.actor, expected, ThreadState.RESOLVED)
     )
 
 
 @router.post("/inbox/{conversation_id}/reopen", Permission.WRITE_INBOX)
-async def post_reopen(thread: SeenThread) -> Response:
+async def post_reopen(thread: PostedThread, revision: SeenRevision) -> Response:
+    expected = SeenConversation(thread.conversation_id, revision)
     return await thread.change(
-        lambda tx: threads.set_thread_state(tx, thread.actor, thread.expected, ThreadState.OPEN)
+        lambda tx: threads.set_thread_state(tx, thread.actor, expected, ThreadState.OPEN)
     )
 
 
 @router.post("/inbox/{conversation_id}/block", Permission.WRITE_INBOX)
-async def post_block(thread: SeenThread, spam: Annotated[str, Form()] = "0") -> Response:
-    is_spam = spam == "1"
+async def post_block(
+    thread: PostedThread, revision: SeenRevision, spam: Annotated[str, Form()] = "0"
+) -> Response:
+    is_spam, expected = spam == "1", SeenConversation(thread.conversation_id, revision)
     if is_spam:
         require(thread.caller, Permission.WRITE_LEADS)
-    return await thread.change(
-        lambda tx: threads.block_person(tx, thread.actor, thread.expected, is_spam=is_spam)
-    )
+    return await thread.change(lambda tx: threads.block_person(tx, thread.actor, expected, is_spam=is_spam))
 
 
 @router.post("/inbox/{conversation_id}/unblock", Permission.WRITE_INBOX)

@@ -416,7 +416,7 @@ _START: Final = (
 )
 
 
-_TO_MOVE: Final = PreparedQuery(
+TO_CHANGE: Final = PreparedQuery(
     model.Conversation,
     sa.select(conversations)
     .where(within(conversations.c.business_id, "businesses"), within(conversations.c.id, "ids"))
@@ -425,12 +425,7 @@ _TO_MOVE: Final = PreparedQuery(
 )
 
 
-def list_conversations_to_move(
-    tx: Tx, business_ids: Collection[str], conversation_ids: Collection[str]
-) -> list[model.Conversation]:
-    """Return conversations of several businesses, locked until the end of the transaction; for the worker."""
-    values = {"businesses": business_ids, "ids": conversation_ids}
-    return _TO_MOVE.list(tx, values)
+"""Query of conversations by id, locked until the end of the transaction."""
 
 
 def find_conversation(tx: Tx, business_id: str, conversation_id: str) -> model.Conversation | None:

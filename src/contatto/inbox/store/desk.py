@@ -1,7 +1,6 @@
 """Lists of the inbox, labels, notes, saved replies, inputs of spam detection, and erasure."""
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from operator import itemgetter
@@ -28,7 +27,6 @@ from contatto.kit.db.tx import (
     within,
 )
 from contatto.measurement.store import IS_CLICK, touches
-from contatto.spam.model import Mark
 from contatto.spam.store import chats as judged_chats
 
 mentions = sa.Table(
@@ -322,7 +320,7 @@ TAPS: Final = Query(
 """Count of ad taps by person from ``since`` on (in microseconds), without persons that have none."""
 
 
-_MARKED: Final = Query(
+MARKED: Final = Query(
     sa.select(conversations.c.person_id, conversations.c.id)
     .join(
         judged_chats,
@@ -336,14 +334,7 @@ _MARKED: Final = Query(
         judged_chats.c.mark == sa.bindparam("spam", type_=judged_chats.c.mark.type),
     )
 )  # fmt: skip
-
-
-def list_marked_chats(tx: Tx, business_id: str, person_ids: Collection[str]) -> dict[str, set[str]]:
-    """Return the chats of persons that are marked as spam, by their ids; persons without one are left out."""
-    chats_by_person: dict[str, set[str]] = defaultdict(set)
-    for person_id, chat_id in _MARKED.rows(tx, {"of": business_id, "persons": person_ids, "spam": Mark.SPAM}):
-        chats_by_person[person_id].add(chat_id)
-    return dict(chats_by_person)
+"""Chats of persons that are marked as spam, as person and chat."""
 
 
 def _latest_of_each(on: str) -> Query:
