@@ -11,7 +11,7 @@ from itsdangerous import BadSignature
 from contatto.accounts import actions as accounts
 from contatto.accounts import store as accounts_store
 from contatto.accounts.actions import NewMember, open_session
-from contatto.accounts.model import BusinessId, Caller, Ended, FailedTries, Member, Role, User
+from contatto.accounts.model import BusinessId, Caller, FailedTries, Member, Role, User
 from contatto.accounts.rules import may_appoint, normal_email
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx, row_of
@@ -255,11 +255,6 @@ def queue_invitation_mail(
     queue_mail(tx, NewMail(invitation.business_id, address, subject, f"{says}\n\n{link}\n\n{rest}\n"))
 
 
-def find_account(tx: Tx, opened: OpenedInvitation) -> User | None:
-    """Find the confirmed account with the address of an invitation."""
-    return accounts_store.find_user_by_email(tx, opened.email) if opened.email else None
-
-
 def accept_invitation(
     tx: Tx, token: str, name: str, password_hash: str, checked: User | None, *, sends_mail: bool = False
 ) -> Member:
@@ -386,14 +381,19 @@ def count_password_try(tx: Tx, caller: Caller) -> Member:
 
 
 def change_own_password(
-    tx: Tx, checked: Member, password_hash: str, session: str, *, keep_tokens: bool
-) -> Ended:
-    """Replace the caller's password, and end other sessions. Raises WRONG_LOGIN after another change."""
+    tx: Tx, checked: Member, password_hash: str, session: str, words: Translator | None, *, keep_tokens: bool
+) -> None:
+    """Replace the caller's password, and end other sessions. Raises WRONG_LOGIN after another change.
+
+    A mail in the language of ``words`` tells the member; None without a mail server.
+    """
     _OWN_TRIES.give_back(tx, checked.user_id)
     member = accounts.load_member(tx, checked.business_id, checked.id)
     if member.password_hash != checked.password_hash:
         raise Refused(errors.WRONG_LOGIN)
-    return accounts.change_password(tx, member, password_hash, session, keep_tokens=keep_tokens)
+    accounts.change_password(tx, member, password_hash, session, keep_tokens=keep_tokens)
+    if words is not None:
+        queue_mail(tx, NewMail(member.business_id, member.email, *rules.changed_mail(words)))
 
 
 def end_own_sessions(tx: Tx, user_id: str, keep_session: str = "", only: str = "") -> int:

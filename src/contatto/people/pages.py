@@ -40,7 +40,7 @@ from contatto.ui.render import (
     set_session,
     translator_of,
 )
-from contatto.ui.requests import context_of, part_of, show_page
+from contatto.ui.requests import context_of, part_of
 
 router = page_routes()
 
@@ -275,7 +275,7 @@ async def post_invitation_taken(
         # Check or hash the password outside any transaction, then join.
         # An answer must not reveal accounts elsewhere to the inviter. So without a confirmed address the
         # newcomer says whether they have an account. A missing one fails like a wrong password, as fast.
-        account = await context.db.read(lambda tx: actions.find_account(tx, opened))
+        account = await context.db.read(lambda tx: accounts_store.find_user_by_email(tx, opened.email))
         hashed, checked, pool = "", None, part_of(request, HashPool)
         with pool.place(network):
             if form.has_account if not opened.is_confirmed else account is not None:
@@ -312,21 +312,21 @@ async def post_invitation_taken(
 async def _render_invitation(
     request: Request, token: str, typed: JoiningForm, problem: Refused | None = None, *, is_sent: bool = False
 ) -> HTMLResponse:
-    sends_mail = context_of(request).settings.sends_mail
-
-    def load(tx: Tx) -> dict[str, Any]:
-        opened = actions.open_invitation(tx, token)
-        if not opened.email and not sends_mail:
-            raise Refused(errors.LINK_OVER)
-        return {
-            "opened": opened,
-            "role_says": rules.ROLE_TEXTS[opened.invitation.role],
-            "is_known": opened.is_confirmed and actions.find_account(tx, opened) is not None,
-            "asks_address": sends_mail and not opened.is_confirmed,
-        }
-
-    values = {"is_sent": is_sent, "typed": typed}
-    return await show_page(request, None, "people/invitation.html", load, problem, **values)
+    context = context_of(request)
+    opened = await context.db.read(lambda tx: actions.open_invitation(tx, token))
+    if not opened.email and not context.settings.sends_mail:
+        raise Refused(errors.LINK_OVER)
+    account = await context.db.read(lambda tx: accounts_store.find_user_by_email(tx, opened.email))
+    values = {
+        "caller": None,
+        "opened": opened,
+        "role_says": rules.ROLE_TEXTS[opened.invitation.role],
+        "is_known": opened.is_confirmed and account is not None,
+        "asks_address": context.settings.sends_mail and not opened.is_confirmed,
+        "is_sent": is_sent,
+        "typed": typed,
+    }
+    return context.pages.render(request, "people/invitation.html", values, refused=problem)
 
 
 @router.get("/password/forgotten", Access(Credential.ANYBODY))
@@ -431,8 +431,9 @@ async def post_password(
     request: Request, caller: FormCaller, form: Annotated[PasswordForm, Form()]
 ) -> Response:
     """Change the own password; all other sessions end."""
-    context, pool, words = context_of(request), part_of(request, HashPool), translator_of(request)
-    token = session_token(request)
+    context, pool = context_of(request), part_of(request, HashPool)
+    words = translator_of(request) if context.settings.sends_mail else None
+    token, keep_tokens = session_token(request), form.keep_tokens
     try:
         check_password(form.password)
         with pool.place(client_network(request), is_known=True):
@@ -440,14 +441,10 @@ async def post_password(
             if not await pool.run(accounts.password_fits, member, form.current):
                 raise Refused(errors.INVALID, "current: this is not your password.")
             hashed = await pool.run(accounts.hash_password, form.password)
-
-        def change(tx: Tx) -> None:
-            actions.change_own_password(tx, member, hashed, token, keep_tokens=form.keep_tokens)
-            if context.settings.sends_mail:
-                queue_mail(tx, NewMail(member.business_id, member.email, *rules.changed_mail(words)))
-
         act_for("")  # a password opens every business of its person
-        await context.db.write(change)
+        await context.db.write(
+            lambda tx: actions.change_own_password(tx, member, hashed, token, words, keep_tokens=keep_tokens)
+        )
     except Refused as refused:
         return await _render_profile(request, caller, problem=refused)
     return RedirectResponse(f"{PROFILE_PAGE}?done=password", 303)
@@ -495,24 +492,21 @@ async def _render_profile(
     done: str = "",
 ) -> HTMLResponse:
     context = context_of(request)
-
-    def load(tx: Tx) -> dict[str, Any]:
-        workplaces = accounts_store.list_workplaces(tx, caller.user_id)
-        return {
-            "workplaces": workplaces,
-            "sessions": [
-                (membership.name, session)
-                for membership in workplaces
-                for session in accounts_store.list_sessions(tx, membership.business_id, membership.id)
-            ],
-        }
-
     act_for("")  # sessions in all businesses
-    values = await context.db.read(load)
+    workplaces = await context.db.read(lambda tx: accounts_store.list_workplaces(tx, caller.user_id))
+    sessions = await context.db.read(
+        lambda tx: [
+            (membership.name, session)
+            for membership in workplaces
+            for session in accounts_store.list_sessions(tx, membership.business_id, membership.id)
+        ]
+    )
     act_for(caller.business_id)
     field, says = split_fault(problem, translator_of(request)) if problem else ("", "")
-    values |= {
+    values = {
         "caller": caller,
+        "workplaces": workplaces,
+        "sessions": sessions,
         "typed": profile
         or ProfileForm(display_name=caller.display_name, language=caller.language, timezone=caller.timezone),
         "errors": {field or "password": says} if says else {},
