@@ -197,8 +197,8 @@ def test_the_worker_seals_finished_days_by_itself(database: Database, tmp_path: 
 def test_who_seals_is_alone(database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told(database)
     (tmp_path / "sealed").mkdir()
-    with closing(sqlite3.connect(tmp_path / "sealed" / "in-use.lock", isolation_level=None)) as other:
-        other.execute("BEGIN EXCLUSIVE")
+    with closing(sqlite3.connect(tmp_path / "sealed" / "in-use.lock", isolation_level=None)) as lock:
+        lock.execute("BEGIN EXCLUSIVE")
         assert work_once(database, tmp_path) == 0
         seal_files(database, sealing_job(tmp_path / "sealed", DAYS))
     assert listed(database, tmp_path / "sealed") == []

@@ -29,7 +29,7 @@ class TenantSlots:
 
     _free: int
     _most_each: int
-    _held: Counter[str] = field(default_factory=Counter)
+    _used_slots: Counter[str] = field(default_factory=Counter)
     _waiting: dict[str, deque[asyncio.Future[None]]] = field(default_factory=dict)
 
     @asynccontextmanager
@@ -43,9 +43,9 @@ class TenantSlots:
 
     async def enter(self, business_id: str) -> None:
         """Take a slot, after earlier waiters of this tenant."""
-        if self._free and self._held[business_id] < self._most_each:
+        if self._free and self._used_slots[business_id] < self._most_each:
             self._free -= 1
-            self._held[business_id] += 1
+            self._used_slots[business_id] += 1
             return
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(business_id, deque()).append(place)
@@ -59,9 +59,9 @@ class TenantSlots:
     def leave(self, business_id: str) -> None:
         """Free a slot, and give free slots to the waiting tenants in turn."""
         self._free += 1
-        self._held[business_id] -= 1
-        if not self._held[business_id]:
-            del self._held[business_id]
+        self._used_slots[business_id] -= 1
+        if not self._used_slots[business_id]:
+            del self._used_slots[business_id]
         for following, line in list(self._waiting.items()):
             if not self._free:
                 return
@@ -69,9 +69,9 @@ class TenantSlots:
                 line.popleft()
             if not line:
                 del self._waiting[following]
-            elif self._held[following] < self._most_each:
+            elif self._used_slots[following] < self._most_each:
                 self._free -= 1
-                self._held[following] += 1
+                self._used_slots[following] += 1
                 del self._waiting[following]
                 line.popleft().set_result(None)
                 if line:  # behind all others
@@ -180,7 +180,7 @@ TOO_OLD: Final = timedelta(seconds=20)
 class FreshValues[T]:
     """Values of this process by key, read again in the background; a failed read logs ``_failure``."""
 
-    _now: Callable[[], datetime]
+    _read_clock: Callable[[], datetime]
     _read: Callable[[str], Coroutine[Any, Any, T]]
     _failure: str
     _values: dict[str, tuple[datetime, T]] = field(default_factory=dict)
@@ -194,7 +194,7 @@ class FreshValues[T]:
         stored = self._values.get(key)
         if stored is None:
             return await self.refresh(key)
-        age = self._now() - stored[0]
+        age = self._read_clock() - stored[0]
         if age <= FRESH:
             return stored[1]
         reading = self.refresh(key)
@@ -209,7 +209,7 @@ class FreshValues[T]:
         return reading
 
     async def _read_now(self, key: str) -> T:
-        read_at = self._now()
+        read_at = self._read_clock()
         value = await self._read(key)
         self._values[key] = read_at, value
         return value

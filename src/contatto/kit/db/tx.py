@@ -580,8 +580,8 @@ class Tx:
         Needed where two transactions must not miss each other's new rows. SQLite has one writer anyway.
         """
         if numbers and self.locks_rows:
-            hold = _HOLD_SHARED if is_shared else _HOLD
-            self.connection.execute(hold, {"numbers": array_of("BIGINT", sorted(numbers))})
+            statement = _HOLD_SHARED if is_shared else _HOLD
+            self.connection.execute(statement, {"numbers": array_of("BIGINT", sorted(numbers))})
 
     def hold_key(self, *parts: str) -> None:
         """Take the lock of a name, before counting rows that have an upper limit.
