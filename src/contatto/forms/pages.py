@@ -71,7 +71,7 @@ from contatto.measurement.store import list_measured_ads
 from contatto.ui.render import iso, translator_of
 from contatto.ui.requests import context_of, csv_file, stream_csv
 
-KIND_NAMES: Final = {kind: usual.label for kind, usual in USUAL.items()} | {
+KIND_NAMES: Final = {
     QuestionKind.NAME: N_("Name"),
     QuestionKind.TEXT: N_("Short text"),
     QuestionKind.LONG_TEXT: N_("Long text"),
@@ -107,12 +107,16 @@ SOURCE_NAMES = {
 }
 
 
+def kind_name(kind: QuestionKind) -> str:
+    return KIND_NAMES.get(kind, USUAL[kind].label)
+
+
 def _question(content: Content, question: FormQuestion, place: int, words: Translator) -> dict[str, Any]:
     """Return the builder's values of a question; ``place`` is its index."""
     first = content.languages[0]
     labels = {
         any_question.key: label_of(content, any_question, first)
-        or words.gettext(KIND_NAMES[any_question.kind])
+        or words.gettext(kind_name(any_question.kind))
         for any_question in content.questions
     }
     short = {key: label if len(label) <= 40 else f"{label[:39]}…" for key, label in labels.items()}
@@ -136,7 +140,7 @@ def _question(content: Content, question: FormQuestion, place: int, words: Trans
     ]
     skip, refuse = words.gettext("Skip to the end"), words.gettext("End: the offer does not fit")
     jumps = [("", words.gettext("Continue")), *later, (END, skip), (REFUSE, refuse)]
-    name, hours = words.gettext(KIND_NAMES[question.kind]), question.hours
+    name, hours = words.gettext(kind_name(question.kind)), question.hours
     length = "length" if question.kind in TEXTS else ""
     day_names = Locale.parse(words.lang, sep="-").days["stand-alone"]["wide"]
     return asdict(question) | {
@@ -407,7 +411,7 @@ def show_builder(
         ],
         "can_edit": may(caller, Permission.WRITE_ADS),
         "kind_groups": [
-            (words.gettext(group), [(kind.value, words.gettext(KIND_NAMES[kind])) for kind in kinds])
+            (words.gettext(group), [(kind.value, words.gettext(kind_name(kind))) for kind in kinds])
             for group, kinds in GROUPS
         ],
         "editor": editor or new_id(),

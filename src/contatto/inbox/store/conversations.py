@@ -423,9 +423,7 @@ TO_CHANGE: Final = PreparedQuery(
     .order_by(conversations.c.id)
     .with_for_update(),
 )
-
-
-"""Query of conversations by id, locked until the end of the transaction."""
+"""Conversations by id, locked until the end of the transaction. The worker takes several businesses."""
 
 
 def find_conversation(tx: Tx, business_id: str, conversation_id: str) -> model.Conversation | None:

@@ -520,6 +520,8 @@ class SqliteDatabase(Database):
     async def write[T](self, work: Work[T], *, in_background: bool = False, is_hurried: bool = True) -> T:
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._queue.put(Write(future, acting_for(), work, in_background, is_hurried))
+        if not is_hurried:  # a webhook holds no slot
+            return await future
         async with slot_released():
             return await future
 
