@@ -208,7 +208,6 @@ EVENT_PERMISSIONS: Final[Mapping[type[Any], Permission]] = {
 }  # fmt: skip
 """Permission that a member needs to receive an event on an open page; pages get no other events."""
 
-
 PORTS: Final = Parts(
     LeadPorts(
         unread_chats=partial(desk.select_leads_of_chats, condition=desk.IS_UNREAD),
@@ -342,14 +341,14 @@ def maintenance(settings: Settings) -> tuple[MaintenanceJob, ...]:
     folder = settings.sealed_folder
     if folder is None:
         return ()
-    jobs = [measurement.sealing_job(folder, settings.seal_after_days)]
+    file_jobs = [measurement.sealing_job(folder, settings.seal_after_days)]
     if settings.hot_log_days:
-        jobs.append(measurement.dropping_job(folder, settings.hot_log_days, reports.counted_until))
+        file_jobs.append(measurement.dropping_job(folder, settings.hot_log_days, reports.counted_until))
     if settings.decision_files_days:
-        jobs.append(
+        file_jobs.append(
             ledger.decision_sealing_job(folder, settings.seal_after_days, settings.decision_files_days)
         )
-    return tuple(jobs)
+    return tuple(file_jobs)
 
 
 def resources(db: Database, settings: Settings) -> Parts:

@@ -20,7 +20,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.log import logger, where
 
 REQUESTS_AT_ONCE: Final = 10_000
-"""Requests of all tenants; the limit of connections is lower."""
+"""Slots of all tenants together: never exhausted, as the limit of connections is lower."""
 
 
 @dataclass(eq=False)
@@ -47,12 +47,12 @@ class TenantSlots:
             self._free -= 1
             self._used_slots[business_id] += 1
             return
-        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(business_id, deque()).append(place)
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(business_id, deque()).append(waiter)
         try:
-            await place
+            await waiter
         except asyncio.CancelledError:
-            if place.done() and not place.cancelled():
+            if waiter.done() and not waiter.cancelled():
                 self.leave(business_id)
             raise
 

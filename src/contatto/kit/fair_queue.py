@@ -31,9 +31,10 @@ class TenantRow(Protocol):
 
 
 def distinct_due(column: sa.Column[Any], waits: sa.ColumnElement[Any], due: sa.Column[Any]) -> sa.Select[Any]:
-    """Return the query of at most ``most`` values of a column that have a row due ``now``, ``after`` one.
+    """Return the query of the next values of a column, such as tenants, that have a due row.
 
-    An index skip scan avoids reading many rows of one value. The three names are parameters.
+    An index skip scan avoids reading many rows of one value. The parameters are ``after``, the last value
+    so far, ``now`` and ``most``.
     """
     first = sa.select(sa.func.min(column).label("value")).where(waits, column > sa.bindparam("after"))
     turn = first.cte("turn", recursive=True)
@@ -66,17 +67,17 @@ class Queue:
         business = table.c.business_id
         self._businesses = Query(distinct_due(business, waits, due))
         but = sa.bindparam("but", type_=sa.Integer)
-        self._others = Query(sa.select(sa.literal(1)).select_from(table).where(waits).limit(1).offset(but))
+        self._nth_row = Query(sa.select(sa.literal(1)).select_from(table).where(waits).limit(1).offset(but))
         rows = sa.select(table).where(
             waits, business == sa.bindparam("of"), due <= sa.bindparam("now", type_=due.type)
         )
         rows = rows if also is None else rows.where(also)
         self.unlocked = rows.order_by(due, *table.primary_key.columns).limit(_MOST)
         self.locked = self.unlocked.with_for_update(skip_locked=True)
-        self._seeks: dict[type[Any], PreparedQuery[Any]] = {}
+        self._prepared_queries: dict[type[Any], PreparedQuery[Any]] = {}
 
     def given(self, **values: Any) -> Self:
-        """Return the queue with parameters of its condition."""
+        """Return the queue with values for the parameters of its condition."""
         queue = copy(self)
         queue.parameters = values
         return queue
@@ -87,7 +88,7 @@ class Queue:
 
     def has_many(self, tx: Tx, count: int) -> bool:
         """Return whether at least ``count`` rows of all tenants wait."""
-        return bool(self._others.rows(tx, self.parameters | {"but": count - 1}))
+        return bool(self._nth_row.rows(tx, self.parameters | {"but": count - 1}))
 
     def list_businesses(self, tx: Tx, after: str, most: int, due: datetime | None = None) -> list[str]:
         """Return tenants with a due row, after one of them, by id.
@@ -103,9 +104,9 @@ class Queue:
         names: set[str] = {field.name for field in fields(shape)}  # type: ignore[arg-type]
         if not names <= set(self.locked.selected_columns.keys()):
             return tx.list(shape, self.locked, values)
-        if shape not in self._seeks:
-            self._seeks[shape] = PreparedQuery(shape, self.locked)
-        return self._seeks[shape].list(tx, values)
+        if shape not in self._prepared_queries:
+            self._prepared_queries[shape] = PreparedQuery(shape, self.locked)
+        return self._prepared_queries[shape].list(tx, values)
 
     def values(self, tx: Tx, business_id: str, most: int) -> dict[str, Any]:
         """Return the parameters of the queries ``locked`` and ``unlocked``."""

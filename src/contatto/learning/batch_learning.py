@@ -1,4 +1,4 @@
-"""Batch training on stored impressions, and on files of examples at night."""
+"""Batch training of weights on stored impressions, and at night on files of examples."""
 
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ def fit_slope(scores: Floats, outcomes: Floats, counts: Floats) -> tuple[float, 
 type Numbers = NDArray[Any]
 
 ROUNDS: Final = 2
-"""Passes over the observations per training, each from the last; a changed prior adds one."""
+"""Passes over the observations per training; a changed prior adds one."""
 SLICE: Final = 400
 """Observations per slice."""
 MOST: Final = 120_000
@@ -58,12 +58,12 @@ MOST: Final = 120_000
 FEW: Final = 20
 """Clicks before the first training."""
 EVERY_S: Final = 6 * 3_600
-"""Interval of training, …"""
+"""Longest time between two trainings."""
 MORE: Final = 1.3
-"""… and growth of clicks that starts it earlier: at first the weights change fast."""
+"""Growth of clicks that starts a training earlier, as weights change fast at first."""
 YES: Final = -1.0
 _NO: Final = 1.0
-"""Labels as `slope_of` takes them; between 0 and 1 they are censored."""
+"""Labels, as in `slope_of`: 0 is none, and those between 0 and 1 are censored."""
 
 
 def is_time_to_relearn(market: MarketState) -> bool:
@@ -81,7 +81,7 @@ def relearn_in_slices(market: MarketState) -> Generator[None]:
     market.clicks_then = sum(group.clicks for group in market.groups.groups)
     labelled = list_labelled(market, MOST)
     yield
-    order, decided = np.arange(len(labelled)), list[Numbers]()
+    order, decisions = np.arange(len(labelled)), list[Numbers]()
     curves = np.zeros_like(market.learned.again)
     for turn in range(ROUNDS + 1):
         if turn and not widen_priors(market.learned, curves) and turn == ROUNDS:
@@ -98,12 +98,12 @@ def relearn_in_slices(market: MarketState) -> Generator[None]:
                 counts = np.where(observations.outcomes < 0.0, 1.0, observations.outcomes)
                 counts[:, col.CLICK] *= market.snapshots.stands_for[[row.place for row in rows]]
                 counts *= (0.5 ** (age_s / SLOPE_HALF_LIFE_S))[:, None]
-                decided.append(np.array([np.log(raw) - np.log1p(-raw), observations.outcomes, counts]))
+                decisions.append(np.array([np.log(raw) - np.log1p(-raw), observations.outcomes, counts]))
             places, farm_prior = np.arange(len(observations.samples)), float(market.numbers[col.S_FARM_PRIOR])
             settle_observations(market, observations, market.snapshots, places, farm_prior, curves)
             yield
-    if decided:
-        scores, labels, counts = np.concatenate(decided, axis=1)
+    if decisions:
+        scores, labels, counts = np.concatenate(decisions, axis=1)
         fits = []
         for head in range(col.HEADS_AGAIN):
             has_label = labels[:, head] != 0.0
@@ -126,9 +126,9 @@ def relearn_in_slices(market: MarketState) -> Generator[None]:
 STRONG: Final = 8.0
 """Log-evidence from which a prior widens."""
 MOST_DOUBLINGS: Final = 4
-"""Doublings of a prior standard deviation at most, …"""
+"""Most doublings of a prior standard deviation."""
 DOUBLINGS_AT_ONCE: Final = 2
-"""… and at once: a weight moves with its prior until the next round corrects it."""
+"""Most doublings per round, as a weight moves with its prior until the next round corrects it."""
 _WORSE: Final = np.array([0.0, -1.0, -1.0, 1.0])
 """Sign of the weights that lower the value of a view, by head; 0: a click alone does not."""
 
@@ -242,13 +242,13 @@ def labels_of(impression: Impression) -> tuple[float, ...]:
 type Ints = NDArray[np.int64]
 
 VIEWS_A_DAY: Final = 60.0
-"""Views or …"""
+"""Views per day above which a viewer weighs less in shared parameters."""
 CLICKS_A_DAY: Final = 4.0
-"""… clicks per day from which on a viewer's weight in shared parameters of clicks and conversations falls."""
+"""Clicks per day above which a viewer weighs less in shared parameters."""
 BLOCK: Final = 16
-"""Adjacent examples that are read together, …"""
+"""Adjacent examples that are read together."""
 WINDOW: Final = 32_768
-"""… and examples per shuffled window in memory."""
+"""Examples per window that is shuffled in memory."""
 _NO_FARMS: Final = -100.0
 """Prior that trusts all viewers: evidence of later days must not affect earlier ones."""
 

@@ -67,17 +67,17 @@ async def post_login(
     browser = request.headers.get("user-agent", "")
     try:
         try:
-            normal = normal_email(email)
+            address = normal_email(email)
         except Refused:
             raise Refused(errors.WRONG_LOGIN) from None
         with pool.place(network, is_known=bool(device)):
-            attempt = await context.db.write(lambda tx: actions.count_login(tx, normal, network, device))
-            checked = await pool.run(accounts.match_password, attempt.candidates, password[:1000])
-        if checked is None:
+            attempt = await context.db.write(lambda tx: actions.count_login(tx, address, network, device))
+            account = await pool.run(accounts.match_password, attempt.candidates, password[:1000])
+        if account is None:
             raise Refused(errors.WRONG_LOGIN)
 
         def start(tx: Tx) -> tuple[Caller, str, FailedTries | None]:
-            member, token, failed = actions.start_session(tx, attempt, checked, days, device_token, browser)
+            member, token, failed = actions.start_session(tx, attempt, account, days, device_token, browser)
             business = accounts_store.find_business(tx, member.business_id)
             if business is None:
                 raise Refused(errors.WRONG_LOGIN)
@@ -276,7 +276,7 @@ async def post_invitation_taken(
         # An answer must not reveal accounts elsewhere to the inviter. So without a confirmed address the
         # newcomer says whether they have an account. A missing one fails like a wrong password, as fast.
         account = await context.db.read(lambda tx: accounts_store.find_user_by_email(tx, opened.email))
-        hashed, checked, pool = "", None, part_of(request, HashPool)
+        password_hash, user, pool = "", None, part_of(request, HashPool)
         with pool.place(network):
             if form.has_account if not opened.is_confirmed else account is not None:
                 attempt = await context.db.write(
@@ -285,13 +285,13 @@ async def post_invitation_taken(
                 if not await pool.run(accounts.password_fits, account, form.password):
                     raise Refused(errors.WRONG_LOGIN)
                 await context.db.write(lambda tx: actions.give_login_back(tx, attempt))
-                checked = account
+                user = account
             else:
-                hashed = await pool.run(accounts.hash_password, form.password)
+                password_hash = await pool.run(accounts.hash_password, form.password)
 
         def join(tx: Tx) -> str:
             member = actions.accept_invitation(
-                tx, token, form.display_name, hashed, checked, sends_mail=context.settings.sends_mail
+                tx, token, form.display_name, password_hash, user, sends_mail=context.settings.sends_mail
             )
             record_act(tx, request, member, "POST /invitations/{token}", f"member_id={member.id}")
             if session_token(request):

@@ -250,8 +250,8 @@ def subscribe_hook_to_leads(tx: Tx, caller: Caller, body: HookBody, request: Req
     """
     actions.check_callback(body.callback_url, context_of(request).settings.allowed_hosts)
     account = load_advertiser(tx, caller, body.advertiser_id)
-    place = body.callback_url, account.id, caller.subject_id
-    hook = actions.subscribe_hook(tx, caller.business_id, Entity(body.event), *place)
+    target = body.callback_url, account.id, caller.subject_id
+    hook = actions.subscribe_hook(tx, caller.business_id, Entity(body.event), *target)
     return MadeHook(str(hook.number), hook.entity, hook.secret.split()[0])
 
 
@@ -370,8 +370,8 @@ async def app_caller(request: Request, app_id: str, secret: str, token: str = ""
         caller = Caller(business_id, name, app.app_id, app.app_id, "", None, APP_PERMISSIONS)
         return await note_caller(request, caller)
     caller = await find_token_caller(request, access_token)
-    own = await context_of(request).db.read(lambda tx: find_app(tx, caller.business_id, app_id))
-    registered_secret = own.secret if own else None
+    registered_app = await context_of(request).db.read(lambda tx: find_app(tx, caller.business_id, app_id))
+    registered_secret = registered_app.secret if registered_app else None
     is_same = hmac.compare_digest((registered_secret or secret).encode(), secret.encode())
     if not app_id or not secret or not is_same:
         raise Refused(errors.WRONG_APP)
@@ -383,8 +383,8 @@ async def _app_of_secret(request: Request, app_id: str, secret: str) -> ChannelA
 
     Raises WRONG_APP; SIGN_IN, when several businesses have this app.
     """
-    named = await context_of(request).db.read(lambda tx: list_apps_named(tx, app_id))
-    apps = [app for app in named if hmac.compare_digest(app.secret.encode(), secret.encode())]
+    candidates = await context_of(request).db.read(lambda tx: list_apps_named(tx, app_id))
+    apps = [app for app in candidates if hmac.compare_digest(app.secret.encode(), secret.encode())]
     if not apps:
         raise Refused(errors.WRONG_APP)
     if len(apps) > 1:

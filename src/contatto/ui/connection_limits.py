@@ -31,12 +31,10 @@ MOST_WAITING: Final = 1_000
 """Greatest number of connections that wait for the rest of a request, or for a next one."""
 MOST_WAITING_OF_ONE: Final = 250
 """The same limit for one network."""
-_SHARE_OF_ONE: Final = 4
-"""Divisor: one network may have a quarter of all connections."""
+_NETWORK_DIVISOR: Final = 4
+"""One network may have the limit of all connections divided by this."""
 _SWEEP_S: Final = 1.0
 TOO_SLOW: Final = (408, "Request Timeout")
-
-
 HEAD_S: Final = 10.0
 """Seconds for the head of a request, from its first byte, or from the connection for the first request."""
 BODY_S: Final = 30.0
@@ -269,7 +267,7 @@ class Connections:
         own = self._networks.setdefault(connection.network, _Network())
         own.count += 1
         self._count += 1
-        is_many = own.count > max(1, self.most // _SHARE_OF_ONE) and not connection.is_of_proxy
+        is_many = own.count > max(1, self.most // _NETWORK_DIVISOR) and not connection.is_of_proxy
         return self._count <= self.most and not is_many
 
     def leave(self, connection: GuardedProtocol) -> None:

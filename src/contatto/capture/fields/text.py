@@ -1,4 +1,4 @@
-"""Normalization of texts, lexicons of words, and statements of names and ids: "my name is …"."""
+"""Text normalization, lexicons, and detection of stated names and ids ("my name is …")."""
 
 import re
 import tomllib
@@ -13,7 +13,7 @@ import re2
 
 from contatto.capture.model import Field, NameMatch
 
-#: Replaces what a field has read already.
+#: Replacement for text that a field has read already.
 BLANK = "\uffff"
 #: Invisible characters: zero-width, bidi, soft hyphen, variation selectors, keycap, tags.
 UNSEEN = (
@@ -28,8 +28,6 @@ _FORMS = (
     "\u2100-\u214f\u2460-\u24ff\u2776-\u2793\u3000\ufb00-\ufb06\ufb50-\ufdff\ufe10-\ufe19\ufe30-\ufe6f"
     "\ufe70-\ufefc\uff01-\uffef\U0001d400-\U0001d7ff\U0001f100-\U0001f189\ud800-\udfff"
 )
-
-
 #: Zeros of every script but ASCII and the forms above.
 _ZEROS = (
     0x660, 0x6F0, 0x7C0, 0x966, 0x9E6, 0xA66, 0xAE6, 0xB66, 0xBE6, 0xC66, 0xCE6, 0xD66, 0xDE6, 0xE50,
@@ -72,7 +70,7 @@ class Find(NamedTuple):
 
 
 def both_ends[T](items: Iterable[T], most: int = 64) -> list[T]:
-    """Return all items, or of very many the first and the last: a flood hides no contact."""
+    """Return all items, or of very many the first and last ones, so that a flood hides no contact."""
     every = list(items)
     return every if len(every) <= most else every[: most // 2] + every[-(most // 2) :]
 
@@ -391,11 +389,11 @@ _SMALL = frozenset({
 
 @cache
 def may_open() -> Matcher:
-    """Return a matcher for any opening in a folded lower-case text; it takes a tenth of the full search."""
+    """Return a matcher for openings of a name in a folded lower-case text, ten times as fast as a search."""
     return match_of((f"(?-i:{linear_pattern(words('names', 'intro'))})",), _MEMORY)
 
 
-_ordinary = cache(lambda: frozenset(words("words", "stop")) | frozenset(words("words", "negations")))
+_ordinary_words = cache(lambda: frozenset(words("words", "stop")) | frozenset(words("words", "negations")))
 
 
 def find_name(message: str) -> NameMatch | None:
@@ -406,18 +404,18 @@ def find_name(message: str) -> NameMatch | None:
     for opening in finder("names", "intro").finditer(text.low):
         gap = _BETWEEN.match(text.low, opening.end())
         start = gap.end() if gap is not None else opening.end()
-        name = _latin(text, opening, start)
+        name = _latin_name(text, opening, start)
         in_script = _NAME_IN_SCRIPT.match(text.text, start)
         if not name and in_script is not None:
             name = _PARTICLES.sub("", in_script[0]).strip()
-            name = "" if name in _ordinary() else name
+            name = "" if name in _ordinary_words() else name
         if name:
             first, last = text.span(start, start + len(name))
             return NameMatch(name, first, last, text.original[first:last], "name.stated")
     return None
 
 
-def _latin(text: Folded, opening: re.Match[str], start: int) -> str:
+def _latin_name(text: Folded, opening: re.Match[str], start: int) -> str:
     """Return the name in Latin letters that begins here, or nothing."""
     match = _LATIN.match(text.text, start)
     if match is None:
@@ -429,7 +427,7 @@ def _latin(text: Folded, opening: re.Match[str], start: int) -> str:
         plain, is_capital = word[0].lower(), word[0][0].isupper()
         belongs = is_capital or plain in _SMALL
         if word.start() == 0:
-            belongs = plain not in _ordinary() and (is_capital or not vague)
+            belongs = plain not in _ordinary_words() and (is_capital or not vague)
         if not belongs:
             break
         end = start + word.end()
@@ -443,7 +441,7 @@ _NUMBER = re.compile(r"\+?[0-9(][0-9 .\-()]{4,17}[0-9](?![0-9a-z_@])")
 _NUMBER_BEFORE = re.compile(
     r"(?<![0-9a-z_+])\+?[0-9(][0-9 .\-()]{5,17}[0-9](?=[ \t]*[(\[,|/\uff0c\u3001]?[ \t]*$)"
 )
-_CLOSED = re.compile(r"[ \t]*(?:[)\].,!;\n\uff0c\uff01\u3002]|$)")
+_NUMBER_END = re.compile(r"[ \t]*(?:[)\].,!;\n\uff0c\uff01\u3002]|$)")
 _CUE_SPAN = 12
 SHARED = ".same-number"
 """End of the rule of an id that is also a phone number."""
@@ -475,10 +473,8 @@ def gap_pattern() -> re.Pattern[str]:
     return re.compile(rf"(?:{step}){{0,7}}[ \t\n]{{0,3}}")
 
 
-_same = cache(lambda: re.compile(pattern(words("words", "same_number"))))
-
-
-_denied_id = cache(lambda: re.compile(rf"(?:{pattern(words('words', 'negations'))})[ \t]*$"))
+_same_number = cache(lambda: re.compile(pattern(words("words", "same_number"))))
+_negation_before = cache(lambda: re.compile(rf"(?:{pattern(words('words', 'negations'))})[ \t]*$"))
 """A negation right before a cue: "no line, call …", "ไม่มีไลน์ เบอร์ …"."""
 
 
@@ -493,7 +489,7 @@ def _shared_phone() -> tuple[re.Pattern[str], re.Pattern[str]]:
 def find_number(text: Folded, cue: Cue, country: str) -> Find | None:
     """Return digits near a cue as a LINE or WeChat id; with the rule `SHARED` they are a phone number too."""
     fields = [field for field in cue.fields if field in (Field.LINE, Field.WECHAT)]
-    if not fields or _denied_id().search(text.low, max(0, cue.start - _CUE_SPAN), cue.start):
+    if not fields or _negation_before().search(text.low, max(0, cue.start - _CUE_SPAN), cue.start):
         return None
     field = fields[0]
     span = _number_after(text, cue) or _number_before(text, cue)
@@ -508,7 +504,7 @@ def find_number(text: Folded, cue: Cue, country: str) -> Find | None:
     first, last = max(0, min(cue.start, span[0]) - _CUE_SPAN), max(cue.end, span[1]) + _CUE_SPAN
     phone_before, phone_after = _shared_phone()
     is_phone = (
-        _same().search(text.low, first, min(len(text.low), last))
+        _same_number().search(text.low, first, min(len(text.low), last))
         or phone_before.search(text.low, max(0, cue.start - 30), cue.start)
         or phone_after.match(text.low, cue.end)
     )
@@ -519,7 +515,7 @@ def find_number(text: Folded, cue: Cue, country: str) -> Find | None:
 def _number_after(text: Folded, cue: Cue) -> tuple[int, int] | None:
     shared = _shared_phone()[1].match(text.low, cue.end)
     start = shared.end() if shared is not None else cue.end
-    same = _same().match(text.low, start)
+    same = _same_number().match(text.low, start)
     gap = gap_pattern().match(text.low, same.end() if same is not None else start)
     number = _NUMBER.match(text.low, gap.end() if gap is not None else start)
     if number is None or sum(sign.isdigit() for sign in number[0]) < 6:
@@ -531,9 +527,9 @@ def _number_before(text: Folded, cue: Cue) -> tuple[int, int] | None:
     number = _NUMBER_BEFORE.search(text.low, max(0, cue.start - 28), cue.start)
     if number is None:
         return None
-    same = _same().match(text.low, cue.end)
-    closed = _CLOSED.match(text.low, same.end() if same is not None else cue.end)
-    shared = same is not None or _same().search(text.low, cue.end, cue.end + _CUE_SPAN) is not None
+    same = _same_number().match(text.low, cue.end)
+    closed = _NUMBER_END.match(text.low, same.end() if same is not None else cue.end)
+    shared = same is not None or _same_number().search(text.low, cue.end, cue.end + _CUE_SPAN) is not None
     return number.span() if closed is not None or shared else None
 
 
@@ -553,7 +549,7 @@ PLATFORMS = (
 
 
 @cache
-def _gap() -> re.Pattern[str]:
+def _statement_gap() -> re.Pattern[str]:
     """Return the pattern between a platform and a stated handle; copulas and owners belong to it."""
     kinds = ("joiners", "markers", "around", "is", "own", "copulas")
     small = [word for kind in kinds for word in words("words", kind) if word.strip("@ \u3001\uff1a")]
@@ -581,7 +577,7 @@ def _end() -> re.Pattern[str]:
     )
 
 
-_denied_statement = cache(
+_negation_after = cache(
     lambda: re.compile(rf"[ \t]*[^\x00-\x7f{LATIN}]{{0,3}}?(?:{pattern(words('words', 'negations'))})")
 )
 """Negation behind the word, in languages that write it there."""
@@ -613,7 +609,7 @@ def stated_after(low: str, cue: Cue, claimed: int) -> tuple[int, int, str, str] 
         cue: the platform's name in it.
         claimed: end of the previous handle; the text up to it belongs to another statement.
     """
-    gap = _gap().match(low, cue.end)
+    gap = _statement_gap().match(low, cue.end)
     word = _WORD.match(low, gap.end()) if gap is not None else None
     if word is None or (gap is not None and gap.end() == cue.end and low[cue.end - 1].isascii()):
         return None
@@ -702,7 +698,7 @@ def _is_statement(low: str, cue: Cue, word: str, spoken: frozenset[str], end: in
         is_used = not used_in.isdisjoint(spoken) or not spoken.isdisjoint(_other_scripts())
         if word.endswith(ending) and is_used:
             return False
-    return _end().match(low, end) is not None and _denied_statement().match(low, end) is None
+    return _end().match(low, end) is not None and _negation_after().match(low, end) is None
 
 
 @cache

@@ -66,6 +66,7 @@ class CrmPorts:
 
 
 AT_ONCE: Final = 200
+"""Most leads or deliveries of one batch."""
 LEAD_GONE: Final = "lead_gone"
 VERIFIED_WITHIN: Final = timedelta(seconds=10)
 """Shortest time between two updates of a target's ``verified_at``: all its deliveries write that row."""
@@ -438,8 +439,8 @@ class DeliveryWork(CrmWork[Delivery, DeliveryCourse]):
     operation = staticmethod(rules.operation_of)
 
     def load(self, tx: Tx, request: OutboundRequest) -> tuple[Target, Delivery] | None:
-        own = {"of": request.business_id, "number": int(request.subject)}
-        delivery = tx.find(Delivery, store.OPEN_DELIVERY, own)
+        key = {"of": request.business_id, "number": int(request.subject)}
+        delivery = tx.find(Delivery, store.OPEN_DELIVERY, key)
         target = store.find_target(tx, request.business_id, delivery.target_id) if delivery else None
         return (target, delivery) if target and delivery else None
 

@@ -22,13 +22,13 @@ NOTE: Final = "model.ir.note"
 REPLACE: Final = "wizard.party.replace"
 MARK: Final = "contatto:"
 """Prefix of the identifier that holds our id."""
-_NAMES: Final = (
+_FIELDS: Final = (
     "name", "replaced_by", "write_date", "contact_mechanisms.type", "contact_mechanisms.value",
     "identifiers.code",
 )  # fmt: skip
-_ALL: Final = {"active_test": False}
+_WITH_INACTIVE: Final = {"active_test": False}
 _PAGE: Final = 200
-_KINDS: Final = {crm.FindBy.EMAIL: ("email",), crm.FindBy.PHONE: ("phone", "mobile")}
+_MECHANISM_KINDS: Final = {crm.FindBy.EMAIL: ("email",), crm.FindBy.PHONE: ("phone", "mobile")}
 _PHONES: Final = ("phone", "mobile", "fax")
 SESSION: Final = "session"
 MOST_WARNINGS: Final = 3
@@ -37,27 +37,27 @@ CODE: Final = "DM-"
 Tryton's sequence, and Tryton would refuse the second. Our number also prevents a second party on a retry."""
 
 
-def _plain(field: str, text: str) -> str:
+def _comparable(field: str, text: str) -> str:
     if field in _PHONES:
         return "".join(sign for sign in text if sign.isdigit() or sign == "+")
     return text.strip().casefold()
 
 
-def _call(link: crm.CrmLink, method: str, params: list[Any], *, is_login: bool = False) -> HttpRequest:
+def _request(link: crm.CrmLink, method: str, params: list[Any], *, is_login: bool = False) -> HttpRequest:
     headers = {} if is_login else {"Authorization": f"Session {link.secrets.get(SESSION, '')}"}
     database = link.settings.get("database", "")
     body = {"id": 1, "method": method, "params": params}
     return api.json_request("POST", f"{link.address}/{database}/rpc/", headers, body)
 
 
-def _search(link: crm.CrmLink, domain: list[Any], limit: int = 20) -> HttpRequest:
+def _search_request(link: crm.CrmLink, domain: list[Any], limit: int = 20) -> HttpRequest:
     oldest = [["id", "ASC"]]
-    return _call(link, f"{PARTY}.search_read", [domain, 0, limit, oldest, list(_NAMES), _ALL])
+    return _request(link, f"{PARTY}.search_read", [domain, 0, limit, oldest, list(_FIELDS), _WITH_INACTIVE])
 
 
-def _notes(link: crm.CrmLink, record_id: str) -> HttpRequest:
+def _notes_request(link: crm.CrmLink, record_id: str) -> HttpRequest:
     domain = [["resource", "=", f"party.party,{api.record_number(record_id)}"]]
-    return _call(link, f"{NOTE}.search_read", [domain, 0, 100, None, ["message"], {}])
+    return _request(link, f"{NOTE}.search_read", [domain, 0, 100, None, ["message"], {}])
 
 
 def _mechanisms(operation: crm.WriteRecord) -> Iterator[tuple[str, str]]:
@@ -71,16 +71,16 @@ def _encode(link: crm.CrmLink, operation: crm.Operation) -> HttpRequest:
     match operation:
         case crm.RenewSecrets():
             login = [link.settings.get("user", ""), {"password": link.secrets.get("password", "")}]
-            return _call(link, "common.db.login", login, is_login=True)
+            return _request(link, "common.db.login", login, is_login=True)
         case crm.DescribeFields():
-            return _call(link, "model.party.contact_mechanism.fields_get", [["type"], {}])
+            return _request(link, "model.party.contact_mechanism.fields_get", [["type"], {}])
         case crm.FindRecord(crm.FindBy.EXTERNAL_ID, value):
             domain = [["identifiers.code", "=", f"{MARK}{value}"], ["active", "=", True]]
         case crm.FindRecord(by, value):
             same = ["value", "=", value]
             if by is crm.FindBy.PHONE:
-                same = ["value_compact", "=", _plain("phone", value)]
-            mechanism = [same, ["type", "in", list(_KINDS[by])]]
+                same = ["value_compact", "=", _comparable("phone", value)]
+            mechanism = [same, ["type", "in", list(_MECHANISM_KINDS[by])]]
             domain = [["contact_mechanisms", "where", mechanism], ["active", "=", True]]
         case crm.WriteRecord(None):
             row: dict[str, Any] = {
@@ -91,17 +91,17 @@ def _encode(link: crm.CrmLink, operation: crm.Operation) -> HttpRequest:
             if mechanisms:
                 row["contact_mechanisms"] = [["create", mechanisms]]
             row |= {name: text for name, text in operation.values.items() if name == "name"}
-            return _call(link, f"{PARTY}.create", [[row], {}])
+            return _request(link, f"{PARTY}.create", [[row], {}])
         case crm.ReadRecord(record_id) | crm.WriteRecord(record_id):  # an existing party is read first
             domain = [["id", "=", api.record_number(record_id or "")]]
         case crm.MergeRecords():
-            return _call(link, f"{REPLACE}.create", [{}])
+            return _request(link, f"{REPLACE}.create", [{}])
         case crm.EraseRecord(record_id):
-            return _notes(link, record_id)
+            return _notes_request(link, record_id)
         case crm.ListRecords(after):
             has_our_id, limit = ["identifiers.code", "like", f"{MARK}%"], _PAGE
             domain = [has_our_id, ["active", "=", True], ["id", ">", api.record_number(after)]]
-    return _search(link, domain, limit)
+    return _search_request(link, domain, limit)
 
 
 def _rows(body: Any) -> list[dict[str, Any]]:
@@ -162,8 +162,8 @@ def _read_written(link: crm.CrmLink, write: crm.WriteRecord, body: Any, memory: 
     has_note = step == "notes" and any(row.get("message") == write.note for row in _rows(body))
     if has_note or step == "noted" or not write.note:
         return crm.Written(record_id)
-    new = {"resource": f"party.party,{api.record_number(record_id)}", "message": write.note}
-    return crm.FollowUp(_call(link, f"{NOTE}.create", [[new], {}]), f"noted:{record_id}")
+    note = {"resource": f"party.party,{api.record_number(record_id)}", "message": write.note}
+    return crm.FollowUp(_request(link, f"{NOTE}.create", [[note], {}]), f"noted:{record_id}")
 
 
 def _change(link: crm.CrmLink, operation: crm.WriteRecord, rows: list[dict[str, Any]]) -> crm.Reply:
@@ -177,17 +177,17 @@ def _change(link: crm.CrmLink, operation: crm.WriteRecord, rows: list[dict[str, 
         (str(mechanism.get("type")), str(mechanism.get("value")), mechanism.get("id"))
         for mechanism in as_dicts(row.get("contact_mechanisms."))
     ]
-    current = {(kind, _plain(kind, text)) for kind, text, _ in mechanisms}
+    current = {(kind, _comparable(kind, text)) for kind, text, _ in mechanisms}
     missing = [
         {"type": kind, "value": text}
         for kind, text in _mechanisms(operation)
-        if (kind, _plain(kind, text)) not in current
+        if (kind, _comparable(kind, text)) not in current
     ]
-    wrong = {(kind, _plain(kind, text)) for kind, texts in operation.wrong.items() for text in texts}
+    wrong = {(kind, _comparable(kind, text)) for kind, texts in operation.wrong.items() for text in texts}
     wrong_ids = [
         number
         for kind, text, number in mechanisms
-        if (kind, _plain(kind, text)) in wrong and isinstance(number, int)
+        if (kind, _comparable(kind, text)) in wrong and isinstance(number, int)
     ]
     changes: dict[str, Any] = {"name": operation.values["name"]} if "name" in operation.values else {}
     deletions = [["delete", wrong_ids]] if wrong_ids else []
@@ -204,12 +204,12 @@ def _change(link: crm.CrmLink, operation: crm.WriteRecord, rows: list[dict[str, 
     record_id = str(row["id"])
     if not changes:
         return _check_note(link, operation, record_id)
-    request = _call(link, f"{PARTY}.write", [[api.record_number(record_id)], changes, {}])
+    request = _request(link, f"{PARTY}.write", [[api.record_number(record_id)], changes, {}])
     return crm.FollowUp(request, f"changed:{record_id}")
 
 
 def _check_note(link: crm.CrmLink, operation: crm.WriteRecord, record_id: str) -> crm.Reply:
-    request = crm.FollowUp(_notes(link, record_id), f"notes:{record_id}")
+    request = crm.FollowUp(_notes_request(link, record_id), f"notes:{record_id}")
     return request if operation.note else crm.Written(record_id)
 
 
@@ -218,7 +218,7 @@ def _read_merged(link: crm.CrmLink, merge: crm.MergeRecords, body: Any, memory: 
     step, _, rest = memory.partition(":")
     session, _, tries = rest.partition(":")
     if step == "replaced":
-        return crm.FollowUp(_call(link, f"{REPLACE}.delete", [api.record_number(session), {}]), "ended:")
+        return crm.FollowUp(_request(link, f"{REPLACE}.delete", [api.record_number(session), {}]), "ended:")
     if step == "ended":
         return crm.Written(merge.into_id)
     warnings = 0
@@ -231,7 +231,7 @@ def _read_merged(link: crm.CrmLink, merge: crm.MergeRecords, body: Any, memory: 
         "destination": api.record_number(merge.into_id),
     }
     state = [api.record_number(session), {"ask": parties}, "replace", {}]
-    return crm.FollowUp(_call(link, f"{REPLACE}.execute", state), f"replaced:{session}:{warnings}")
+    return crm.FollowUp(_request(link, f"{REPLACE}.execute", state), f"replaced:{session}:{warnings}")
 
 
 def _read_erased(link: crm.CrmLink, erase: crm.EraseRecord, body: Any, memory: Any) -> crm.Reply:
@@ -240,13 +240,13 @@ def _read_erased(link: crm.CrmLink, erase: crm.EraseRecord, body: Any, memory: A
     if memory == "party":
         return crm.Erased()
     if memory == "notes":
-        return crm.FollowUp(_search(link, [["replaced_by", "=", record_id]]), "replaced")
+        return crm.FollowUp(_search_request(link, [["replaced_by", "=", record_id]]), "replaced")
     ids = [row["id"] for row in _rows(body)]
     if memory == "replaced":
-        return crm.FollowUp(_call(link, f"{PARTY}.delete", [[record_id, *ids], {}]), "party")
+        return crm.FollowUp(_request(link, f"{PARTY}.delete", [[record_id, *ids], {}]), "party")
     if ids:
-        return crm.FollowUp(_call(link, f"{NOTE}.delete", [ids, {}]), "notes")
-    return crm.FollowUp(_search(link, [["replaced_by", "=", record_id]]), "replaced")
+        return crm.FollowUp(_request(link, f"{NOTE}.delete", [ids, {}]), "notes")
+    return crm.FollowUp(_search_request(link, [["replaced_by", "=", record_id]]), "replaced")
 
 
 def _confirm(link: crm.CrmLink, warning: Any, memory: Any) -> crm.Reply:
@@ -262,7 +262,7 @@ def _confirm(link: crm.CrmLink, warning: Any, memory: Any) -> crm.Reply:
         parts = []
     user_number = api.record_number(parts[-2]) if len(parts) > 2 else 0
     row = {"user": user_number, "name": key, "always": False}
-    request = _call(link, "model.res.user.warning.create", [[row], {}])
+    request = _request(link, "model.res.user.warning.create", [[row], {}])
     return crm.FollowUp(request, f"warned:{session}:{tries}")
 
 
@@ -318,9 +318,9 @@ class Tryton(api.JsonApi):
     def is_same_value(self, field: str, written: str, current: str) -> bool:
         """Find each written value among those of its kind; compare phone numbers by their digits."""
         if field == "name":
-            return _plain(field, written) == _plain(field, current)
-        values = {_plain(field, text) for text in current.split(", ")}
-        return all(_plain(field, text) in values for text in written.split(", "))
+            return _comparable(field, written) == _comparable(field, current)
+        values = {_comparable(field, text) for text in current.split(", ")}
+        return all(_comparable(field, text) in values for text in written.split(", "))
 
 
 def _read_exception(link: crm.CrmLink, operation: crm.Operation, error: Any, memory: Any) -> crm.Reply:

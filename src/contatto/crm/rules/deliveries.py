@@ -53,6 +53,7 @@ DIFFERS_AT_MOST: Final = 4
 SOON_S: Final = 1.0
 """Wait for another request that renews the token."""
 RENEWING: Final = timedelta(seconds=60)
+"""Time for which one request alone may renew a token."""
 MOST_RENEWALS: Final = 2
 KEEP: Final = timedelta(days=90)
 """Retention of deliveries that arrived."""
@@ -65,8 +66,6 @@ TAKEN_RECORD: Final = "taken_by_another_lead"
 WRONG_STAYS: Final = "wrong_value_stays"
 CIRCLES: Final = "circles"
 NOT_THERE: Final = "not_there_yet"
-
-
 NAME: Final = "name"
 FIRST_NAME: Final = "first_name"
 LAST_NAME: Final = "last_name"
@@ -112,7 +111,7 @@ class LeadTexts:
 
 NOTE_LIMIT: Final = 10_000
 """Most characters of a note, as no CRM accepts a longer text."""
-_NOTED: Final = (NAME, *(contact.value for contact in Field))
+_NOTE_SOURCES: Final = (NAME, *(contact.value for contact in Field))
 """Sources that go into the note if they have no field, as answers do: no word of the person is lost."""
 _PHONES: Final = (Field.PHONE.value, Field.WHATSAPP.value)
 
@@ -151,7 +150,7 @@ def map_lead(
     lines = [
         f"{source.removeprefix(ANSWER)}: {text}"
         for source, text in snapshot.values.items()
-        if text and source not in covered_sources and (source.startswith(ANSWER) or source in _NOTED)
+        if text and source not in covered_sources and (source.startswith(ANSWER) or source in _NOTE_SOURCES)
     ]
     phone = next((snapshot.values[name] for name in _PHONES if snapshot.values.get(name)), "")
     # A contact detail stands in each required field of the name, as many persons never write theirs.
@@ -277,7 +276,7 @@ def status_of_word(words: Mapping[str, str], word: str) -> LeadStatus | None:
 
 
 class DeliveryStage(StrEnum):
-    """The last operation of a delivery; ``OTHER`` reads the next record to merge."""
+    """Operation that a delivery sends next, or has sent; `operation_of` builds it."""
 
     FIND = "find"
     LOOK = "look"
@@ -338,7 +337,7 @@ type DeliveryTurn = DeliveryCourse | Arrived | NotNow | Failed
 
 
 def begin_course(traits: ConnectorTraits, payload: Payload, ids: tuple[str, ...] = ()) -> DeliveryCourse:
-    """Return the first step of a delivery, which searches our id.
+    """Return the first step of a delivery, which searches the record of the lead.
 
     ``ids`` are records that may be the lead's, its own first.
     """
@@ -346,11 +345,13 @@ def begin_course(traits: ConnectorTraits, payload: Payload, ids: tuple[str, ...]
     finds = tuple(way for way in traits.finds_by if contacts.get(way, payload.external_id))
     if not traits.reads_back:  # the current values are unknown, so a field without a right value is cleared
         payload = replace(payload, values=dict.fromkeys(payload.wrong, "") | payload.values)
-    return _search(DeliveryCourse(payload, finds=finds, stored_id=ids[0] if ids else "", merge_ids=ids[1:]))
+    return _next_search(
+        DeliveryCourse(payload, finds=finds, stored_id=ids[0] if ids else "", merge_ids=ids[1:])
+    )
 
 
-def _search(course: DeliveryCourse) -> DeliveryCourse:
-    """Search the record in the next way: our id, then the stored record, then contact details."""
+def _next_search(course: DeliveryCourse) -> DeliveryCourse:
+    """Return the step of the next search: by our id, by the stored record, or by contact details."""
     is_by_id = bool(course.finds) and course.finds[0] is FindBy.EXTERNAL_ID
     if course.stored_id and not is_by_id:
         return replace(course, stage=DeliveryStage.LOOK)
@@ -381,7 +382,7 @@ def operation_of(course: DeliveryCourse) -> crm.Operation:
 
 
 def next_turn(connector: CrmConnector, course: DeliveryCourse, reply: Reply) -> DeliveryTurn:
-    """Return the next step after a reply about the record; the engine renews tokens."""
+    """Return the next step after a reply about the record; `WorkStep` renews tokens."""
     if course.hops >= MOST_HOPS:
         return NotNow(CIRCLES)
     course = replace(course, hops=course.hops + 1)
@@ -389,8 +390,8 @@ def next_turn(connector: CrmConnector, course: DeliveryCourse, reply: Reply) -> 
         return reply
     if isinstance(reply, crm.FieldGone | crm.ValueGone):
         payload, left_out = leave_out(course.payload, reply.field), (*course.left_out, reply.field)
-        without = replace(course, payload=payload, stage=DeliveryStage.WRITE, left_out=left_out)
-        return without if reply.field in course.payload.values else Failed("mapping")
+        reduced = replace(course, payload=payload, stage=DeliveryStage.WRITE, left_out=left_out)
+        return reduced if reply.field in course.payload.values else Failed("mapping")
     if course.stage is DeliveryStage.MERGE:  # the record is read back once more; a deleted one needs no merge
         into_id = reply.record_id if isinstance(reply, crm.Written) else ""
         course = replace(course, stage=DeliveryStage.CHECK, record_id=into_id or course.record_id, hops=0)
@@ -403,7 +404,7 @@ def next_turn(connector: CrmConnector, course: DeliveryCourse, reply: Reply) -> 
         course = replace(course, stage=DeliveryStage.LOOK, stored_id=reply.record_id, record_id="")
         turn = replace(course, is_named=True, moved_from=moved_from, shared_with="")
     elif course.stage is DeliveryStage.FIND:
-        turn = _search(replace(course, finds=course.finds[1:]))
+        turn = _next_search(replace(course, finds=course.finds[1:]))
         takable = [record for record in records if is_takable(course.payload, record)]
         if takable:
             turn = replace(course, stage=DeliveryStage.WRITE, record_id=takable[0].id)
@@ -456,16 +457,16 @@ def _after_look(connector: CrmConnector, course: DeliveryCourse, reply: Reply) -
         if is_named and course.moved_from and not course.merge_ids:
             # The empty fields of another lead's record are filled; none of its values is overwritten.
             payload, values = course.payload, record.values
-            blank = {name: text for name, text in payload.values.items() if not values.get(name)}
-            payload = replace(payload, values=blank)
+            missing = {name: text for name, text in payload.values.items() if not values.get(name)}
+            payload = replace(payload, values=missing)
             course = replace(course, payload=payload, record_id=record.id, shared_with=record.external_id)
-            if not blank:
+            if not missing:
                 return _arrived(course, is_verified=False)
             return replace(course, stage=DeliveryStage.WRITE)
         if is_named and not course.moved_from:
             return Failed(TAKEN_RECORD)
     if not course.merge_ids or not (course.moved_from or course.is_elsewhere):
-        return _search(course)
+        return _next_search(course)
     # A lead that was merged into this one may have a record: an own record is better than a shared one.
     following, *remaining = course.merge_ids
     merge_ids = (*remaining,) if course.is_elsewhere else (*remaining, course.moved_from)
@@ -513,7 +514,7 @@ def _after_write(connector: CrmConnector, course: DeliveryCourse, reply: Reply) 
     if isinstance(reply, crm.NoRecord) and course.record_id:
         # The next try finds out what became of a shared record.
         is_shared = course.shared_with != ""
-        return NotNow(NOT_THERE) if is_shared else _search(replace(course, record_id=""))
+        return NotNow(NOT_THERE) if is_shared else _next_search(replace(course, record_id=""))
     return Failed("unsupported" if isinstance(reply, crm.Unsupported) else "unreadable")
 
 

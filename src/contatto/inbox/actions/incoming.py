@@ -1,4 +1,4 @@
-"""Intake of deliveries: messages, contacts, leads, conversions and events."""
+"""Intake of webhook deliveries from channels: messages, contacts, leads, conversions and events."""
 
 import time
 from collections import defaultdict
@@ -40,7 +40,6 @@ from contatto.measurement import actions as measurement
 from contatto.measurement import store as measurement_store
 from contatto.measurement.model import ConversionKind, Impression, MeasuredAd, Tap, TouchKind
 from contatto.measurement.rules import natural_number
-from contatto.spam import store
 from contatto.spam.actions import VERDICT_LOCK, judge_chats
 from contatto.spam.model import Chat, Mark
 from contatto.spam.store import list_rates
@@ -109,8 +108,8 @@ class Threads:
     no other query sees the changes. Each list is in the order in which things happened.
 
     Attributes:
-        shared: messages that seem to share something, for the leads.
-        earned: conversations that began, for who earned them.
+        shared: contact details in messages, of which leads are made.
+        earned: conversions of conversations that began.
         switches: the switch of capture by account.
     """
 
@@ -129,11 +128,11 @@ class Threads:
 
     def _start_over(self) -> None:
         self._new_persons: list[model.Person] = []
-        self._seen: list[model.Person] = []
-        self._stated: list[model.Person] = []
+        self._changed_persons: list[model.Person] = []
+        self._named_persons: list[model.Person] = []
         self._new_conversations: dict[str, model.Conversation] = {}
         self._new_moves: dict[str, list[Move]] = defaultdict(list)
-        self._leads_made: dict[tuple[str, str], str] = {}
+        self._new_lead_ids: dict[tuple[str, str], str] = {}
         self._new_messages: list[tuple[str, model.Message]] = []
         self._moves: list[Move] = []
         self._starts: list[tuple[model.Conversation, datetime]] = []
@@ -175,21 +174,21 @@ class Threads:
         person, thread = incoming.person_id, incoming.conversation_id
         key = (account.id, person, thread)
         if key not in self._ids:
-            kept_person, kept_thread = person, thread
+            stored_person, stored_thread = person, thread
             if CONNECTORS[account.platform].dialect.ids_are_contacts:  # store their blind indexes
-                kept_person = self.tx.vault.blind(person, account.business_id).hex()
-                kept_thread = self.tx.vault.blind(thread, account.business_id).hex()
+                stored_person = self.tx.vault.blind(person, account.business_id).hex()
+                stored_thread = self.tx.vault.blind(thread, account.business_id).hex()
             self._ids[key] = ThreadIds(
-                person=person_id_of(self.tx.vault, account, kept_person),
-                external_person=kept_person,
-                conversation=conversation_id_of(account, kept_thread),
-                external_conversation=kept_thread,
-                address=person if kept_person != person else "",
+                person=person_id_of(self.tx.vault, account, stored_person),
+                external_person=stored_person,
+                conversation=conversation_id_of(account, stored_thread),
+                external_conversation=stored_thread,
+                address=person if stored_person != person else "",
             )
         return self._ids[key]
 
     def open(self, account: channels.ChannelAccount, incoming: Event) -> model.Conversation:
-        """Return the conversation of an event, made when it is the first; its person too."""
+        """Return the conversation of an event; create it and its person, if they are new."""
         ids = self.ids_of(account, incoming)
         person = model.Person(
             id=ids.person,
@@ -212,7 +211,7 @@ class Threads:
             first = min(existing_person.created_at, person.created_at)
             if name != existing_person.name or first != existing_person.created_at:
                 self._persons[person.id] = replace(existing_person, name=name, created_at=first)
-                self._seen.append(person)
+                self._changed_persons.append(person)
         if conversation is not None:
             return conversation
         is_blocked = False
@@ -259,7 +258,7 @@ class Threads:
         existing_person = self.load_person(person.business_id, person.id)
         if existing_person.stated_at is None or existing_person.stated_at <= at:
             named = self._persons[person.id] = replace(existing_person, stated_name=name, stated_at=at)
-            self._stated.append(named)
+            self._named_persons.append(named)
 
     def append(self, business_id: str, message: model.Message) -> bool:
         """Append a message; False when it was there before."""
@@ -272,14 +271,14 @@ class Threads:
         return True
 
     def move(self, move: Move) -> None:
-        """Move a conversation along; a new one is written as all that happened to it leaves it."""
+        """Record the effect of a message; `write` applies those on a new conversation before its insert."""
         if move.conversation.id in self._new_conversations:
             self._new_moves[move.conversation.id].append(move)
         else:
             self._moves.append(move)
 
     def start(self, conversation: model.Conversation, at: datetime) -> None:
-        """Note when the person of a conversation wrote first, as far as is known."""
+        """Record the earliest known time at which the person of a conversation wrote."""
         started = self._conversations[conversation.id] = replace(conversation, started_at=at)
         fresh = self._new_conversations.get(conversation.id)
         if fresh is None:
@@ -288,15 +287,15 @@ class Threads:
             self._new_conversations[fresh.id] = started
 
     def note_lead(self, conversation_id: str, lead: Lead | None) -> None:
-        """Note that a conversation which has no lead yet made this one, if it did."""
+        """Record the lead that a conversation made, unless it has one."""
         if lead is None or lead.conversation_id != conversation_id:
             return
         conversation = self.find_conversation(lead.business_id, conversation_id)
         if conversation is not None and conversation.lead_id is None:
-            self._leads_made[lead.business_id, conversation.id] = lead.id
+            self._new_lead_ids[lead.business_id, conversation.id] = lead.id
 
     def forget(self, conversation: model.Conversation) -> None:
-        """Read a conversation anew when it is needed again: somebody else has changed its row."""
+        """Drop a conversation from memory after a change of its row, so that it is read again."""
         self._conversations.pop(conversation.id, None)
 
     def emit(self, event: Any) -> None:
@@ -310,12 +309,12 @@ class Threads:
         """Write the changes, then the events. Raises Overtaken for rows that came from elsewhere."""
         tx, moves = self.tx, self._new_moves
         fresh = [
-            conversations.apply_moves(new, moves[new.id], self._leads_made.get((new.business_id, new.id)))
+            conversations.apply_moves(new, moves[new.id], self._new_lead_ids.get((new.business_id, new.id)))
             if new.id in moves
             else new
             for new in self._new_conversations.values()
         ]
-        conversations.save_persons(tx, self._new_persons, self._seen, self._stated)
+        conversations.save_persons(tx, self._new_persons, self._changed_persons, self._named_persons)
         rows = [row_of(conversation) for conversation in fresh]
         if insert_new(tx, conversations.conversations, rows) < len(rows) and moves:
             raise Overtaken
@@ -324,7 +323,7 @@ class Threads:
         conversations.record_moves(tx, self._moves, self._starts)
         inserted = self._new_conversations
         conversations.record_leads(
-            tx, {key: lead for key, lead in self._leads_made.items() if key[1] not in inserted}
+            tx, {key: lead for key, lead in self._new_lead_ids.items() if key[1] not in inserted}
         )
         self._start_over()
         self.write_events()
@@ -377,7 +376,7 @@ def settle_batch(tx: Tx, waiting: Sequence[model.Receipt]) -> list[model.Receipt
     threads, tried = Threads(tx), list[model.Receipt]()
     receipts_by_outcome: dict[Outcome, list[model.Receipt]] = defaultdict(list)
 
-    # Parse. All parsed deliveries are settled, so this lesser part of the work gets a quarter of the time.
+    # Parse. This lesser part of the work gets a quarter of the time, so that all parsed can be settled.
     parsed = [
         (receipt, CONNECTORS[receipt.platform].parse(conversations.open_receipt(tx.vault, receipt)))
         for receipt in in_time(waiting, lambda: batch_seconds(tx) / 4, *_CPU_CLOCK)
@@ -747,7 +746,7 @@ def judge_messages(tx: Tx, events: Sequence[model.MessageReceived]) -> None:
     for business_id, chat_ids in sorted(chats_to_judge.items()):
         if any(rate.spam for rate in list_rates(tx, business_id).values()):
             tx.hold_key(VERDICT_LOCK, business_id)
-            rates = store.list_rates(tx, business_id)
+            rates = list_rates(tx, business_id)
             # One query for each kind of input of the spam filter.
             suspects = desk.SUSPECTS.list(tx, {"of": business_id, "ids": list(chat_ids)})
             people = sorted({suspect.person_id for suspect in suspects})

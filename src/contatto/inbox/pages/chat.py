@@ -74,7 +74,7 @@ class SheetReader:
 
 
 @dataclass(frozen=True, slots=True)
-class DrawnSheet:
+class FormHtml:
     """A rendered form with its headline and language."""
 
     headline: str
@@ -83,7 +83,7 @@ class DrawnSheet:
     dir: str
 
 
-def draw_sheet(request: Request, version: FormVersion, reader: SheetReader, language: str = "") -> DrawnSheet:
+def render_form(request: Request, version: FormVersion, reader: SheetReader, language: str = "") -> FormHtml:
     """Render a form in this language, or in one that the reader's browser accepts."""
     context = context_of(request)
     accepted = answers.accepted_languages(request.headers.get("accept-language", ""))
@@ -95,11 +95,11 @@ def draw_sheet(request: Request, version: FormVersion, reader: SheetReader, lang
     opening = answers.sign_opening(version.number, reader.visitor, int(at.timestamp()), signer)
     html = fill_sheet(part_of(request, render.FragmentCache), version, reader, chosen, opening, at)
     headline = answers.text_of(version.content, "headline", chosen)
-    return DrawnSheet(headline, html, chosen, translator_for(chosen).dir)
+    return FormHtml(headline, html, chosen, translator_for(chosen).dir)
 
 
 def fill_sheet(
-    drawn: render.FragmentCache,
+    cache: render.FragmentCache,
     version: FormVersion,
     reader: SheetReader,
     language: str,
@@ -113,7 +113,7 @@ def fill_sheet(
     """
     account, prefill, questions = reader.account, reader.prefill, version.content.questions
 
-    def fresh() -> str:
+    def render_sheet() -> str:
         marks = _PLACEHOLDERS.marks
         sheet = show_sheet(version.content, language, version.number, marks["opening"], at, prefill)
         values = {
@@ -125,15 +125,15 @@ def fill_sheet(
         return render.draw("forms/_sheet.html", values, translator_for(language))
 
     if any(question.prefill and prefill.details.get(question.kind) for question in questions):
-        part = fresh()
+        html = render_sheet()
     else:
         minute = int(at.timestamp()) // 60 if any(question.hours for question in questions) else 0
         key = (
             version.business_id, version.id, account.id, account.name, language, prefill.is_back, minute,
             prefill.bookings,
         )  # fmt: skip
-        part = drawn.find(key, fresh)
-    return _PLACEHOLDERS.fill(part, {"opening": opening, "base": reader.base or f"/chat/{account.id}/form"})
+        html = cache.find(key, render_sheet)
+    return _PLACEHOLDERS.fill(html, {"opening": opening, "base": reader.base or f"/chat/{account.id}/form"})
 
 
 router = page_routes()
@@ -147,7 +147,7 @@ async def show_chat(request: Request, account_id: str) -> HTMLResponse:
     secret = render.read_visitor(request, account_id, signer) or render.new_visitor()
     person = render.public_id(secret, account_id, context.vault.derivation_key(render.VISITOR_KEY))
     values, form = await context.db.read(lambda tx: _chat_values(tx, account_id, person))
-    values["form"] = draw_sheet(request, *form) if form else None
+    values["form"] = render_form(request, *form) if form else None
     response = context.pages.render(request, "inbox/chat.html", values)
     # Sign it anew each time: after a key rotation visitors get a cookie of the newest key.
     render.set_visitor(response, secret, account_id, signer, context.pages.cookies)
@@ -160,7 +160,6 @@ async def show_embedded_chat(request: Request, account_id: str, v: str = "") -> 
     context = context_of(request)
     if request.headers.get("sec-fetch-dest") == "document":  # somebody else's token must not come by a link
         return RedirectResponse(f"/chat/{quote(account_id)}", 303)
-
     no_site = N_("No other site may show this chat.")
     account = check_found(await part_of(request, AccountBatcher).submit(account_id), no_site)
     sites = await context.db.read(lambda tx: list_embed_origins(tx, account.business_id))
@@ -174,7 +173,7 @@ async def show_embedded_chat(request: Request, account_id: str, v: str = "") -> 
     else:
         person = render.public_id(secret, account_id, context.vault.derivation_key(render.VISITOR_KEY))
         values, form = await context.db.read(lambda tx: _chat_values(tx, account_id, person))
-        values |= {"form": draw_sheet(request, *form) if form else None, "visitor_token": v}
+        values |= {"form": render_form(request, *form) if form else None, "visitor_token": v}
         response = context.pages.render(request, "inbox/chat.html", values)
     response.headers["Content-Security-Policy"] = CSP.replace(
         "frame-ancestors 'none'", f"frame-ancestors {' '.join(origins)}"
@@ -219,13 +218,13 @@ _MOST_ANSWERS: Final = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentForm(Submission):
-    """Body that the form's sheet sends; ``opening`` is the signed time at which it was opened."""
+    """Body of a submission; ``opening`` is the signed time at which the form was opened."""
 
     page_id: str
     opening: str
 
 
-_sent: Final = msgspec.json.Decoder(SentForm)
+_DECODER: Final = msgspec.json.Decoder(SentForm)
 
 
 async def show_form(request: Request) -> HTMLResponse:
@@ -239,7 +238,7 @@ async def show_form(request: Request) -> HTMLResponse:
     version, prefill = opened
     reader = SheetReader(account, visitor, prefill)
     return HTMLResponse(
-        draw_sheet(request, version, reader, request.query_params.get("lang", "")).html,
+        render_form(request, version, reader, request.query_params.get("lang", "")).html,
         headers=render.NO_STORE,
     )
 
@@ -252,28 +251,27 @@ async def post_form(request: Request) -> Response:
     now_s = context.clock.now().timestamp()
     part_of(request, ChatLimits).forms.check(f"{account.id}:{visitor}", now_s)
     admit_sender(request, account)
-
     number = check_found(read_number(sent.page_id), "Form not found.")
-    handed = forms.HandedIn(
+    submission = forms.HandedIn(
         account.business_id,
         number,
         incoming.conversation_id_of(account, visitor),
         sent,
         forms.ChatVisitor(account, visitor, client_network(request)),
     )
-    return await answer_form(request, sent, handed, visitor)
+    return await answer_form(request, sent, submission, visitor)
 
 
-async def answer_form(request: Request, sent: SentForm, handed: forms.HandedIn, opened_by: str) -> Response:
-    """Answer the form's sheet: accepted, or the problem of each answer."""
+async def answer_form(request: Request, sent: SentForm, submission: forms.HandedIn, visitor: str) -> Response:
+    """Hand in a submission, and answer: accepted, or the problem of each answer."""
     context = context_of(request)
     signer, now_s = context.vault.signer(OPENING_KEY), context.clock.now().timestamp()
     try:
-        answers.check_opening(sent.opening, handed.number, opened_by, now_s, signer)
+        answers.check_opening(sent.opening, submission.number, visitor, now_s, signer)
     except Refused as misopened:  # the opening time is forged, or too recent
-        handed = replace(handed, misopened=misopened)
+        submission = replace(submission, misopened=misopened)
     try:
-        answer = await part_of(request, forms.FormBatcher).submit(handed)
+        answer = await part_of(request, forms.FormBatcher).submit(submission)
     except Unanswered as unanswered:
         words = translator_for(sent.language) if sent.language in LANGUAGES else render.translator_of(request)
         problems = {problem.at: problem.in_language(words) for problem in unanswered.problems}
@@ -291,7 +289,7 @@ async def read_sent(request: Request) -> SentForm:
         raise Refused(errors.UNREADABLE, "Send JSON.")
     raw = await read_body(request, _BODY_LIMIT)
     try:
-        sent = _sent.decode(raw)
+        sent = _DECODER.decode(raw)
     except JSON_ERRORS as error:
         raise Refused(errors.UNREADABLE, "Send the form from its own page.") from error
     if not (8 <= len(sent.submission_id) <= 64 and sent.submission_id.isprintable()):
@@ -359,7 +357,7 @@ async def post_chat_photo(
     admit_sender(request, account)
     picture = await context.uploads.take_picture(request)
 
-    def work(tx: Tx) -> str:
+    def append_photo(tx: Tx) -> str:
         admit_newcomer(tx, request, account, incoming.conversation_id_of(account, visitor))
         photo = photos.save(tx, account.business_id, picture)
         delivery = WebchatDelivery(account.id, visitor, client_message_id, "", micros(tx.now), photo)
@@ -368,7 +366,7 @@ async def post_chat_photo(
         tx.execute(APPEND_RECEIPT[tx.connection.dialect.name], row)
         return incoming.message_id_of(account, f"{visitor}:{client_message_id}")
 
-    message_id = await context.db.write(work)
+    message_id = await context.db.write(append_photo)
     return json_answer({"accepted": True, "message_id": message_id})
 
 
@@ -436,11 +434,10 @@ async def post_send_form(
 async def show_form_link(request: Request, token: str) -> HTMLResponse:
     """Show the form of a link, as a page of its own."""
     context, link = _open_link(request, token)
-
-    reader, version = await context.db.read(lambda tx: _linked(tx, link, token))
+    reader, version = await context.db.read(lambda tx: _load_linked_form(tx, link, token))
     values = {
         "account": {"id": reader.account.id, "display_name": reader.account.name},
-        "form": draw_sheet(request, version, reader),
+        "form": render_form(request, version, reader),
         "conversation_id": link.conversation_id,
     }
     return context.pages.render(request, "inbox/form.html", values)
@@ -450,11 +447,10 @@ async def show_form_link(request: Request, token: str) -> HTMLResponse:
 async def show_linked_sheet(request: Request, token: str, page_id: str, lang: str = "") -> HTMLResponse:
     """Return the sheet alone, in another language; ``page_id`` is the one of the link."""
     context, link = _open_link(request, token)
-
     if page_id != str(link.number):
         raise Refused(errors.NOT_FOUND, "Form not found.")
-    reader, version = await context.db.read(lambda tx: _linked(tx, link, token))
-    return HTMLResponse(draw_sheet(request, version, reader, lang).html, headers=render.NO_STORE)
+    reader, version = await context.db.read(lambda tx: _load_linked_form(tx, link, token))
+    return HTMLResponse(render_form(request, version, reader, lang).html, headers=render.NO_STORE)
 
 
 @router.post("/form/{token}", Access(Credential.ADDRESS))
@@ -464,9 +460,8 @@ async def post_linked_form(request: Request, token: str) -> Response:
     sent = await read_sent(request)
     now_s = context.clock.now().timestamp()
     part_of(request, ChatLimits).linked_forms.check(link.conversation_id, now_s)
-
-    handed = forms.HandedIn(link.business_id, link.number, link.conversation_id, sent)
-    return await answer_form(request, sent, handed, link.conversation_id)
+    submission = forms.HandedIn(link.business_id, link.number, link.conversation_id, sent)
+    return await answer_form(request, sent, submission, link.conversation_id)
 
 
 def _open_link(request: Request, token: str) -> tuple[Context, FormLink]:
@@ -478,7 +473,7 @@ def _open_link(request: Request, token: str) -> tuple[Context, FormLink]:
     return context, link
 
 
-def _linked(tx: Tx, link: FormLink, token: str) -> tuple[SheetReader, FormVersion]:
+def _load_linked_form(tx: Tx, link: FormLink, token: str) -> tuple[SheetReader, FormVersion]:
     """Return the form of a link, and its reader, who sees no details: the link may be passed on."""
     conversation = check_found(find_conversation(tx, link.business_id, link.conversation_id))
     account = check_found(
@@ -495,8 +490,6 @@ def _linked(tx: Tx, link: FormLink, token: str) -> tuple[SheetReader, FormVersio
 KEYWORD_ROWS: Final = 6
 _EMPTY_ROW: Final = [("", "")]
 _SEPARATOR: Final = re.compile(r"[,\n]")
-
-
 _LABELS: Final = {
     "welcome": N_("Welcome message"), "question": N_("Question"), "answer": N_("Answer"),
     "title": N_("Title"), "content": N_("Content"), "keywords": N_("Keywords"), "reply": N_("Reply"),

@@ -1,4 +1,4 @@
-"""Inbox in three panes, changes by members, saved replies and settings."""
+"""Inbox in three panes, live updates, changes by members, saved replies, settings, and the navigation."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -44,20 +44,18 @@ from contatto.ui.render import session_token, translator_of
 from contatto.ui.requests import context_of, part_of
 
 router = page_routes()
-
-
-SIGNS: Final = {  # why a conversation may be spam
+SIGNS: Final = {
     Sign.WORDS: N_("The text resembles chats that were marked as spam."),
     Sign.PERSON: N_("Another chat of this person was marked as spam."),
     Sign.TAPS: N_("This person clicks ads unusually often."),
     Sign.ACCOUNT: N_("This account receives a lot of spam."),
 }
+"""Reasons why a conversation may be spam."""
 TABS: Final = ("mine", "mentions", "unassigned", "all", "waiting", "late")
-_COUNTED: Final = tuple(tab for tab in TABS if tab != "mentions")
-SHOWN: Final = tuple(state.value for state in ThreadState)
+_COUNTED_TABS: Final = tuple(tab for tab in TABS if tab != "mentions")
+STATES: Final = tuple(state.value for state in ThreadState)
 PAGE: Final = 50
-
-
+"""Conversations of one page of the list."""
 _LARGEST: Final = 10**16 - 1
 
 
@@ -75,7 +73,7 @@ class View(BaseModel):
     """
 
     tab: Annotated[str, AfterValidator(lambda tab: tab if tab in TABS else "all")] = "all"
-    show: Annotated[ThreadState, BeforeValidator(lambda show: show if show in SHOWN else "open")] = (
+    show: Annotated[ThreadState, BeforeValidator(lambda show: show if show in STATES else "open")] = (
         ThreadState.OPEN
     )
     q: Annotated[str, AfterValidator(lambda text: text[:100])] = ""
@@ -110,7 +108,6 @@ def inbox_values(
     conversation_ids = matches.ids if view.q.strip() else None
     target = store.find_reply_target(tx, business_id)
     late_before = tx.now - target if target else None
-
     conversation_filter = store.ConversationFilter(
         view.tab, conversation_ids, view.show, caller.subject_id, late_before
     )
@@ -119,7 +116,7 @@ def inbox_values(
     chosen = conversations.find_conversation(tx, business_id, selected) if selected else None
     desk = _Desk(tx, caller, [*matching_conversations, chosen] if chosen else matching_conversations, target)
     opened = None if template == LIST_PANE else chosen
-    count = partial(store.count_tabs, tx, business_id, conversation_filter, _COUNTED)
+    count = partial(store.count_tabs, tx, business_id, conversation_filter, _COUNTED_TABS)
     cache_key = ("tabs", business_id, caller.subject_id, view.show)
     counts = cached_counts.find(cache_key, count) if conversation_ids is None else count()
     query = {"tab": view.tab, "show": view.show.value, "q": view.q}
@@ -166,7 +163,7 @@ def list_search_hits(tx: Tx, caller: Caller, words: str) -> list[dict[str, str]]
 
 
 class _Desk:
-    """Rows, thread and contact of some conversations, read with a handful of statements."""
+    """Template values of some conversations, from a few queries for all of them together."""
 
     def __init__(self, tx: Tx, caller: Caller, shown: list[Conversation], target: timedelta | None) -> None:
         self.target = target
@@ -281,7 +278,6 @@ async def render_inbox(
     require(caller, Permission.READ_INBOX)
     context = context_of(request)
     cached_counts = part_of(request, CachedCounts).begin()
-
     values = await context.db.read(
         lambda tx: inbox_values(tx, caller, template, view, selected, cached_counts)
     )

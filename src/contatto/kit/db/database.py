@@ -54,8 +54,6 @@ def acting_for() -> str:
 
 
 type Listener = Callable[[], None]
-
-
 LONG_AT_ONCE: Final = 2
 """Concurrent long reads of a process, at most one per tenant, so that short work stays fast."""
 
@@ -68,9 +66,9 @@ class Database(ABC):
 
     ``read`` and ``write`` are for the event loop, ``read_now`` and ``write_now`` for plain code. A write
     returns after a durable commit; an exception rolls it back. Long reads use ``read_long`` or ``run_aside``.
-    Long work writes in batches, ``in_background``, which yield to requests, but not to writes that are not
-    ``is_hurried``, as their senders are no pages. A request that may change many rows uses ``write_each``, so
-    that other writes come in between.
+    Long work writes in batches, ``in_background``, which end early when a request waits. Requests that are
+    not ``is_hurried``, such as webhooks, do not end them. A request that may change many rows uses
+    ``write_each``, so that other writes come in between.
     """
 
     def __init__(self, engine: sa.Engine, clock: Clock, vault: Vault, ports: Parts) -> None:
@@ -242,7 +240,6 @@ class CachedCounts:
     The cost of a count grows with its rows. While no commit changes the tables, the cached one is right.
     After a change it is reused for a time in proportion to its size, so that counting takes a constant share
     of a process. Few rows are counted each time, so that small tenants see each change at once.
-
     """
 
     def __init__(

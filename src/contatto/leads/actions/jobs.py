@@ -96,17 +96,17 @@ _PROCESSOR_S: Final = 120
 class LeadScorer:
     """Scoring requests of a round, business by business; each business has its own model."""
 
-    _turns: Iterator[str] | None = None
+    _business_ids: Iterator[str] | None = None
 
     def start_over(self) -> None:
         """Begin a round with the first business."""
-        self._turns = None
+        self._business_ids = None
 
     def read_next(self, tx: Tx) -> Study | None:
         """Return the scoring request of the next business with news; None at the end."""
-        if self._turns is None:
-            self._turns = iter([str(business.id) for business in list_businesses(tx)])
-        for business_id in self._turns:
+        if self._business_ids is None:
+            self._business_ids = iter([str(business.id) for business in list_businesses(tx)])
+        for business_id in self._business_ids:
             model = store.find_lead_model(tx, business_id)
             leads = store.list_leads_to_score(tx, business_id, tx.now - _SCORED_FOR, MOST)
             is_old = model is None or model.learned_at <= tx.now - _OLD
@@ -114,8 +114,8 @@ class LeadScorer:
             has_news = any(
                 lead.log_odds is None or (lead.is_good is not None and not lead.is_counted) for lead in leads
             )
-            is_new = model is None or model.outcomes != len(outcomes) or has_news
-            is_due = is_old and is_new and is_enough(outcomes)
+            has_changed = model is None or model.outcomes != len(outcomes) or has_news
+            is_due = is_old and has_changed and is_enough(outcomes)
             if is_due or (model is not None and has_news):
                 correction = msgspec.json.decode(model.correction, type=Correction) if model else Correction()
                 current = None if is_due else model
@@ -127,11 +127,11 @@ class LeadScorer:
 def scoring_study() -> PeriodicStudy:
     """Return the hourly scoring of leads; its process ends after each round."""
     scorer = LeadScorer()
-    confined = partial(SandboxPool, 1, _CLOCK_S, _PROCESSOR_S, prepare_trees)
-    return PeriodicStudy(EVERY_S, scorer.start_over, scorer.read_next, score_round, confined)
+    open_sandbox = partial(SandboxPool, 1, _CLOCK_S, _PROCESSOR_S, prepare_trees)
+    return PeriodicStudy(EVERY_S, scorer.start_over, scorer.read_next, score_round, open_sandbox)
 
 
-def _save_round(business_id: str, before: LeadModel | None, raw: bytes, tx: Tx) -> None:
+def _save_round(business_id: str, current: LeadModel | None, raw: bytes, tx: Tx) -> None:
     """Save the changed scores, and the new model or else the calibration of the current one."""
     answer = msgspec.json.decode(raw, type=ScoringResult)
     correction = msgspec.json.encode(answer.correction)
@@ -144,8 +144,8 @@ def _save_round(business_id: str, before: LeadModel | None, raw: bytes, tx: Tx) 
             logger().warning(
                 "leads.scored_without_trees", says="LightGBM cannot be loaded: is libgomp there?"
             )
-    elif before is not None:
-        store.save_lead_model(tx, replace(before, correction=correction))
+    elif current is not None:
+        store.save_lead_model(tx, replace(current, correction=correction))
     lead_store.save_scores(tx, business_id, answer.scores)
 
 
@@ -167,7 +167,7 @@ def start_job(tx: Tx, actor: Actor, kind: JobKind, plan: JobPlan) -> LeadJob:
     Raises Refused: INVALID without a lead or with an invalid value; CONFLICT, when too many jobs wait, or
     when a lead to erase was merged.
     """
-    plan = _checked(tx, actor, kind, plan)
+    plan = _prepare(tx, actor, kind, plan)
     total = len(plan.rows) or len(plan.lead_ids)
     if not total:
         lead_filter = for_member(read_filter(parse_qsl(plan.query)), actor.member_id)
@@ -247,12 +247,12 @@ def continue_job(tx: Tx, event: LeadJobMoved) -> None:
     first = job.done + job.skipped + 1
     store.append_job_items(tx, job, [replace(item, position=first + n) for n, item in enumerate(items)])
     done = job.done + len(items) - skipped
-    moved = replace(job, cursor=cursor, done=done, skipped=job.skipped + skipped, moved_at=tx.now)
+    moved_job = replace(job, cursor=cursor, done=done, skipped=job.skipped + skipped, moved_at=tx.now)
     emit(tx, job.business_id, LeadJobMoved(job.business_id, job.id))
     if items:
-        store.record_job(tx, moved)
+        store.record_job(tx, moved_job)
         return
-    store.record_job(tx, replace(moved, state=LeadJobState.DONE, ended_at=tx.now))
+    store.record_job(tx, replace(moved_job, state=LeadJobState.DONE, ended_at=tx.now))
     if job.plan.rows:
         # A member can fetch, correct and send again the rows that were left out or taken in part.
         rejects = store.list_items_with_reason(tx, job.business_id, job.id, MOST_ROWS)
@@ -278,7 +278,7 @@ def _new_job(
     return LeadJob(new_id(), actor.business_id, kind, state, *member, plan, total, tx.now, tx.now)
 
 
-def _checked(tx: Tx, actor: Actor, kind: JobKind, plan: JobPlan) -> JobPlan:
+def _prepare(tx: Tx, actor: Actor, kind: JobKind, plan: JobPlan) -> JobPlan:
     """Return the plan with the id of its label and with sorted leads, after checks. Raises Refused."""
     value = plan.value
     if kind is JobKind.ERASE:
@@ -366,12 +366,12 @@ def _change_lead(tx: Tx, actor: Actor, lead: Lead, kind: JobKind, value: str) ->
 
 
 def _undo_step(tx: Tx, job: LeadJob) -> tuple[list[JobItem], str]:
-    undone = store.find_job(tx, job.business_id, job.undo_of or "")
-    if undone is None:
+    original = store.find_job(tx, job.business_id, job.undo_of or "")
+    if original is None:
         return [], job.cursor
-    items = store.list_job_items(tx, job.business_id, undone.id, int(job.cursor or 0), CHUNK)
+    items = store.list_job_items(tx, job.business_id, original.id, int(job.cursor or 0), CHUNK)
     leads = lead_store.list_leads_to_change(tx, job.business_id, {item.lead_id for item in items})
-    actor, kind = job.member, undone.kind
+    actor, kind = job.member, original.kind
     results = list[JobItem]()
     for item in in_time(items):
         lead, result = leads.get(item.lead_id), _skipped(item.lead_id, SKIPPED_FIRST)
@@ -483,7 +483,8 @@ def purge_imports(tx: Tx) -> int:
     return len(old) + tx.execute(drafts).rowcount
 
 
-MOST_JOINED: Final = 20
+MERGE_LIMIT: Final = 20
+"""Most leads of one merge."""
 
 
 def merge_many_leads(tx: Tx, actor: Actor, kept_id: str, lead_ids: Sequence[str], reason: str) -> LeadJob:
@@ -495,9 +496,9 @@ def merge_many_leads(tx: Tx, actor: Actor, kept_id: str, lead_ids: Sequence[str]
     CONFLICT when one of them is hidden by now.
     """
     chosen = list(dict.fromkeys(lead_ids))
-    if not 2 <= len(chosen) <= MOST_JOINED or kept_id not in chosen:
+    if not 2 <= len(chosen) <= MERGE_LIMIT or kept_id not in chosen:
         raise Refused(
-            errors.INVALID, "Choose 2 to %(most)s leads, and which of them stays.", most=MOST_JOINED
+            errors.INVALID, "Choose 2 to %(most)s leads, and which of them stays.", most=MERGE_LIMIT
         )
     lead_store.list_leads_to_change(tx, actor.business_id, chosen)  # locked before the merges lock each pair
     merges = [
@@ -509,8 +510,8 @@ def merge_many_leads(tx: Tx, actor: Actor, kept_id: str, lead_ids: Sequence[str]
         for position, merge in enumerate(reversed(merges), 1)
     ]
     plan = JobPlan(lead_ids=tuple(sorted(chosen)))
-    ended = _new_job(tx, actor, JobKind.MERGE, plan, len(items), LeadJobState.DONE)
-    job = replace(ended, done=len(items), ended_at=tx.now)
+    new_job = _new_job(tx, actor, JobKind.MERGE, plan, len(items), LeadJobState.DONE)
+    job = replace(new_job, done=len(items), ended_at=tx.now)
     store.save_job(tx, job)
     store.append_job_items(tx, job, items)
     emit(tx, job.business_id, LeadJobMoved(job.business_id, job.id))
@@ -530,7 +531,7 @@ _NO_MOVE: Final = LazyText("This status cannot follow the current one, so the cu
 
 
 @dataclass(frozen=True, slots=True)
-class Foreseen:
+class RowPreview:
     """Prediction of a row's import: create, update or skip, with the values that cannot be imported."""
 
     number: int
@@ -555,7 +556,7 @@ class Preview:
     counts: dict[str, int]
     in_part: int
     reasons: list[tuple[LazyText, int]]
-    rows: list[Foreseen]
+    rows: list[RowPreview]
 
 
 def plan_import(sheet: JobPlan, country: str, columns: Sequence[str] = ()) -> JobPlan:
@@ -568,7 +569,7 @@ def foresee_import(tx: Tx, business_id: str, plan: JobPlan) -> Preview:
     """Predict the outcome of each row of an import, without a change."""
     counts = {"create": 0, "update": 0, "skip": 0}
     in_part = 0
-    shown: list[Foreseen] = []
+    shown: list[RowPreview] = []
     reasons: Counter[str] = Counter()
     texts: dict[str, LazyText] = {}
     rows_by_value: dict[tuple[Field, str], int] = {}
@@ -581,25 +582,25 @@ def foresee_import(tx: Tx, business_id: str, plan: JobPlan) -> Preview:
         }
         existing_leads = lead_store.list_leads_by_value(tx, business_id, values)
         for number, entry in read:
-            foreseen = _foresee(number, entry, existing_leads, rows_by_value)
-            counts[foreseen.does] += 1
-            in_part += bool(foreseen.problems) and foreseen.does != "skip"
-            for reason in foreseen.problems or ([foreseen.reason] if foreseen.does == "skip" else []):
+            preview = _outcome(number, entry, existing_leads, rows_by_value)
+            counts[preview.does] += 1
+            in_part += bool(preview.problems) and preview.does != "skip"
+            for reason in preview.problems or ([preview.reason] if preview.does == "skip" else []):
                 texts.setdefault(reason.text, reason)
                 reasons[reason.text] += 1
-            kind = (foreseen.does, bool(foreseen.problems))
+            kind = (preview.does, bool(preview.problems))
             of_kind[kind] += 1
             if of_kind[kind] <= SHOWN_ROWS:
-                shown.append(foreseen)
+                shown.append(preview)
     common = [(texts[text], count) for text, count in reasons.most_common(SHOWN_REASONS)]
     return Preview(counts, in_part, common, shown)
 
 
 def owners_of(tx: Tx, business_id: str) -> dict[str, str]:
     """Return ids of members who may open leads, by case-folded name and by e-mail."""
-    able = list_able_members(tx, BusinessId(business_id), Permission.READ_LEADS)
-    names: dict[str, str] = {member.display_name.casefold(): member.id for member in able}
-    return names | {member.email.casefold(): member.id for member in able}
+    members = list_able_members(tx, BusinessId(business_id), Permission.READ_LEADS)
+    names: dict[str, str] = {member.display_name.casefold(): member.id for member in members}
+    return names | {member.email.casefold(): member.id for member in members}
 
 
 def _read(
@@ -607,33 +608,33 @@ def _read(
 ) -> ImportEntry | UnreadableRow:
     try:
         entry = read_entry(columns, cells, country)
-    except UnreadableRow as unfit:
-        return unfit
+    except UnreadableRow as unreadable_row:
+        return unreadable_row
     if entry.owner and entry.owner.casefold() not in owners:
         return replace(entry, owner="", problems=(*entry.problems, _NO_OWNER))
     return entry
 
 
-def _foresee(
+def _outcome(
     number: int,
     entry: ImportEntry | UnreadableRow,
     existing_leads: Mapping[str, list[Lead]],
     rows_by_value: dict[tuple[Field, str], int],
-) -> Foreseen:
+) -> RowPreview:
     """Predict the outcome of a row, from the leads and the earlier rows that hold its values."""
     if isinstance(entry, UnreadableRow):
-        return Foreseen(number, "skip", "", (), entry.says)
+        return RowPreview(number, "skip", "", (), entry.says)
     values = tuple((contact.field, contact.value) for contact in entry.contacts)
     details = tuple(value for _, value in values)
-    fitting = {lead.id: lead for value in details for lead in existing_leads.get(value, ())}
+    matches = {lead.id: lead for value in details for lead in existing_leads.get(value, ())}
     earlier = {rows_by_value[value] for value in values if value in rows_by_value}
     for value in values:
         rows_by_value.setdefault(value, number)
-    if len(fitting) > 1:
-        return Foreseen(number, "skip", entry.name, details, LazyText(_SEVERAL, count=len(fitting)))
+    if len(matches) > 1:
+        return RowPreview(number, "skip", entry.name, details, LazyText(_SEVERAL, count=len(matches)))
     does, reason, problems = "create", LazyText(""), entry.problems
-    if fitting:
-        (lead,) = fitting.values()
+    if matches:
+        (lead,) = matches.values()
         does, reason = "update", LazyText("Updates a lead without a name")
         if lead.name:
             reason = LazyText("Updates %(name)s", name=lead.name)
@@ -641,7 +642,7 @@ def _foresee(
             problems = (*problems, _NO_MOVE)
     elif earlier:
         does, reason = "update", LazyText("Merged into row %(row)s", row=min(earlier))
-    return Foreseen(number, does, entry.name, details, reason, problems)
+    return RowPreview(number, does, entry.name, details, reason, problems)
 
 
 def import_row(tx: Tx, actor: Actor, plan: JobPlan, job_id: str, number: int) -> JobItem:
@@ -656,12 +657,12 @@ def import_row(tx: Tx, actor: Actor, plan: JobPlan, job_id: str, number: int) ->
     if len(existing_leads) > 1:
         return _skipped("", _join_reasons(number, LazyText(_SEVERAL, count=len(existing_leads))))
     source_id = f"{job_id}:{number}"
-    known_lead = existing_leads[0] if existing_leads else None
+    existing_lead = existing_leads[0] if existing_leads else None
     signal = Signal(
         business_id=actor.business_id,
-        person_id=known_lead.person_id if known_lead else new_id(),
-        channel_account_id=known_lead.channel_account_id if known_lead else "",
-        conversation_id=known_lead.conversation_id if known_lead else "",
+        person_id=existing_lead.person_id if existing_lead else new_id(),
+        channel_account_id=existing_lead.channel_account_id if existing_lead else "",
+        conversation_id=existing_lead.conversation_id if existing_lead else "",
         origin=Origin.IMPORT,
         source_id=source_id,
         at=tx.now,
@@ -673,7 +674,7 @@ def import_row(tx: Tx, actor: Actor, plan: JobPlan, job_id: str, number: int) ->
     [lead] = upsert_leads(tx, [signal])
     if lead is None:
         return _skipped("", _join_reasons(number, LazyText("This row has no contact detail.")))
-    is_new = known_lead is None
+    is_new = existing_lead is None
     status = entry.status
     can_move = is_new or status in (None, lead.status) or status in MOVES[lead.status]
     problems = entry.problems if can_move else (*entry.problems, _NO_MOVE)
@@ -711,7 +712,7 @@ def take_back_row(tx: Tx, actor: Actor, lead: Lead, item: JobItem) -> bool:
     lead_evidence = lead_store.list_evidence_of_lead(tx, lead.business_id, lead.id)
     notes = lead_store.list_work(tx, lead.business_id, lead.id, Note)
     if item.state is ItemState.CREATED:
-        # It stays when anything but the import has added to it.
+        # The lead stays if anything but the import has added to it.
         job_id = item.after.partition(":")[0]
         has_other_sources = any(proof.source_id.partition(":")[0] != job_id for proof in lead_evidence)
         own_notes = {token[1:] for token in item.before.split(",") if token.startswith(_NOTE)}

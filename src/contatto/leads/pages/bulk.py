@@ -64,8 +64,8 @@ HEAD: Final = (
 """Columns of the download: the API's own names first, then ours."""
 _XLSX: Final = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
-type Page = tuple[Lead | None, list[list[str]]]
-type ReadPage = Callable[[Lead | None, Tx], Page]
+type RowPage = tuple[Lead | None, list[list[str]]]
+type ReadPage = Callable[[Lead | None, Tx], RowPage]
 """Function that returns the rows after a lead, and the last lead of them; None after the last page."""
 
 
@@ -127,17 +127,17 @@ async def _write_xlsx(context: Context, read_page: ReadPage) -> Path:
 
 def read_leads(
     business_id: str, lead_filter: LeadFilter, ids: list[str] | None, last: Lead | None, tx: Tx
-) -> Page:
-    """Return the next page of all that match, or at once all of some ids; newest first.
+) -> RowPage:
+    """Return the last lead and the rows of the next page of matches; or no lead, and all rows of ``ids``.
 
-    Leads are rows of a table under ``HEAD``, every cell a text.
+    Cells are texts, in the columns of ``HEAD``; the newest lead comes first.
     """
     if ids is None:
         leads = listing.list_leads_after(tx, business_id, lead_filter, last)
     else:
         chosen = listing.list_leads_by_id(tx, business_id, set(ids)).values()
-        shown = [lead for lead in chosen if lead.hidden_at is None]
-        leads = sorted(shown, key=lambda lead: lead.created_at, reverse=True)
+        visible_leads = [lead for lead in chosen if lead.hidden_at is None]
+        leads = sorted(visible_leads, key=lambda lead: lead.created_at, reverse=True)
     lead_ids: set[str] = {lead.id for lead in leads}
     credits = listing.list_credits(tx, business_id, lead_ids)
     points = listing.list_outgoing_points(tx, business_id, lead_ids)
@@ -145,16 +145,16 @@ def read_leads(
     names = listing.list_member_names(tx, business_id)
     rows = []
     for lead in leads:
-        of_ad = ad_data(credits[lead.id][1] if lead.id in credits else None)
+        ad_values = ad_data(credits[lead.id][1] if lead.id in credits else None)
         contacts = [
             ", ".join(point.value for point in points[lead.id] if point.field is field) for field in Field
         ]
-        own = [lead.name, lead.status.value, lead.origin.value]
+        lead_values = [lead.name, lead.status.value, lead.origin.value]
         row = [
             str(lead.number),
             iso(lead.created_at),
-            *(of_ad[name] for name in HEAD[2:8]),
-            *own,
+            *(ad_values[name] for name in HEAD[2:8]),
+            *lead_values,
             *contacts,
         ]
         label_names = ", ".join(label.name for label in labels[lead.id])
@@ -170,16 +170,16 @@ MOST_SHOWN: Final = 100
 """The history shows this many jobs, which began within `SHOWN_FOR`."""
 
 
-class _Chosen(PostedForm):
-    """The chosen leads, or all that match a query."""
+class _LeadSelection(PostedForm):
+    """Selected leads, or all that match a query."""
 
     ids: list[str] = Limits(default_factory=list, max_length=actions.MOST_SELECTED)
     all: bool = False
     query: str = Limits("", max_length=8_000)
 
 
-class _BulkAction(_Chosen):
-    """An action on the chosen leads, with its status, owner or label."""
+class _BulkAction(_LeadSelection):
+    """Action on the selected leads, with its status, owner or label."""
 
     do: Literal["status", "owner", "label", "unlabel", "delete", "csv", "xlsx"]
     status: str = Limits("", max_length=20)
@@ -195,9 +195,9 @@ async def post_bulk(request: Request, caller: FormCaller, sent: Annotated[_BulkA
         raise Refused(errors.INVALID, "Choose at least one lead.")
     if sent.do in ("csv", "xlsx"):
         require(caller, Permission.EXPORT_LEADS)
-        chosen = [] if sent.all else sent.ids
+        exported_ids = [] if sent.all else sent.ids
         # written before the first byte leaves, with the entry of the audit log that follows each write
-        await context_of(request).db.write(lambda tx: note_export(tx, actor_of(caller), chosen))
+        await context_of(request).db.write(lambda tx: note_export(tx, actor_of(caller), exported_ids))
         return await answer_file(request, caller, query.lead_filter, sent.do, None if sent.all else sent.ids)
     actor, value = actor_of(caller), {"status": sent.status, "owner": sent.owner}.get(sent.do, sent.label)
     plan = JobPlan(value, lead_ids=tuple(sent.ids))
@@ -274,10 +274,10 @@ def _job_rows(tx: Tx, caller: Caller, jobs: list[LeadJob]) -> list[dict[str, Any
         is_undone = job.undone_by is not None
         if job.kind is JobKind.MERGE and job.has_ended and not is_undone:
             # Members may have undone each of the merges, so that nothing is left to undo.
-            items = list_job_items(tx, job.business_id, job.id, 0, actions.MOST_JOINED)
+            items = list_job_items(tx, job.business_id, job.id, 0, actions.MERGE_LIMIT)
             merges = [find_merge(tx, job.business_id, item.after) for item in items]
             is_undone = all(merge is None or merge.undone_at is not None for merge in merges)
-        is_lasting = job.kind in (JobKind.UNDO, JobKind.ERASE)
+        is_irreversible = job.kind in (JobKind.UNDO, JobKind.ERASE)
         rows.append({
             "id": job.id,
             "kind": job.kind.value,
@@ -290,24 +290,24 @@ def _job_rows(tx: Tx, caller: Caller, jobs: list[LeadJob]) -> list[dict[str, Any
             "done": job.done,
             "skipped": job.skipped,
             "is_undone": is_undone,
-            "can_undo": job.has_ended and job.done > 0 and not is_undone and not is_lasting,
+            "can_undo": job.has_ended and job.done > 0 and not is_undone and not is_irreversible,
             "created_at": job.created_at,
         })  # fmt: skip
     return rows
 
 
 class _BulkMerge(PostedForm):
-    ids: list[str] = Limits(max_length=actions.MOST_JOINED)
+    ids: list[str] = Limits(max_length=actions.MERGE_LIMIT)
     keep: str = Limits(max_length=36)
     reason: str = Limits("", max_length=1_000)
 
 
 @router.post("/leads/merge/ask", Permission.WRITE_LEADS, ReadAudit.EACH)
 async def post_ask_bulk_merge(
-    request: Request, caller: FormCaller, sent: Annotated[_Chosen, Form()]
+    request: Request, caller: FormCaller, sent: Annotated[_LeadSelection, Form()]
 ) -> HTMLResponse:
     """Ask which of the chosen leads stays; this changes nothing."""
-    db, business_id, most = context_of(request).db, caller.business_id, actions.MOST_JOINED
+    db, business_id, most = context_of(request).db, caller.business_id, actions.MERGE_LIMIT
     lead_filter = for_member(read_query(sent.query).lead_filter, caller.subject_id)
     ids = sent.ids
     if sent.all:
@@ -355,7 +355,7 @@ async def show_import(request: Request, caller: PageCaller) -> HTMLResponse:
 async def post_text(request: Request, caller: FormCaller, sent: Annotated[_PastedText, Form()]) -> Response:
     """Save a pasted text as an import draft, and show its preview."""
     try:
-        country = _country(sent.country)
+        country = _check_country(sent.country)
         # In a thread: it reads each row, and guesses what the columns hold.
         actor, db = actor_of(caller), context_of(request).db
         sheet = await db.run_aside(partial(importing.read_sheet, sent.text))
@@ -372,10 +372,10 @@ async def post_file(
     request: Request, caller: FormCaller, country: Annotated[str, Query(max_length=2)] = ""
 ) -> Response:
     """Save a file as an import draft; the body is a workbook, or a text in any usual encoding."""
-    chosen = _country(country)
+    region = _check_country(country)
     context, words = context_of(request), translator_of(request)
     accounts = await context.db.read(lambda tx: list_accounts(tx, caller.business_id))
-    countries = [code for code in (chosen, *(account.registration_country for account in accounts)) if code]
+    countries = [code for code in (region, *(account.registration_country for account in accounts)) if code]
     languages = [*languages_of_countries(countries), words.lang.partition("-")[0]]
     table = await context.uploads.take_table(request, caller.subject_id, languages)
     if isinstance(table, TableText):
@@ -384,7 +384,7 @@ async def post_file(
         )
     else:
         sheet = await context.db.run_aside(lambda: importing.sheet_of(table))
-    plan = await context.db.run_aside(partial(actions.plan_import, sheet, chosen))
+    plan = await context.db.run_aside(partial(actions.plan_import, sheet, region))
     draft = await context.db.write(lambda tx: actions.keep_import_draft(tx, actor_of(caller), plan))
     return json_answer({"href": f"/leads/import/{draft.id}"})
 
@@ -401,7 +401,7 @@ async def show_draft(request: Request, caller: PageCaller, job_id: str) -> HTMLR
 async def post_columns(
     request: Request, caller: FormCaller, job_id: str, sent: Annotated[_ImportColumns, Form()]
 ) -> Response:
-    actor, country = actor_of(caller), _country(sent.country)
+    actor, country = actor_of(caller), _check_country(sent.country)
     db = context_of(request).db
     draft = await db.read(lambda tx: actions.load_import_draft(tx, actor, job_id))
     try:
@@ -489,19 +489,19 @@ def _import_page(
     return context_of(request).pages.render(request, "leads/import.html", values, status)
 
 
-def _country(text: str) -> str:
+def _check_country(text: str) -> str:
     if text and text not in COUNTRIES:
         raise Refused(errors.INVALID, "country: choose one from the list.")
     return text
 
 
-WORD: Final = N_("erase")
+ERASURE_WORD: Final = N_("erase")
 """Confirmation that members type, in their language or in English."""
-NAMED: Final = 20
+MOST_NAMES: Final = 20
 """Number of leads that the page lists by name; it counts the others."""
 
 
-class _ErasedChoice(_Chosen):
+class _ErasureSelection(_LeadSelection):
     ids: list[str] = Limits(default_factory=list, max_length=MOST_ERASED)
 
 
@@ -517,7 +517,7 @@ async def show_erase(request: Request, caller: PageCaller, lead_id: str) -> HTML
 
 @router.post("/leads/erase/ask", Permission.ERASE_LEADS, ReadAudit.EACH)
 async def post_ask_erase(
-    request: Request, caller: FormCaller, sent: Annotated[_ErasedChoice, Form()]
+    request: Request, caller: FormCaller, sent: Annotated[_ErasureSelection, Form()]
 ) -> HTMLResponse:
     """Ask before the chosen leads, or all that match by now, are erased; this changes nothing."""
     lead_filter = for_member(read_query(sent.query).lead_filter, caller.subject_id)
@@ -535,7 +535,7 @@ async def post_erase(
 ) -> Response:
     ids = tuple(filter(None, sent.ids.split(",")))
     typed = sent.word.strip().casefold()
-    if typed not in (WORD, translator_of(request).gettext(WORD).casefold()):
+    if typed not in (ERASURE_WORD, translator_of(request).gettext(ERASURE_WORD).casefold()):
         return await _erasure_page(request, caller, ids, is_wrong=True)
     actor, plan = actor_of(caller), JobPlan(lead_ids=ids)
     job = await context_of(request).db.write(lambda tx: actions.start_job(tx, actor, JobKind.ERASE, plan))
@@ -562,11 +562,13 @@ async def _erasure_page(
     twins = await context.db.read(lambda tx: list_sharing_leads(tx, business_id, lead_ids))
     values = {
         "caller": caller,
-        "leads": [{"id": lead.id, "name": person_label(lead.name, lead.person_id)} for lead in leads[:NAMED]],
+        "leads": [
+            {"id": lead.id, "name": person_label(lead.name, lead.person_id)} for lead in leads[:MOST_NAMES]
+        ],
         "ids": ",".join(sorted(lead_ids)),
         "count": len(lead_ids),
         "twins": len(twins),
-        "word": WORD,
+        "word": ERASURE_WORD,
         "is_wrong": is_wrong,
     }
     return context.pages.render(request, "leads/erase.html", values, 422 if is_wrong else 200)

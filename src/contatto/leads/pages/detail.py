@@ -49,16 +49,15 @@ from contatto.ui.requests import context_of
 
 SHOWN_VIEWS: Final = 200
 """Number of the latest views of a lead by members that the page shows; the audit log has all."""
-SHOWN_TEXT: Final = 160
+CONSENT_LIMIT: Final = 160
+"""Characters of a consent text that the page shows."""
 _CONSENT_TEXTS: Final = {True: N_("Agreed to: %(text)s"), False: N_("Did not agree to: %(text)s")}
 _VIEW_ACT: Final = "GET /leads/{lead_id}"
-
-
-_SHOWN: Final = 5
+_MOST_REJECTED: Final = 5
 """Most rejected contacts that the page offers to restore."""
 
 
-def moved_text(step: HistoryEntry, words: Translator) -> str:
+def status_change_text(step: HistoryEntry, words: Translator) -> str:
     """Return a change of status in the reader's language."""
     return rules.ARROW.join(
         words.gettext(STATUS_TEXTS[LeadStatus(status)]) for status in step.detail.split(rules.ARROW)
@@ -156,14 +155,14 @@ def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_views: bool) -> dict[
     account = find_account(tx, business_id, lead.channel_account_id)
     points = listing.list_contact_points(tx, business_id, {lead.id})[lead.id]
     evidence = records.list_evidence_of_lead(tx, business_id, lead.id)
-    earned = measurement.find_attribution(tx, business_id, lead.id, ConversionKind.LEAD)
+    credit = measurement.find_attribution(tx, business_id, lead.id, ConversionKind.LEAD)
     able_members = list_able_members(tx, BusinessId(business_id), Permission.READ_LEADS)
     assignees, owner_id = [(member.id, member.display_name) for member in able_members], lead.owner_id or ""
     owner = listing.list_member_names(tx, business_id).get(owner_id)
     merged = records.list_merged_leads(tx, business_id, lead.id)
     history = records.list_history(tx, business_id, lead.id)
     answer = tx.ports[LeadPorts].first_answer(tx, business_id, lead.conversation_id)
-    scored = records.find_score(tx, business_id, lead.id)
+    lead_score = records.find_score(tx, business_id, lead.id)
     names: dict[str, str] = {
         source.id: rules.person_label(source.name, source.person_id) for source in merged
     }
@@ -195,7 +194,7 @@ def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_views: bool) -> dict[
     undos: list[tuple[str, HistoryEntry | RejectedContact, str, dict[str, str]]] = []
     step = rules.status_step_to_undo(history, lead.status, tx.now)
     if step is not None:
-        text = words.gettext("Status: %(detail)s", detail=moved_text(step, words))
+        text = words.gettext("Status: %(detail)s", detail=status_change_text(step, words))
         undos.append((text, step, "/status/undo", {"seen": lead.status.value}))
     removed = [step for step in history if step.what is HistoryKind.UNLABELLED and step.detail]
     if removed and tx.now - removed[-1].at <= rules.UNDO_WITHIN:
@@ -203,22 +202,22 @@ def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_views: bool) -> dict[
         if all(label.name != last.detail for label in labels):
             text = words.gettext("Label removed: %(detail)s", detail=last.detail)
             undos.append((text, last, "/labels", {"name": last.detail}))
-    for rejected in records.list_rejected(tx, business_id, lead.id)[:_SHOWN]:
+    for rejected in records.list_rejected(tx, business_id, lead.id)[:_MOST_REJECTED]:
         text = words.gettext("Not a contact detail: %(detail)s", detail=rejected.point.value)
         undos.append((text, rejected, f"/rejected/{rejected.id}/undo", {}))
     attribution = None
-    if earned and earned.ad_id and earned.touch_ts is not None and earned.via is not None:
-        ad = measurement.find_measured_ad(tx, business_id, earned.ad_id)
+    if credit and credit.ad_id and credit.touch_ts is not None and credit.via is not None:
+        ad = measurement.find_measured_ad(tx, business_id, credit.ad_id)
         if ad is not None:
-            window_s = ad.click_window_s if earned.via is TouchKind.CLICK else ad.view_window_s
+            window_s = ad.click_window_s if credit.via is TouchKind.CLICK else ad.view_window_s
             attribution = {
                 "campaign_name": ad.campaign_name,
                 "ad_group_name": ad.ad_group_name,
                 "ad_name": ad.ad_name,
                 "goal": ad.goal.value,
-                "touch": earned.via.value,
-                "touched_at": from_micros(earned.touch_ts),
-                "converted_at": from_micros(earned.ts),
+                "touch": credit.via.value,
+                "touched_at": from_micros(credit.touch_ts),
+                "converted_at": from_micros(credit.ts),
                 "window_days": (window_s or 0) // 86_400,
             }
     return {
@@ -256,7 +255,7 @@ def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_views: bool) -> dict[
         "fields": [field.value for field in Field],
         "contact_points": contact_points,
         "attribution": attribution,
-        "conversion_id": earned.conversion_id if earned else None,
+        "conversion_id": credit.conversion_id if credit else None,
         "timeline": _timeline(tx, lead, merged, history, words, sees_views=sees_views),
         "merges": [
             {
@@ -274,8 +273,8 @@ def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_views: bool) -> dict[
             {"id": twin.id, "name": rules.person_label(twin.name, twin.person_id)}
             for twin in listing.list_twins(tx, business_id, lead.id)
         ],
-        "score": scored.score if scored else None,
-        "reasons": rules.explain_reasons(scored.reasons or ()) if scored else [],
+        "score": lead_score.score if lead_score else None,
+        "reasons": rules.explain_reasons(lead_score.reasons or ()) if lead_score else [],
     }
 
 
@@ -293,7 +292,7 @@ def _timeline(
     for step in history:
         detail = step.detail  # names and labels stay as they are; statuses and fields are translated
         if step.what in (HistoryKind.STATUS, HistoryKind.STATUS_UNDONE):
-            detail = moved_text(step, words)
+            detail = status_change_text(step, words)
         elif step.what in (HistoryKind.CAPTURED, HistoryKind.UPDATED, *_REJECTS):
             detail = ", ".join(
                 words.gettext(_FIELD_NAMES[field]) if field in _FIELD_NAMES else brand_of(field)
@@ -316,8 +315,8 @@ def _timeline(
         text = words.gettext(_FORM_TEXTS[entry.consented], form=entry.form_name, version=entry.version)
         events.append({"kind": "form", "at": entry.at, "text": text, "actor": None})
     for consent in tx.ports[LeadPorts].consents(tx, lead.business_id, lead.id):
-        is_long = len(consent.text) > SHOWN_TEXT
-        shown = f"{consent.text[: SHOWN_TEXT - 1]}…" if is_long else consent.text
+        is_long = len(consent.text) > CONSENT_LIMIT
+        shown = f"{consent.text[: CONSENT_LIMIT - 1]}…" if is_long else consent.text
         text = words.gettext(_CONSENT_TEXTS[consent.given], text=shown)
         events.append({"kind": "consent", "at": consent.at, "text": text, "actor": None})
     # one event per member and day with views, at the last one, as an open page reloads often
@@ -388,7 +387,7 @@ async def post_status_undo(
     )
 
 
-class _Point(PostedForm):
+class _PointForm(PostedForm):
     """Change of a contact point, unless its value is no longer ``seen_value``."""
 
     do: actions.PointChange = "save"
@@ -406,7 +405,9 @@ async def post_point(
 
 
 @router.post("/leads/{lead_id}/points/{point_id}", Permission.WRITE_LEADS)
-async def post_point_change(posted: PostedLead, point_id: str, sent: Annotated[_Point, Form()]) -> Response:
+async def post_point_change(
+    posted: PostedLead, point_id: str, sent: Annotated[_PointForm, Form()]
+) -> Response:
     seen_point = point_id, sent.seen_value
     return await posted.change(
         lambda tx: actions.change_contact_point(
@@ -431,29 +432,29 @@ async def post_reject_undo(posted: PostedLead, rejected_id: str) -> Response:
     )
 
 
-_LONGEST: Final = 4 * rules.NOTE_LIMIT
+_TEXT_LIMIT: Final = 4 * rules.NOTE_LIMIT
 
 
-class _Owner(PostedForm):
+class _OwnerForm(PostedForm):
     owner: str = Limits("", max_length=36)
     seen_owner: str = Limits("", max_length=36, alias="seen")
 
 
-class _Note(PostedForm):
-    text: str = Limits("", max_length=_LONGEST)
+class _NoteForm(PostedForm):
+    text: str = Limits("", max_length=_TEXT_LIMIT)
     seen_revision: int = Limits(0, ge=0, le=1_000_000_000, alias="seen")
 
 
-class _Task(_Note):
+class _TaskForm(_NoteForm):
     due_on: str = Limits("", max_length=20)
 
 
-class _Change(_Task):
+class _WorkForm(_TaskForm):
     do: actions.WorkChange = "save"
 
 
 @router.post("/leads/{lead_id}/owner", Permission.WRITE_LEADS)
-async def post_owner(posted: PostedLead, sent: Annotated[_Owner, Form()]) -> Response:
+async def post_owner(posted: PostedLead, sent: Annotated[_OwnerForm, Form()]) -> Response:
     return await posted.change(
         lambda tx: actions.assign_lead(
             tx, posted.actor, posted.lead_id, sent.seen_owner or None, sent.owner or None
@@ -472,12 +473,12 @@ async def post_unlabel(posted: PostedLead, label_id: str) -> Response:
 
 
 @router.post("/leads/{lead_id}/notes", Permission.WRITE_LEADS)
-async def post_note(posted: PostedLead, sent: Annotated[_Note, Form()]) -> Response:
+async def post_note(posted: PostedLead, sent: Annotated[_NoteForm, Form()]) -> Response:
     return await posted.change(lambda tx: actions.add_note(tx, posted.actor, posted.lead_id, sent.text))
 
 
 @router.post("/leads/{lead_id}/notes/{note_id}", Permission.WRITE_LEADS)
-async def post_note_change(posted: PostedLead, note_id: str, sent: Annotated[_Change, Form()]) -> Response:
+async def post_note_change(posted: PostedLead, note_id: str, sent: Annotated[_WorkForm, Form()]) -> Response:
     seen_note = posted.lead_id, note_id, sent.seen_revision
     do: actions.WorkChange = "delete" if sent.do == "delete" else "save"
     return await posted.change(
@@ -488,7 +489,7 @@ async def post_note_change(posted: PostedLead, note_id: str, sent: Annotated[_Ch
 
 
 @router.post("/leads/{lead_id}/tasks", Permission.WRITE_LEADS)
-async def post_task(posted: PostedLead, sent: Annotated[_Task, Form()]) -> Response:
+async def post_task(posted: PostedLead, sent: Annotated[_TaskForm, Form()]) -> Response:
     due_on = rules.read_day(sent.due_on)
     return await posted.change(
         lambda tx: actions.add_task(tx, posted.actor, posted.lead_id, sent.text, due_on)
@@ -496,7 +497,7 @@ async def post_task(posted: PostedLead, sent: Annotated[_Task, Form()]) -> Respo
 
 
 @router.post("/leads/{lead_id}/tasks/{task_id}", Permission.WRITE_LEADS)
-async def post_task_change(posted: PostedLead, task_id: str, sent: Annotated[_Change, Form()]) -> Response:
+async def post_task_change(posted: PostedLead, task_id: str, sent: Annotated[_WorkForm, Form()]) -> Response:
     seen_task, typed = (posted.lead_id, task_id, sent.seen_revision), (sent.text, sent.due_on)
     return await posted.change(
         lambda tx: actions.change_work(

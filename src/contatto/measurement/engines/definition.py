@@ -1,4 +1,4 @@
-"""Attribution and the report as Ibis expressions: the one definition, of which each engine's SQL is emitted.
+"""Attribution and the report as Ibis expressions, from which `make docs` emits each engine's SQL.
 
 Theory. Each touch carries `expires_ts`, the last microsecond at which it may win, and `day`, its date in the
 zone of its business; both were stamped when it came in. So attribution is an equi-join of conversions and
@@ -12,7 +12,7 @@ A conversion may have several rows that differ only in their user: its person an
 The report is three sets of counts on one another and one grouping; nothing is joined that could be counted
 twice. Instants lie within the years 1 to 9999, which leaves room for both keys in 64 bits.
 
-Installing Ibis is needed to change this file only: `make docs` emits the SQL that ships, and a test compares.
+Only a change of this file needs Ibis: the emitted SQL ships, and a test compares it.
 """
 
 from typing import Any, Final
@@ -44,24 +44,24 @@ WINNERS: Final = ibis.table(
     ),
     name="winners",
 )
-"""What `winners` gives: stored once, since the report and the attributions both start from it."""
+"""Result of `winners`, stored once: the report and the attributions both start from it."""
 
 
 def statements() -> dict[str, Any]:
     """Return every expression by the name of its file."""
     # Every conversion, with its winner or with nulls.
-    won = WINNERS.select("conversion_id", "touch_id", "adgroup_id", "click")
-    joined = CONVERSIONS.select("conversion_id").distinct().left_join(won, "conversion_id")
+    winner_columns = WINNERS.select("conversion_id", "touch_id", "adgroup_id", "click")
+    joined = CONVERSIONS.select("conversion_id").distinct().left_join(winner_columns, "conversion_id")
     # Conversations and leads of each business that no touch won.
     conversions = CONVERSIONS.select("conversion_id", "business_id", "lead").distinct()
     remaining = conversions.anti_join(WINNERS, "conversion_id")
-    missed = {
+    unattributed_sums = {
         "conversations": (1 - remaining.lead).sum().cast("int64"),
         "leads": remaining.lead.sum().cast("int64"),
     }
     # Counts of each ad group and day; `rt_` counts fall on the day of the conversion.
     zero = ibis.literal(0, "int64")
-    spent = TOUCHES.select(
+    touch_counts = TOUCHES.select(
         "adgroup_id",
         "day",
         spend_micros=TOUCHES.cost_micros,
@@ -69,55 +69,55 @@ def statements() -> dict[str, Any]:
         clicks=TOUCHES.click,
         **dict.fromkeys(("conversations", "leads", "rt_conversations", "rt_leads"), zero),
     )
-    nothing = dict.fromkeys(("spend_micros", "impressions", "clicks"), zero)
+    no_touches = dict.fromkeys(("spend_micros", "impressions", "clicks"), zero)
     chats = 1 - WINNERS.lead
-    earned = WINNERS.select(
+    winner_counts = WINNERS.select(
         "adgroup_id",
         "day",
-        **nothing,
+        **no_touches,
         conversations=chats,
         leads=WINNERS.lead,
         rt_conversations=zero,
         rt_leads=zero,
     )
-    in_real_time = WINNERS.select(
+    conversion_day_counts = WINNERS.select(
         "adgroup_id",
         WINNERS.rt_day.name("day"),
-        **nothing,
+        **no_touches,
         conversations=zero,
         leads=zero,
         rt_conversations=chats,
         rt_leads=WINNERS.lead,
     )
-    counts = ibis.union(spent, earned, in_real_time)
+    counts = ibis.union(touch_counts, winner_counts, conversion_day_counts)
     sums = {name: counts[name].sum().cast("int64") for name in counts.columns[2:]}
     return {
         **{f"winners_{policy}": winners(policy) for policy in AttributionPolicy},
         "attributions": joined.select("conversion_id", "touch_id", "adgroup_id", "click"),
         "report": counts.group_by("adgroup_id", "day").agg(**sums),
-        "unattributed": remaining.group_by("business_id").agg(**missed),
+        "unattributed": remaining.group_by("business_id").agg(**unattributed_sums),
     }
 
 
 def winners(policy: AttributionPolicy) -> Any:
     """Return the winner of each conversion that has one."""
     converted = CONVERSIONS.rename(at_ts="ts", rt_day="day")
-    met = converted.join(TOUCHES, ["business_id", "user_id"])
-    met = met.filter(met.ts <= met.at_ts, met.at_ts <= met.expires_ts)
+    pairs = converted.join(TOUCHES, ["business_id", "user_id"])
+    pairs = pairs.filter(pairs.ts <= pairs.at_ts, pairs.at_ts <= pairs.expires_ts)
     key = (
-        met.click * CLICK_FIRST + met.ts
+        pairs.click * CLICK_FIRST + pairs.ts
         if policy is AttributionPolicy.CLICK_FIRST
-        else met.ts * 2 + met.click
+        else pairs.ts * 2 + pairs.click
     )
-    met = met.select("conversion_id", "touch_id", "adgroup_id", "click", "lead", "day", "rt_day", key=key)
-    best = met.group_by("conversion_id").agg(best=met.key.max())
-    equal = met.join(best, "conversion_id")
-    equal = equal.filter(equal.key == equal.best)
-    return equal.group_by("conversion_id").agg(
-        adgroup_id=equal.adgroup_id.argmax(equal.touch_id),
-        click=equal.click.max(),
-        lead=equal.lead.max(),
-        day=equal.day.argmax(equal.touch_id),
-        rt_day=equal.rt_day.max(),
-        touch_id=equal.touch_id.max(),
+    pairs = pairs.select("conversion_id", "touch_id", "adgroup_id", "click", "lead", "day", "rt_day", key=key)
+    best = pairs.group_by("conversion_id").agg(best=pairs.key.max())
+    ties = pairs.join(best, "conversion_id")
+    ties = ties.filter(ties.key == ties.best)
+    return ties.group_by("conversion_id").agg(
+        adgroup_id=ties.adgroup_id.argmax(ties.touch_id),
+        click=ties.click.max(),
+        lead=ties.lead.max(),
+        day=ties.day.argmax(ties.touch_id),
+        rt_day=ties.rt_day.max(),
+        touch_id=ties.touch_id.max(),
     )

@@ -20,6 +20,9 @@ from contatto.kit.values import micros
 from contatto.measurement.engines.parquet import append_rows, columns_of, create_table
 from contatto.measurement.model import AttributionPolicy, ConversionKind, Goal, TouchKind
 
+if TYPE_CHECKING:
+    import duckdb
+
 CHUNK: Final = 4 << 20
 """Bytes that are read at once, and the longest accepted line."""
 LINE: Final = ":line"
@@ -29,7 +32,6 @@ _DAY_US: Final = 86_400_000_000
 EARLIEST: Final = -719_161 * _DAY_US
 LATEST: Final = 2_932_895 * _DAY_US
 """The years 1 to 9999, with a day to spare at both ends for the zones."""
-
 
 type Id = str | int
 type Whole = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
@@ -195,10 +197,6 @@ class LineReader:
         return numbered
 
 
-if TYPE_CHECKING:
-    import duckdb
-
-
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY: Final = timedelta(days=1)
 _SECOND: Final = timedelta(seconds=1)
@@ -290,14 +288,14 @@ JOIN businesses b ON c.business_id = b.business_id
 JOIN zone_days z ON b.zone + {_UTC_DAY.format("c.ts")} = z.zone_day
 """
 _EVENT_TABLES: Final = {"touches": _TOUCHES, "conversions": _CONVERSIONS}
-_SEEN_DAYS: Final = f"""
+_EVENT_DAYS: Final = f"""
 SELECT DISTINCT s.zone, {_UTC_DAY.format("t.ts")}
 FROM raw_touches t JOIN (SELECT DISTINCT adgroup_id, zone FROM spans) s ON t.adgroup_id = s.adgroup_id
 UNION
 SELECT DISTINCT b.zone, {_UTC_DAY.format("c.ts")}
 FROM raw_conversions c JOIN businesses b ON c.business_id = b.business_id
 """
-_ZONE: Final = 1 << 32
+_ZONE_STEP: Final = 1 << 32
 """Factor of a zone's index: with a day added, one number joins events to the offsets of their zone."""
 
 
@@ -321,7 +319,7 @@ class Staged(ExitStack):
     def __init__(self, memory_limit: str = "") -> None:
         super().__init__()
         self.folder = Path(self.enter_context(tempfile.TemporaryDirectory(prefix="contatto-")))
-        connect = import_module("duckdb").connect  # 27 MiB that a process which stages no events does without
+        connect = import_module("duckdb").connect  # it takes 27 MiB, so only staging loads it
         self.db: duckdb.DuckDBPyConnection = connect(str(self.folder / "events.duckdb"))
         self.db.execute(f"SET temp_directory = '{self.folder / 'spill'}'")
         self.db.execute("SET preserve_insertion_order = false; SET autoinstall_known_extensions = false")
@@ -356,7 +354,7 @@ class Staged(ExitStack):
                 complain(number, f"adgroup_id {key!r} has no row of its own")
         zones = sorted({row.timezone for row in setup.businesses.values()})
         self.setup = setup
-        zone_of = {key: zones.index(row.timezone) * _ZONE for key, row in setup.businesses.items()}
+        zone_of = {key: zones.index(row.timezone) * _ZONE_STEP for key, row in setup.businesses.items()}
         businesses = [{"business_id": key, "zone": zone} for key, zone in zone_of.items()]
         self.load("businesses", businesses)
         spans: list[dict[str, object]] = [
@@ -374,16 +372,16 @@ class Staged(ExitStack):
                 complain(line, f"{column} {name!r} has no row of its own")
             self.db.execute(f"DELETE {unknown}")
             # A repeated event counts once, by its earliest row, whatever the order of the lines.
-            twice = f"SELECT {key} FROM {table} GROUP BY ALL HAVING count(*) > 1"
-            if self.db.execute(f"SELECT count(*) FROM ({twice})").fetchall() == [(0,)]:
+            repeated_keys = f"SELECT {key} FROM {table} GROUP BY ALL HAVING count(*) > 1"
+            if self.db.execute(f"SELECT count(*) FROM ({repeated_keys})").fetchall() == [(0,)]:
                 continue
             self.db.execute(
                 f"DELETE FROM {table} WHERE rowid IN (SELECT place FROM (SELECT rowid AS place, row_number()"
                 f" OVER (PARTITION BY {key} ORDER BY ts, {rest}) AS turn FROM {table} WHERE {key} IN"
-                f" ({twice})) WHERE turn > 1)"
+                f" ({repeated_keys})) WHERE turn > 1)"
             )
-        seen_days = self.db.execute(_SEEN_DAYS).fetchall()
-        days = [(zone + day, zone_day(zones[zone // _ZONE], day)) for zone, day in seen_days]
+        event_days = self.db.execute(_EVENT_DAYS).fetchall()
+        days = [(zone + day, zone_day(zones[zone // _ZONE_STEP], day)) for zone, day in event_days]
         self.load("zone_days", [{"zone_day": key, **day._asdict()} for key, day in days])
         for table, raw in (("touches", "raw_touches"), ("conversions", "raw_conversions")):
             self.db.execute(_EVENT_TABLES[table])
@@ -449,6 +447,7 @@ _EVENTS: Final = {
         "ts": _MOMENT,
     },
 }
+"""Columns by table, with the description of valid values, which also selects the check."""
 _RAW_TABLES: Final = {"touch": "raw_touches", "conversion": "raw_conversions"}
 _INTEGERS: Final = {
     sign + size for sign in ("", "U") for size in ("TINYINT", "SMALLINT", "INTEGER", "BIGINT")
@@ -482,19 +481,19 @@ def load_tables(staged: Staged, path: Path, complain: Complaint) -> Setup:
         relation = _relation(path, name)
         if relation is None:
             raise MissingTable(f"{path} holds no table `{name}`: put {name}.parquet or {name}.csv there")
-        has = {row[0]: row[1] for row in staged.db.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()}
-        if lacking := [column for column in _EVENTS[name] if column not in has]:
-            raise MissingTable(f"the table `{name}` has no column {', '.join(lacking)}")
-        cleaned = ", ".join(_cleaned(column, says, has[column]) for column, says in _EVENTS[name].items())
+        types = {row[0]: row[1] for row in staged.db.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()}
+        if missing_columns := [column for column in _EVENTS[name] if column not in types]:
+            raise MissingTable(f"the table `{name}` has no column {', '.join(missing_columns)}")
+        sql = ", ".join(_column(column, rule, types[column]) for column, rule in _EVENTS[name].items())
         table, event_columns = _RAW_TABLES[name], ", ".join(_EVENTS[name])
         staged.db.execute(
             f'INSERT INTO {table} ("{LINE}", {event_columns}) '
-            f"SELECT row_number() OVER (), {cleaned} FROM {relation}"
+            f"SELECT row_number() OVER (), {sql} FROM {relation}"
         )
-        for column, says in _EVENTS[name].items():
+        for column, rule in _EVENTS[name].items():
             bad = f'SELECT "{LINE}" FROM {table} WHERE {column} IS NULL ORDER BY 1'
             for (line,) in staged.db.execute(bad).fetchall():
-                complain(line, f"{name}: {column} is not {says}")
+                complain(line, f"{name}: {column} is not {rule}")
         bad = " OR ".join(f"{column} IS NULL" for column in _EVENTS[name])
         staged.db.execute(f"DELETE FROM {table} WHERE {bad}")
     return setup
@@ -503,30 +502,30 @@ def load_tables(staged: Staged, path: Path, complain: Complaint) -> Setup:
 def _relation(path: Path, name: str) -> str | None:
     """Return the relation with rows of a type; None without any."""
     if not path.is_dir():
-        read = _READS[path.suffix.lower()].format(_quoted([path]))
+        read = _READS[path.suffix.lower()].format(_quote_files([path]))
         return f"(SELECT * FROM {read} WHERE \"type\" = '{name}')"
     for suffix, read in _READS.items():
         files = [path / f"{name}{suffix}"] if (path / f"{name}{suffix}").is_file() else []
         files += sorted((path / name).rglob(f"*{suffix}"))
         if files:
-            return read.format(_quoted(files))
+            return read.format(_quote_files(files))
     return None
 
 
-def _quoted(files: list[Path]) -> str:
+def _quote_files(files: list[Path]) -> str:
     names = [str(file).replace("'", "''") for file in files]
     return "[" + ", ".join(f"'{name}'" for name in names) + "]"
 
 
-def _cleaned(column: str, says: str, stored: str) -> str:
+def _column(column: str, rule: str, stored: str) -> str:
     """Return the SQL of a column; null for an invalid value."""
-    if says == _ID:
+    if rule == _ID:
         return f"{column}::VARCHAR"
-    if says not in {_WHOLE, _MOMENT}:
-        allowed = ", ".join(f"'{word}'" for word in says.split(" or "))
+    if rule not in {_WHOLE, _MOMENT}:
+        allowed = ", ".join(f"'{word}'" for word in rule.split(" or "))
         return f"CASE WHEN {column}::VARCHAR IN ({allowed}) THEN {column}::VARCHAR END"
     whole = column if stored in _INTEGERS else f"regexp_extract({column}::VARCHAR, '^-?[0-9]{{1,19}}$')"
     number = f"TRY_CAST({whole} AS BIGINT)"
-    if says == _WHOLE:
+    if rule == _WHOLE:
         return number
     return f"CASE WHEN {number} BETWEEN {EARLIEST} AND {LATEST} THEN {number} END"

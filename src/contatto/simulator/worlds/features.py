@@ -53,16 +53,16 @@ _VERTICALS: Final = 8
 _FORMATS: Final = ("video", "carousel", "image")
 _SLOTS: Final = ("feed", "story", "search", "profile")
 _NOISE: Final = 0.6
-"""Standard deviation of what one does not see; with what one sees, the variance is 1."""
-_OWN_WAY: Final = 0.35
-"""Distance of an ad's direction of taste from its vertical's, which has length 1."""
+"""Standard deviation of the hidden part of a trait; with the visible part, its variance is 1."""
+_AD_SPREAD: Final = 0.35
+"""Distance of an ad's direction of taste from that of its vertical, which has length 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class LinearSetting(WorldSetting):
     """Settings of the linear world.
 
-    ``tension`` says how much more spam those write who like to chat; ``late_ads`` start on day ``late_day``.
+    ``tension`` is how much more spam chatty viewers write; ``late_ads`` start on day ``late_day``.
     """
 
     viewers: int = 30_000
@@ -79,8 +79,8 @@ class LinearWorld(World):
     """Thirty thousand viewers, twenty ads of as many advertisers, one competitor.
 
     Theory. A viewer has tastes (six numbers), likes to chat or not, is prone to spam or not, and willing
-    to share or not: each a sum of weights of what one sees plus noise. An ad has a direction in the space of
-    tastes. Chances are logistic in their products, so crosses of viewer and ad can learn the seen part.
+    to share or not: each a sum of weights of visible fields, plus noise. An ad has a direction in the space
+    of tastes. Chances are logistic in their products, so crosses of viewer and ad can learn the visible part.
     """
 
     name = "linear"
@@ -101,7 +101,7 @@ class LinearWorld(World):
         vertical = np.arange(count) % _VERTICALS
         base = rng.normal(0, 1, (_VERTICALS, _TASTES))
         base /= np.linalg.norm(base, axis=1, keepdims=True)
-        own = rng.normal(0, _OWN_WAY / np.sqrt(_TASTES), (count, _TASTES))
+        own = rng.normal(0, _AD_SPREAD / np.sqrt(_TASTES), (count, _TASTES))
         self._vectors = (base[vertical] + own).astype(np.float32)
         self._format = rng.integers(0, len(_FORMATS), count)
         self._form = rng.random(count) < 0.5
@@ -111,8 +111,8 @@ class LinearWorld(World):
         self._by_age_gender = rng.normal(0, 1, shape).astype(np.float32)
         self._vertical = vertical
         kinds = rng.permutation(np.arange(count) % 3)
-        aimed = rng.random((count, len(COUNTRIES))) < 0.7
-        aimed[~aimed.any(1), 0] = True
+        targets = rng.random((count, len(COUNTRIES))) < 0.7
+        targets[~targets.any(1), 0] = True
         late = STARTS_TS + setting.late_day * DAY
         self.advertisers = tuple(f"adv{number}" for number in range(count))
         self.groups = tuple(
@@ -121,9 +121,7 @@ class LinearWorld(World):
                 number,
                 "day",
                 setting.budget_micros,
-                tuple(
-                    country for country, is_target in zip(COUNTRIES, aimed[number], strict=True) if is_target
-                ),
+                tuple(country for country, is_set in zip(COUNTRIES, targets[number], strict=True) if is_set),
                 late if number >= count - setting.late_ads else STARTS_TS,
                 bid_micros=setting.bid_micros,
                 kind=("fast", "mixed", "slow")[kinds[number]],
@@ -146,7 +144,7 @@ class LinearWorld(World):
         self._places = PlacementMix(np.array([0.5, 0.25, 0.15, 0.1]), rng.normal(0, 0.25, len(_SLOTS)))
         self._market = OutsideBids(0.004 * setting.competition)
         self._flow = setting.requests * np.outer(day_curve(20.0, 0.7), self._country_shares)
-        tastes, click, spam, lead = self._parts()
+        tastes, click, spam, lead = self._visible_logits()
         noise = _NOISE * self._noise
         taste = tastes + noise[:, :_TASTES] @ self._vectors.T
         chat = (self._chatty + noise[:, _TASTES])[:, None]
@@ -173,11 +171,7 @@ class LinearWorld(World):
             for name, values in values_by_field.items()
             if (size := FIELDS[name])
         }
-        values_by_field = {
-            **shuffled,
-            "verified": (rng.random(count) < 0.12).astype(int),
-            "activity": shuffled["activity"],
-        }
+        values_by_field = {**shuffled, "verified": (rng.random(count) < 0.12).astype(int)}
         self._values = values_by_field
         self.viewer_country = values_by_field["country"].astype(np.int64)
         self.viewer_ids = tuple(f"v{number}" for number in range(count))
@@ -201,7 +195,7 @@ class LinearWorld(World):
         self._country_shares = shares / shares.sum()
         self._activity = weight
 
-    def _parts(self) -> tuple[Floats, Floats, Floats, Floats]:
+    def _visible_logits(self) -> tuple[Floats, Floats, Floats, Floats]:
         """Return the visible taste of viewers (rows) for ads (columns), and that part of three logits.
 
         These are the logits of click, spam and lead.
@@ -228,7 +222,7 @@ class LinearWorld(World):
         """Return means over the noise: Gauss-Hermite in chattiness and taste, a shrunk logit else."""
         if self._observable is not None:
             return self._observable
-        tastes, click, spam, lead = self._parts()
+        tastes, click, spam, lead = self._visible_logits()
         tension = self.setting.tension
         soft_spam, soft_lead = logistic_shrinkage(_NOISE), logistic_shrinkage(0.7 * _NOISE)
         spread = _NOISE * np.linalg.norm(self._vectors, axis=1)
@@ -285,9 +279,9 @@ class ThresholdsSetting(WorldSetting):
 class ThresholdsWorld(World):
     """Eight thousand viewers, ten ad groups, two of which always look for conversations.
 
-    Theory. Five questions with yes or no are answered by thresholds in what one sees, some by two fields of
-    which exactly one must hold. The chances of an ad hang on pairs of answers, so no sum of single fields
-    tells them. A field that is missing is missing for a reason. What sets a viewer apart is never seen.
+    Theory. A viewer has five yes-or-no properties: thresholds of visible fields, some of two fields of which
+    exactly one must hold. The chances of an ad depend on pairs of properties, so no sum of single fields
+    predicts them. Fields are not missing at random. The personal part of a viewer is hidden.
     """
 
     name = "thresholds"
@@ -317,8 +311,8 @@ class ThresholdsWorld(World):
         ads: list[WorldAd] = []
         offers: list[int] = []
         for number in range(setting.groups):
-            aimed = [name for name in self.zones if rng.random() < 0.6] or ["US"]
-            reach = sum({"US": 0.5, "GB": 0.3, "AU": 0.2}[name] for name in aimed)
+            countries = [name for name in self.zones if rng.random() < 0.6] or ["US"]
+            reach = sum({"US": 0.5, "GB": 0.3, "AU": 0.2}[name] for name in countries)
             total = number == 5
             lasts = self.days if total else 1
             budget = setting.budget_micros * reach * lasts * float(rng.uniform(0.5, 1.5))
@@ -328,10 +322,10 @@ class ThresholdsWorld(World):
                 number % 6,
                 "total" if total else "day",
                 round(budget),
-                tuple(aimed),
+                tuple(countries),
                 STARTS_TS + joins * DAY + (9 * HOUR if joins else 0),
                 STARTS_TS + self.days * DAY if total else 0,
-                _THRESHOLD_ZONES[aimed[0]],
+                _THRESHOLD_ZONES[countries[0]],
                 goal="conversation" if number in {1, 7} else "",
                 kind=("office", "evening")[number % 2],
             )
@@ -358,18 +352,18 @@ class ThresholdsWorld(World):
         )
         # The effect of each pair of answers on the logits of each offer.
         pairs = [(a, b) for a in range(_RULES) for b in range(a)]
-        both = np.stack([self._answers[:, a] & self._answers[:, b] for a, b in pairs], 1).astype(np.float32)
+        joint = np.stack([self._answers[:, a] & self._answers[:, b] for a, b in pairs], 1).astype(np.float32)
         weights = rng.normal(0, 1, (3, len(pairs), _OFFERS))
-        self._parts = [
-            (both @ weights[stage].astype(np.float32) * scale)[:, offers]
+        self._pair_effects = [
+            (joint @ weights[stage].astype(np.float32) * scale)[:, offers]
             for stage, scale in enumerate((0.5, 0.5, 0.9))
         ]
-        self._parts = [part - part.mean() for part in self._parts]
+        self._pair_effects = [part - part.mean() for part in self._pair_effects]
         self._by_ad = rng.normal(0, 0.3, (3, len(offers))).astype(np.float32)
         self._places = PlacementMix(np.array([0.6, 0.4]), np.array([0.2, -0.3]))
         self._market = OutsideBids(0.004 * setting.competition, 0.5, 0.2)
         chat, trust, will = self._noise
-        click, talk, spam, lead = self._logits()
+        click, talk, spam, lead = self._visible_logits()
         tables = Tables(click + 0.3 * chat, sigmoid(talk + chat), sigmoid(spam + trust), sigmoid(lead + will))
         set_farm(tables, self.is_farm, _FARM)
         self._tables = tables
@@ -387,10 +381,10 @@ class ThresholdsWorld(World):
         hidden[0] = hidden[5] = False
         # The five answers of each viewer (rows).
         present = np.where(hidden, -np.inf, numbers)
-        few = topics[:, :10].sum(1)
+        topic_count = topics[:, :10].sum(1)
         answers = (
             numbers[0] > 0.4,
-            (present[1] > 0.3) ^ (few > 1),
+            (present[1] > 0.3) ^ (topic_count > 1),
             hidden[2] | (numbers[2] < -0.5),
             np.abs(numbers[5]) < 0.6,
             topics[:, 10:16].any(1) ^ (present[3] > 0.0),
@@ -420,18 +414,18 @@ class ThresholdsWorld(World):
             shown.append(features)
         self.viewer_features = shown
 
-    def _logits(self) -> tuple[Floats, Floats, Floats, Floats]:
+    def _visible_logits(self) -> tuple[Floats, Floats, Floats, Floats]:
         """Return the visible logits of viewers (rows) and ads (columns)."""
         bait = np.array([float(ad.features["discount"]) for ad in self.ads], np.float32) / 30
-        click = -3.5 + self._parts[0] + self._by_ad[0] + 0.4 * bait
-        talk = -0.9 + self._parts[1]
-        spam = -1.5 + 0.8 * self._parts[1] + 0.8 * bait + self._by_ad[1]
-        lead = -1.3 + self._parts[2] + self._by_ad[2]
+        click = -3.5 + self._pair_effects[0] + self._by_ad[0] + 0.4 * bait
+        talk = -0.9 + self._pair_effects[1]
+        spam = -1.5 + 0.8 * self._pair_effects[1] + 0.8 * bait + self._by_ad[1]
+        lead = -1.3 + self._pair_effects[2] + self._by_ad[2]
         return click, talk, spam, lead
 
     def observable(self, day: int, past: Past) -> ObservableChances:
         """Return means over hidden noise; viewers with much spam are likely a farm."""
-        click, talk, spam, lead = self._logits()
+        click, talk, spam, lead = self._visible_logits()
         soft = np.float32(logistic_shrinkage(_VIEWER_NOISE))
         mean_clicks, talks = np.zeros(click.shape, np.float32), np.zeros(click.shape, np.float32)
         for node, weight in NORMAL_NODES:

@@ -59,7 +59,7 @@ _INTEREST_TASTE: Final = 0.35
 _CHAT: Final = 0.4
 """Standard deviation of personal chattiness, in logits."""
 _TASTE_DRAWS: Final = 400_000
-"""Sample of personal tastes for means over them."""
+"""Number of drawn personal tastes for means over them."""
 _INTEREST_GROUPS: Final = (
     GroupKind("day", 1.0),
     GroupKind("day", 1.3),
@@ -136,8 +136,8 @@ class InterestsWorld(World):
         self.advertisers = tuple(f"brand-{number}" for number in range(_INTEREST_ADVERTISERS))
         owner = np.repeat([group.advertiser for group in self.groups], _INTEREST_ADS)
         topics = rng.permutation(_TOPICS)
-        own = rng.random(len(owner)) < 0.5  # half the ads are about the main topic of their advertiser
-        self._topic = np.where(own, topics[owner], rng.integers(0, _TOPICS, len(owner)))
+        is_main = rng.random(len(owner)) < 0.5  # half the ads are about the main topic of their advertiser
+        self._topic = np.where(is_main, topics[owner], rng.integers(0, _TOPICS, len(owner)))
         self._tone = rng.integers(0, _TONES, len(owner))
         ads: list[WorldAd] = []
         for number, (tone, topic) in enumerate(zip(self._tone, self._topic, strict=True)):
