@@ -100,7 +100,7 @@ def test_apps_that_many_ask_for_are_read_again_by_one_of_them(
     async def ask_by_many() -> list[list[ChannelApp]]:
         await index.list_named("app-1")
         reads.clear()
-        index._known["app-1"] = (-math.inf, index._known["app-1"][1])
+        index._apps_by_id["app-1"] = (-math.inf, index._apps_by_id["app-1"][1])
         return await asyncio.gather(*(index.list_named("app-1") for _ in range(32)))
 
     monkeypatch.setattr(database, "read", counted)
@@ -123,7 +123,7 @@ def test_strangers_cannot_fill_the_memory(database: Database) -> None:
     index = AppIndex(database)
     for number in range(20):
         assert asyncio.run(index.list_named(f"unknown-{number}")) == []
-    assert index._known == {}
+    assert index._apps_by_id == {}
 
 
 def test_each_platform_has_its_connector() -> None:

@@ -269,19 +269,19 @@ class AppIndex:
     """Small cache of apps by id. It does not cache unknown ids, so strangers cannot fill it."""
 
     db: Database
-    _known: dict[str, tuple[float, list[model.ChannelApp]]] = field(default_factory=dict)
+    _apps_by_id: dict[str, tuple[float, list[model.ChannelApp]]] = field(default_factory=dict)
 
     async def list_named(self, app_id: str) -> list[model.ChannelApp]:
-        cached = self._known.get(app_id)
+        cached = self._apps_by_id.get(app_id)
         if cached is not None and time.monotonic() - cached[0] < KEEP_S:
             return cached[1]
         if cached is not None:  # other requests use the cached apps while this one reads
-            self._known[app_id] = (time.monotonic(), cached[1])
+            self._apps_by_id[app_id] = (time.monotonic(), cached[1])
         apps = await self.db.read(lambda tx: list_apps_named(tx, app_id))
         if not apps:
-            self._known.pop(app_id, None)
+            self._apps_by_id.pop(app_id, None)
         else:
-            if len(self._known) >= _MOST:
-                self._known.clear()
-            self._known[app_id] = (time.monotonic(), apps)
+            if len(self._apps_by_id) >= _MOST:
+                self._apps_by_id.clear()
+            self._apps_by_id[app_id] = (time.monotonic(), apps)
         return apps

@@ -82,11 +82,8 @@ def relearn_in_slices(market: MarketState) -> Generator[None]:
     labelled = list_labelled(market, MOST)
     yield
     order, decisions = np.arange(len(labelled)), list[Numbers]()
-    curves = np.zeros_like(market.learned.again)
     for turn in range(ROUNDS + 1):
-        if turn and not widen_priors(market.learned, curves) and turn == ROUNDS:
-            break
-        curves = np.zeros_like(curves)
+        curves = no_curves(market.learned)
         shuffle(order, np.uint64(market.seed + turn))
         for start in range(0, len(order), SLICE):
             rows = [labelled[i] for i in order[start : start + SLICE].tolist()]
@@ -102,6 +99,8 @@ def relearn_in_slices(market: MarketState) -> Generator[None]:
             places, farm_prior = np.arange(len(observations.samples)), float(market.numbers[col.S_FARM_PRIOR])
             settle_observations(market, observations, market.snapshots, places, farm_prior, curves)
             yield
+        if turn < ROUNDS and not widen_priors(market.learned, curves) and turn == ROUNDS - 1:
+            break
     if decisions:
         scores, labels, counts = np.concatenate(decisions, axis=1)
         fits = []
@@ -158,6 +157,11 @@ def widen_priors(learned: Learned, curves: Numbers) -> bool:
         learned.widths[slots] = after
         is_changed |= bool((after != before).any())
     return is_changed
+
+
+def no_curves(learned: Learned) -> Numbers:
+    """Return curvatures of 0 by slot and head; with `np.zeros_like` unused pages would take memory."""
+    return np.zeros(learned.again.shape, np.float32)
 
 
 def log_evidence(pull: Floats, curve: Floats, variance: Floats) -> Floats:
@@ -375,7 +379,7 @@ def learn_pass(market: MarketState, observations: Observations, features: Snapsh
     order = order[order < count]
     for start in range(0, count, WINDOW):
         shuffle(order[start : start + WINDOW], np.uint64(seed + start))
-    settle_observations(market, observations, features, order, _NO_FARMS, np.zeros_like(market.learned.again))
+    settle_observations(market, observations, features, order, _NO_FARMS, no_curves(market.learned))
     return float(np.abs(features.held - before).mean()) if count else 0.0
 
 

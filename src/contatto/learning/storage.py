@@ -94,7 +94,6 @@ def restore_market(market: MarketState, raw: bytes) -> None:
     market.seen = {digest for _, digest in market.seen_order}
     used, rows, families, batch_means, widths = map(_unpack, state["weights"])
     market.learned.table[:] = market.learned.again[:] = 0.0
-    market.learned.widths[:] = 0
     market.learned.table[used], market.learned.family_of[used] = rows, families
     market.learned.again[used], market.learned.widths[used] = batch_means, widths
     words, waiting, noted, fitted_at, arrays = state["classes"]
