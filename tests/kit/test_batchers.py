@@ -78,7 +78,7 @@ def test_whoever_went_away_keeps_nobody_waiting(database: Database) -> None:
         await stays
 
     asyncio.run(one_goes())
-    assert set(kept(database)) == {"gone", "stays"}
+    assert "stays" in kept(database), "that of who went away may be written or not, also later"
 
 
 def count_up(tx: Tx, numbers: Sequence[int]) -> list[int | Exception]:
