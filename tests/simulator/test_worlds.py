@@ -194,6 +194,15 @@ def test_who_wrote_spam_again_and_again_is_known_for_a_farm() -> None:
     assert np.array_equal(after[~world.is_farm], world.observable(6, Past.empty(world)).leads[~world.is_farm])
 
 
+def test_the_best_possible_knows_spam_by_its_marks_alone() -> None:
+    world = make_world(WorldName.SEGMENTS, 1, Size.TINY)
+    world.nature = replace(world.nature, spam_recall=0.1, spam_false_alarm=0.0)
+    auction = Auction(world, "oracle_obs")
+    shown = auction.play().shown
+    assert shown.spams.sum() > 50
+    assert 0 < auction.past.spams.sum() < 0.25 * shown.spams.sum()
+
+
 def test_tastes_turn_as_days_pass() -> None:
     world = make_world(WorldName.SEGMENTS, 1, Size.FULL, viewers=3_000)
     still = make_world(WorldName.SEGMENTS, 1, Size.FULL, viewers=3_000, drift=0)

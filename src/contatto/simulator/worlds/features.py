@@ -435,7 +435,7 @@ class ThresholdsWorld(World):
         spams, leads = sigmoid(soft * spam), sigmoid(soft * lead)
         farm = np.zeros(self.setting.viewers)
         if _FARM_DAYS[0] <= day < _FARM_DAYS[1]:
-            farm = farm_chance(0.02 * self.setting.farms, _FARM[2], 1 - _FARM[2], past)
+            farm = farm_chance(0.02 * self.setting.farms, _FARM[2], self.nature, past)
         people = (mean_clicks, talks, talks * (1 - spams) * leads, talks * spams)
         return mix_farms(farm[:, None], people, (_FARM,))
 

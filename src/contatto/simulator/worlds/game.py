@@ -635,7 +635,7 @@ class Game:
         is_spam = draws[SPAM] < spam
         if draws[MARK] < (self._spam_recall[viewer] if is_spam else nature.spam_false_alarm):
             self._push_outcome("spam", at + _between(nature.spam_after_s, second_luck), viewer, owner)
-        past.spams[viewer] += is_spam
+            past.spams[viewer] += 1
         if is_spam and draws[FAKE] < self._fake_contact[viewer]:
             at += int(draws[DELAY] * HOUR)
         elif not is_spam and draws[LEAD] < lead:

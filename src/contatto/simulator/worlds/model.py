@@ -175,7 +175,7 @@ class Past:
     is_lead: Flags
     chats: Floats
     spams: Floats
-    """Conversations of each viewer, and those that truly were spam."""
+    """Conversations of each viewer, and those that got a mark of spam."""
 
     @classmethod
     def empty(cls, world: "World") -> "Past":
@@ -381,12 +381,27 @@ def set_farm(tables: Tables, rows: Flags, chances: FarmChances) -> None:
         table[rows] = value
 
 
-def farm_chance(prior: float | Floats, spam: float, genuine: float, past: Past) -> Floats:
-    """Return the chance that each viewer belongs to a farm, given earlier spam and genuine chats.
+_USUAL_SPAM: Final = 0.25
+"""Share of spam in conversations of people."""
 
-    ``prior`` has the odds before any chat. ``spam`` and ``genuine`` are the shares of both in a farm's chats.
+
+def farm_evidence(spam: float, nature: Nature, past: Past) -> Floats:
+    """Return the log-likelihood ratio for a farm of each viewer, given the marks of earlier conversations.
+
+    ``spam`` is the share of spam in conversations of the farm.
     """
-    odds = prior * (spam / 0.25) ** past.spams * (genuine / 0.75) ** (past.chats - past.spams)
+    of_farm = spam * (nature.spam_recall if nature.farm_recall is None else nature.farm_recall)
+    usual = _USUAL_SPAM * nature.spam_recall
+    unmarked = past.chats - past.spams
+    return np.asarray(past.spams * np.log(of_farm / usual) + unmarked * np.log((1 - of_farm) / (1 - usual)))
+
+
+def farm_chance(prior: float | Floats, spam: float, nature: Nature, past: Past) -> Floats:
+    """Return the chance that each viewer belongs to a farm; ``prior`` has the odds before any conversation.
+
+    The others are as in `farm_evidence`.
+    """
+    odds = prior * np.exp(farm_evidence(spam, nature, past))
     return np.asarray(odds / (1 + odds))
 
 

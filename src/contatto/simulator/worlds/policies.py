@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from contatto.simulator.worlds.game import CLICK, LEAD, SPAM, TALK, VIEW, Run, ShownViews, ViewOutcomes
+from contatto.simulator.worlds.game import CLICK, LEAD, MARK, SPAM, TALK, VIEW, Run, ShownViews, ViewOutcomes
 from contatto.simulator.worlds.model import (
     DAY,
     STARTS_TS,
@@ -221,7 +221,9 @@ class Auction:
                 chats = (draws[:, CLICK] < truth["click"]) & (draws[:, TALK] < truth["talk"])
                 spams = chats & (draws[:, SPAM] < truth["spam"])
                 leads = chats & ~spams & (draws[:, LEAD] < truth["lead"])
-                for counted, happened in ((past.chats, chats), (past.spams, spams)):
+                recall = np.where(spams, self.outcomes.spam_recall[viewer], world.nature.spam_false_alarm)
+                marks = chats & (draws[:, MARK] < recall)
+                for counted, happened in ((past.chats, chats), (past.spams, marks)):
                     np.add.at(counted, viewer[happened], 1)
                 if world.nature.once:
                     past.is_lead[viewer[leads], self.outcomes.owner[ad[leads]]] = True

@@ -27,6 +27,7 @@ from contatto.simulator.worlds.model import (
     WorldBudget,
     WorldSetting,
     chance,
+    farm_evidence,
     logistic_shrinkage,
     make_groups,
     set_farm,
@@ -350,9 +351,7 @@ class SegmentsWorld(World):
         farm_prior = 0.015 * self.setting.farms if day >= self.setting.farm_day else 0.0
         best_segments = (self._likelihood[:, number] for number in self._best)
         likelihood = np.logaddexp(*best_segments) - np.log(2)
-        usual_spam, genuine = 1 / (1 + np.exp(1.1)), past.chats - past.spams
-        evidence = past.spams * np.log(_FARM[2] / usual_spam)
-        evidence = evidence + genuine * np.log((1 - _FARM[2]) / (1 - usual_spam))
+        evidence = farm_evidence(_FARM[2], self.nature, past)
         columns = np.concatenate([self._likelihood, (likelihood + evidence)[:, None]], 1)
         prior = np.append(self._emissions.share * (1 - farm_prior), max(farm_prior, 1e-12))
         score = columns + np.log(prior)

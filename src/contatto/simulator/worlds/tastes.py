@@ -223,7 +223,7 @@ class InterestsWorld(World):
             is_new = (self.first_days == day) & (self._age_days <= 3)
             chances[is_new, 0] = self.is_farm[is_new].mean() if is_new.any() else 0.0
         if day >= self.setting.farm_day + 2:
-            talkers = farm_chance(0.004 * self.setting.farms, _TALKERS[2], 1 - _TALKERS[2], past)
+            talkers = farm_chance(0.004 * self.setting.farms, _TALKERS[2], self.nature, past)
             chances[:, 1] = talkers * (1 - chances[:, 0])
         return mix_farms(chances, self._people_chances, (_BURST, _TALKERS))
 
@@ -426,7 +426,7 @@ class StrangersWorld(World):
             weights = self.weights(day)
             farms = np.bincount(self._app, self.is_farm * weights, _APPS)
             people = np.maximum(np.bincount(self._app, ~self.is_farm * weights, _APPS), 1e-9)
-            chances = farm_chance((farms / people)[self._app], 0.97, 0.03, past)
+            chances = farm_chance((farms / people)[self._app], 0.97, self.nature, past)
         farm = chances[:, None].astype(np.float32)
         spams = talks * ((1 - farm) * spam + farm * np.float32(0.97))
         leads = talks * ((1 - farm) * (1 - spam) * lead + farm * np.float32(0.03 * 0.01))
