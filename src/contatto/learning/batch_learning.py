@@ -49,15 +49,13 @@ def fit_slope(scores: Floats, outcomes: Floats, counts: Floats) -> tuple[float, 
 
 type Numbers = NDArray[Any]
 
-ROUNDS: Final = 2
-"""Passes over the observations per training; a changed prior adds one."""
 SLICE: Final = 400
 """Observations per slice."""
 MOST: Final = 120_000
 """Newest observations in the training set."""
 FEW: Final = 20
 """Clicks before the first training."""
-EVERY_S: Final = 6 * 3_600
+EVERY_S: Final = 3 * 3_600
 """Longest time between two trainings."""
 MORE: Final = 1.3
 """Growth of clicks that starts a training earlier, as weights change fast at first."""
@@ -75,14 +73,15 @@ def is_time_to_relearn(market: MarketState) -> bool:
 def relearn_in_slices(market: MarketState) -> Generator[None]:
     """Replace the weights by their maximum a posteriori fit to all stored observations.
 
-    It runs in slices of milliseconds, so that no decision waits.
+    It runs in slices of milliseconds, so that no decision waits. Each training continues from the weights of
+    the last one, so one pass over the observations is enough; a changed prior adds another.
     """
     market.relearned_at = market.now
     market.clicks_then = sum(group.clicks for group in market.groups.groups)
     labelled = list_labelled(market, MOST)
     yield
     order, decisions = np.arange(len(labelled)), list[Numbers]()
-    for turn in range(ROUNDS + 1):
+    for turn in range(2):
         curves = no_curves(market.learned)
         shuffle(order, np.uint64(market.seed + turn))
         for start in range(0, len(order), SLICE):
@@ -99,7 +98,7 @@ def relearn_in_slices(market: MarketState) -> Generator[None]:
             places, farm_prior = np.arange(len(observations.samples)), float(market.numbers[col.S_FARM_PRIOR])
             settle_observations(market, observations, market.snapshots, places, farm_prior, curves)
             yield
-        if turn < ROUNDS and not widen_priors(market.learned, curves) and turn == ROUNDS - 1:
+        if turn or not widen_priors(market.learned, curves):
             break
     if decisions:
         scores, labels, counts = np.concatenate(decisions, axis=1)
