@@ -9,12 +9,14 @@ from contatto.learning import batch_learning, outcomes
 from contatto.learning.batch_learning import labels_of
 from contatto.learning.columns import (
     CLICK,
+    CONTEXT,
     CONVERSATION,
     F_CONTEXT,
     F_CONTEXT_AD,
     F_CONTEXT_FEATURE,
     FIRST_AGAIN,
     HEADS_AGAIN,
+    HISTORY,
     LEAD,
     SPAM,
     V_EFFECT,
@@ -108,6 +110,39 @@ def test_what_clicks_tell_of_a_fit_is_expected_of_conversations_and_leads_too(
         assert min(share[CONVERSATION], share[LEAD]) > 0.2
         assert share[SPAM] == 0.0
     assert not learned.again[learned.family_of == F_CONTEXT, CONVERSATION:].any()
+
+
+@pytest.mark.parametrize(("features", "scale"), [(1, 3.0), (2, 3.0), (3, 2.0), (6, 1.0), (12, 1.0)])
+def test_few_features_of_a_request_may_differ_as_much_as_many(features: int, scale: float) -> None:
+    marketplace = Marketplace(4)
+    play(teller(marketplace), requests=300, days=0.9)
+    market = marketplace.market
+    shown = batch_learning.list_labelled(market, 100)
+    for impression in shown:
+        market.snapshots.counts[impression.place] = features + 3
+        market.snapshots.values[impression.place] = 1.0
+        market.snapshots.kinds[impression.place] = HISTORY
+        market.snapshots.kinds[impression.place, :features] = CONTEXT
+    assert batch_learning.context_scale(market.snapshots, shown) == pytest.approx(scale)
+    assert batch_learning.context_scale(market.snapshots, []) == 1.0
+
+
+def test_a_wider_prior_of_request_features_moves_their_weights_alone_and_is_kept() -> None:
+    marketplace, other = Marketplace(4), Marketplace(4)
+    play(teller(marketplace), requests=1_500, days=0.9)
+    learned = marketplace.market.learned
+    outcomes.finish_work(marketplace.market)
+    relearn_market(marketplace.market)
+    before, covariances, scale = learned.again.copy(), learned.prior_covariances(), learned.scale
+    learned.scale_context(1.5 * scale)
+    is_wider = np.isin(learned.family_of, (F_CONTEXT, F_CONTEXT_AD, F_CONTEXT_FEATURE))
+    assert np.abs(before[is_wider]).max() > 0.01
+    assert np.allclose(learned.again[is_wider], 1.5 * before[is_wider])
+    assert (learned.again[~is_wider] == before[~is_wider]).all()
+    assert np.allclose(learned.prior_covariances()[F_CONTEXT], 1.5 * covariances[F_CONTEXT])
+    other.restore(marketplace.save())
+    assert other.market.learned.scale == 1.5 * scale
+    assert np.array_equal(other.market.learned.spread, learned.spread)
 
 
 def test_a_place_that_is_used_again_has_moved_nothing_yet() -> None:

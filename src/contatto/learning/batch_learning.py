@@ -79,6 +79,7 @@ def relearn_in_slices(market: MarketState) -> Generator[None]:
     market.relearned_at = market.now
     market.clicks_then = sum(group.clicks for group in market.groups.groups)
     labelled = list_labelled(market, MOST)
+    market.learned.scale_context(context_scale(market.snapshots, labelled[-NEWEST:]))
     yield
     order, decisions = np.arange(len(labelled)), list[Numbers]()
     for turn in range(2):
@@ -119,6 +120,24 @@ def relearn_in_slices(market: MarketState) -> Generator[None]:
     viewers.table[:, col.V_EFFECT + col.FIRST_AGAIN : col.V_EFFECT + col.FIRST_AGAIN + col.HEADS_AGAIN] = (
         viewers.again
     )
+
+
+NEWEST: Final = 1_000
+"""Impressions that tell how many features a request has."""
+ENOUGH_FEATURES: Final = 6.0
+"""Features of a request from which on their prior variance is the usual one."""
+MOST_SCALE: Final = 3.0
+"""Upper bound of the scale of prior variances."""
+
+
+def context_scale(snapshots: Snapshots, impressions: Sequence[Impression]) -> float:
+    """Return the scale of prior variances at which a request with few features varies as much as others."""
+    rows = [impression.place for impression in impressions]
+    is_context = (snapshots.kinds[rows] == col.CONTEXT) & (
+        np.arange(col.MOST_CONTEXT) < snapshots.counts[rows, None]
+    )
+    features = float((snapshots.values[rows] ** 2 * is_context).sum()) / max(len(rows), 1)
+    return min(max(ENOUGH_FEATURES / max(features, 1.0), 1.0), MOST_SCALE) if rows else 1.0
 
 
 STRONG: Final = 8.0

@@ -490,7 +490,7 @@ FIRST_SPREAD: Final[dict[int, float | tuple[float, ...]]] = {
     col.F_CONTEXT_FEATURE: (0.009, 0.009, 0.018, 0.009, 0.009),
     col.F_BETWEEN: 0.015, col.F_VIEWER: (0.1, 0.2, 0.5, 0.8, 0.3),
 }  # fmt: skip
-"""Prior variance of the weights by family, and by head where they differ.
+"""Prior variance of the weights by family, and by head where they differ; see `Learned.scale_context`.
 
 Viewers differ most in spam and leads. History predicts spam best: a smaller variance would hide click farms.
 Leads depend most on the interaction of request and ad, so its variance is larger there. A larger one for
@@ -500,6 +500,8 @@ FITS: Final = (col.CLICK, col.CONVERSATION, col.LEAD)
 """Heads that depend on the fit of ad and viewer, …"""
 HOW_ALIKE: Final = 0.5
 """… with this prior correlation between their weights of a request and ad interaction."""
+OF_CONTEXT: Final = (col.F_CONTEXT, col.F_CONTEXT_AD, col.F_CONTEXT_FEATURE)
+"""Families of request features and their interactions."""
 _MOST_WEIGHTS: Final = (col.MOST_CONTEXT + 2) * (col.MOST_AD_FEATURES + 2) + 2 * col.BETWEEN + 4
 _GROUP_TRUST: Final = 15.0
 """Weight of the market's calibration in that of an ad group, in expected events, …"""
@@ -510,7 +512,8 @@ _MARKET_TRUST: Final = 5.0
 class Learned:
     """Weights of the online learner.
 
-    ``again`` are the means of batch training, ``widths`` the doublings of their prior standard deviation.
+    ``again`` are the means of batch training, ``widths`` the doublings of their prior standard deviation, and
+    ``scale`` is the factor of the prior variances of request features.
     """
 
     def __init__(self, bits: int) -> None:
@@ -521,6 +524,7 @@ class Learned:
         self.spread = np.zeros((col.FAMILIES, col.HEADS))
         for family, variance in FIRST_SPREAD.items():
             self.spread[family] = variance
+        self.scale = 1.0
         self.slots = np.zeros(_MOST_WEIGHTS, np.int64)
         self.weights = np.zeros(_MOST_WEIGHTS)
         self.families = np.zeros(_MOST_WEIGHTS, np.int64)
@@ -535,6 +539,13 @@ class Learned:
         self.again[bias] = FIRST_MEANS[MEANS_AGAIN]
         self.widths = np.zeros((1 << bits, col.HEADS_AGAIN), np.uint8)
         self.family_of[bias] = col.BIAS
+
+    def scale_context(self, scale: float) -> None:
+        """Set the scale of the prior variances of request features, and scale their batch-trained weights."""
+        for family in OF_CONTEXT:
+            self.spread[family] = np.array(FIRST_SPREAD[family]) * scale
+        self.again[np.isin(self.family_of, OF_CONTEXT)] *= scale / self.scale
+        self.scale = scale
 
     def prior_covariances(self) -> NDArray[np.float64]:
         """Return the prior covariance of the weights of a feature, by family, head and head."""

@@ -14,7 +14,7 @@ from contatto.learning.features import FeatureFields
 from contatto.learning.impressions import SNAPSHOT_ARRAYS, FrequencyCounter, LabelDelays, Records
 from contatto.learning.market import CalibrationCounts, Groups, MarketState, Traffic, Viewers
 
-_MAGIC: Final = b"contatto marketplace 17\n"
+_MAGIC: Final = b"contatto marketplace 18\n"
 _BY_FEATURE: Final = ("hashes", "values", "kinds")
 """Arrays with a column per feature, saved as wide as the widest row."""
 _LEARNED_NUMBERS: Final = slice(S_FARM_PRIOR, SETTINGS)
@@ -69,6 +69,7 @@ def save_market(market: MarketState) -> bytes:
     state = {
         "identity": market.identity(),
         "weights": [used, table.table[used], table.family_of[used], table.again[used], table.widths[used]],
+        "scale": table.scale,
         "classes": [
             list(classes.words), list(classes.row_of), classes.noted, classes.fitted_at, classes.state(),
         ],
@@ -92,6 +93,7 @@ def restore_market(market: MarketState, raw: bytes) -> None:
     for name, shape in _PARTS.items():
         setattr(market, name, msgspec.convert(state[name], shape, dec_hook=from_builtin))
     market.seen = {digest for _, digest in market.seen_order}
+    market.learned.scale_context(state["scale"])
     used, rows, families, batch_means, widths = map(_unpack, state["weights"])
     market.learned.table[:] = market.learned.again[:] = 0.0
     market.learned.table[used], market.learned.family_of[used] = rows, families
