@@ -512,7 +512,7 @@ _MARKET_TRUST: Final = 5.0
 class Learned:
     """Weights of the online learner.
 
-    ``again`` are the means of batch training, ``widths`` the doublings of their prior standard deviation, and
+    ``again`` are the means of batch training, ``widths`` the doublings of their prior standard deviation.
     ``scale`` is the factor of the prior variances of request features.
     """
 
