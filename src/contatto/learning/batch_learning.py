@@ -79,8 +79,11 @@ def relearn_in_slices(market: MarketState) -> Generator[None]:
     market.relearned_at = market.now
     market.clicks_then = sum(group.clicks for group in market.groups.groups)
     labelled = list_labelled(market, MOST)
-    market.learned.scale_context(context_scale(market.snapshots, labelled[-NEWEST:]))
+    scale = context_scale(market.snapshots, labelled[-NEWEST:])
     yield
+    if scale != market.learned.scale:
+        market.learned.scale_context(scale)
+        yield
     order, decisions = np.arange(len(labelled)), list[Numbers]()
     for turn in range(2):
         curves = no_curves(market.learned)
@@ -132,12 +135,14 @@ MOST_SCALE: Final = 3.0
 
 def context_scale(snapshots: Snapshots, impressions: Sequence[Impression]) -> float:
     """Return the scale of prior variances at which a request with few features varies as much as others."""
+    if not impressions:
+        return 1.0
     rows = [impression.place for impression in impressions]
     is_context = (snapshots.kinds[rows] == col.CONTEXT) & (
         np.arange(col.MOST_CONTEXT) < snapshots.counts[rows, None]
     )
-    features = float((snapshots.values[rows] ** 2 * is_context).sum()) / max(len(rows), 1)
-    return min(max(ENOUGH_FEATURES / max(features, 1.0), 1.0), MOST_SCALE) if rows else 1.0
+    features = float((snapshots.values[rows] ** 2 * is_context).sum()) / len(rows)
+    return min(max(ENOUGH_FEATURES / max(features, 1.0), 1.0), MOST_SCALE)
 
 
 STRONG: Final = 8.0

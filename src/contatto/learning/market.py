@@ -544,7 +544,7 @@ class Learned:
         """Set the scale of the prior variances of request features, and scale their batch-trained weights."""
         for family in OF_CONTEXT:
             self.spread[family] = np.array(FIRST_SPREAD[family]) * scale
-        self.again[np.isin(self.family_of, OF_CONTEXT)] *= scale / self.scale
+        self.again[np.flatnonzero(np.isin(self.family_of, OF_CONTEXT))] *= scale / self.scale
         self.scale = scale
 
     def prior_covariances(self) -> NDArray[np.float64]:
