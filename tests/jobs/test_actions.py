@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from sqlalchemy import update
@@ -90,7 +91,8 @@ def replay_all(db: Database, owner: str) -> tuple[int, int, int]:
     """Replay batches until none is left; return how many were replayed and refused, and the last id."""
     done, refused, after = 0, 0, 0
     while True:
-        some = db.write_now(lambda tx: actions.replay_dead_work(tx, KINDS, owner, after))  # noqa: B023
+        replay = partial(actions.replay_dead_work, kinds=KINDS, business_id=owner, after=after)
+        some = db.write_now(replay)
         if some.last is None:
             return done, refused, after
         done, refused, after = done + some.done, refused + some.refused, some.last

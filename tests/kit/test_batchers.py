@@ -12,6 +12,7 @@ from sqlalchemy import BigInteger, Column, MetaData, String, Table, event, selec
 from sqlalchemy.exc import OperationalError
 
 from contatto.kit.db.database import Database
+from contatto.kit.db.postgres import PostgresDatabase
 from contatto.kit.db.statements import WorkBatcher, write_rows
 from contatto.kit.db.tx import Tx, insert_for
 
@@ -78,7 +79,9 @@ def test_whoever_went_away_keeps_nobody_waiting(database: Database) -> None:
         await stays
 
     asyncio.run(one_goes())
-    assert "stays" in kept(database), "that of who went away may be written or not, also later"
+    names = set(kept(database))
+    # On PostgreSQL a thread of its own writes for who went away: perhaps later, perhaps never.
+    assert names == {"gone", "stays"} or (isinstance(database, PostgresDatabase) and names == {"stays"})
 
 
 def count_up(tx: Tx, numbers: Sequence[int]) -> list[int | Exception]:

@@ -268,9 +268,9 @@ class ViewOutcomes:
         self.in_time = np.array(shares)
         """Share of each ad group's leads that come within its click window."""
         nature = world.nature
-        contact, recall = nature.farm_contact, nature.farm_recall
+        contact = nature.farm_contact
         self.fake_contact = np.where(world.is_farm & (contact is not None), contact or 0, nature.fake_contact)
-        self.spam_recall = np.where(world.is_farm & (recall is not None), recall or 0, nature.spam_recall)
+        self.spam_recall = np.where(world.is_farm, nature.recall_of_farms, nature.spam_recall)
 
     def truth(self, tables: Tables, viewer: Ints, ad: Ints, shift: Floats, past: Past) -> Columns:
         """Return the true chances of these views at this moment, as columns of ``ShownViews``."""

@@ -161,6 +161,11 @@ class Nature:
     """True if the player receives qualities of leads."""
 
     @property
+    def recall_of_farms(self) -> float:
+        """Return the chance of a spam mark in a chat with a click farm."""
+        return self.spam_recall if self.farm_recall is None else self.farm_recall
+
+    @property
     def tires(self) -> bool:
         """Report whether earlier views make a click less likely."""
         return bool(self.weariness or self.weariness_of_advertiser)
@@ -390,7 +395,7 @@ def farm_evidence(spam: float, nature: Nature, past: Past) -> Floats:
 
     ``spam`` is the share of spam in conversations of the farm.
     """
-    of_farm = spam * (nature.spam_recall if nature.farm_recall is None else nature.farm_recall)
+    of_farm = spam * nature.recall_of_farms
     usual = _USUAL_SPAM * nature.spam_recall
     unmarked = past.chats - past.spams
     return np.asarray(past.spams * np.log(of_farm / usual) + unmarked * np.log((1 - of_farm) / (1 - usual)))
