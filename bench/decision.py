@@ -2,8 +2,8 @@
 
 Scoring stands beside peers that estimate one head for as many rows. The endpoint is loaded as publishers do:
 requests come at their own times, and each counts from when it was due. `contatto deliver` is asked line by
-line through its pipe. Training is told in events of one core, with the kernels alone and with all that a line
-takes. Where the machine is busy with other work, `cpu_us` tells more than the percentiles.
+line through its pipe. Training is told in observations of one core, beside all that a line takes. Where the
+machine is busy with other work, `cpu_us` tells more than the percentiles.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from bench.decision_parts.loading import load
 from bench.decision_parts.parts import parts_of_answers
 from bench.decision_parts.scoring import Scorer, latencies_us, request_lines, scorers, shop_lines
 from bench.decision_parts.shop import issue_token, make_requests, publish_model, running_shop
-from bench.decision_parts.training import FEATURES, kernel_rows, lines_per_s, rows_per_s
+from bench.decision_parts.training import measure_rates
 from bench.harness import Report, options, percentile, process_cpu_s
 
 SAYS: Final = "time to choose an ad: scoring, the endpoint, a program in lock-step, training"
@@ -31,7 +31,6 @@ CANDIDATES: Final = 500
 ADS: Final = 200
 LINE_ADS: Final = 20
 """As many ads as the protocol of lines names for its speed."""
-EVENTS: Final = 200_000
 WARM: Final = 300
 
 
@@ -140,15 +139,12 @@ def _lock_step(report: Report, ads: int, count: int) -> None:
 
 
 def add_training(report: Report, requests: int) -> None:
-    """Learn events with the kernels alone, and take lines with all that becomes of the ads."""
-    for name, work in kernel_rows(EVENTS):
-        per_s = rows_per_s(work, EVENTS)
-        report.add(f"training, {FEATURES} features: {name}", cpu_us=1e6 / per_s, per_s=per_s)
-    lines_per_s(WARM, LINE_ADS)
-    asked_per_s, per_s = lines_per_s(requests, LINE_ADS)
+    """Take lines with all that becomes of the ads, and train on what became of them."""
+    measure_rates(WARM, LINE_ADS)
+    rates = measure_rates(requests, LINE_ADS)
     case = f"lines without a pipe, {LINE_ADS} ads, views and more"
-    report.add(f"{case}: requests", cpu_us=1e6 / asked_per_s, per_s=asked_per_s)
-    report.add(f"{case}: lines", cpu_us=1e6 / per_s, per_s=per_s)
+    for name, per_s in rates._asdict().items():
+        report.add(f"{case}: {name}", cpu_us=1e6 / per_s, per_s=per_s)
 
 
 def _ask(into: IO[bytes], out: IO[bytes], lines: list[bytes]) -> list[float]:

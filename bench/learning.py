@@ -52,8 +52,8 @@ def _add_bank(report: Report, folder: Path) -> None:
     rows, came = bank.read_bank(folder)
     if report.options.quick:
         rows, came = rows[:12_000], came[:12_000]
-    for again, name in ((0, "each seen once"), (8, "eight rounds")):
-        figures = bank.five_folds(rows, came, again)
+    for passes, name in ((2, "two passes"), (8, "eight passes")):
+        figures = bank.five_folds(rows, came, passes)
         report.add(f"bank, five folds, {name}", **_shown(figures), bar=FOLDS_BAR, hard=FOLDS_HARD)
     described, _ = bank_leads.describe_bank(folder)
     described = described[: len(came)]

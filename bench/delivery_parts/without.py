@@ -76,7 +76,6 @@ PARTS: dict[str, Part] = {
     "delay by ad group": _far_from_all(1e9),
     "calibration": _attribute(market.CalibrationCounts, "factors", _as_estimated),
     "calibration by ad group": _attribute(market, "_GROUP_TRUST", 1e9),
-    "learning again": _attribute(outcomes, "is_time_to_relearn", lambda market: False),
     "questions alike": _attribute(market, "HOW_ALIKE", 0.0),
     "calibration slopes": _attribute(batch_learning, "SLOPES", (1.0, 1.0)),
     "viewer's own effect": _family(columns.F_VIEWER),
@@ -90,8 +89,6 @@ PARTS: dict[str, Part] = {
     "click farms told": _attribute(outcomes, "evidence_of", lambda *_, **__: 0.0),
     "spam power": _settings(spam_power=0.0),
     "drawing by lot": _settings(temperature=0.001, explore=0.0),
-    "forgetting": _settings(forget=0.0),
-    "least variance": _settings(floor_variance=0.0),
     "budget for learning": _attribute(outcomes, "LEARNED_AT", 0),
 }
 """Parts to take away, by name; ``nothing`` is the whole engine."""

@@ -24,7 +24,8 @@ ROWS_A_DAY: Final = 60
 """The file has some sixty calls for each working day."""
 HALF_LIFE_DAYS: Final = 3.0
 """For the calibration of leads, as in delivery."""
-FORGET: Final = 0.02
+EVERY: Final = 300
+"""A training runs after so many calls: five days of work."""
 LATE: Final = 1_000
 
 
@@ -52,19 +53,16 @@ def _value(text: str) -> str | float:
         return text
 
 
-def five_folds(rows: list[Hashed], came: Floats, again: int = 0) -> dict[str, float]:
-    """Mean figures over five folds by lot: each answer seen once, or all of them in so many rounds."""
+def five_folds(rows: list[Hashed], came: Floats, passes: int) -> dict[str, float]:
+    """Mean figures over five folds by lot, after so many passes over the other four."""
     chance = np.random.default_rng(0)
     order = chance.permutation(len(rows))
     areas, losses, errors = [], [], []
     for fold in range(FOLDS):
         learner, test = Learner(), order[fold::FOLDS]
-        train = chance.permutation(np.setdiff1d(order, test))
-        if again:
-            learner.learn_again([rows[row] for row in train], came[train], again)
-        else:
-            for row in train:
-                learner.learn(rows[row], came[row])
+        train = np.setdiff1d(order, test)
+        learner.add([rows[row] for row in train], came[train])
+        learner.train(passes)
         estimates = np.array([learner.estimate(rows[row]) for row in test])
         judged = score_predictions(estimates, came[test])
         areas.append(area_under_curve(estimates, came[test]))
@@ -76,11 +74,12 @@ def five_folds(rows: list[Hashed], came: Floats, again: int = 0) -> dict[str, fl
 def in_date_order(rows: list[Hashed], came: Floats, late: int, *, calibrates: bool) -> dict[str, float]:
     """Each call is estimated, and learned so many calls later; judged from the four-thousandth on.
 
-    As in delivery, calibration is told what is estimated of a call when its answer comes.
+    As in delivery, training continues from the last one, and calibration counts the present prediction of a
+    call when its outcome arrives.
     """
     learner, calibration = Learner(), CalibrationCounts()
     calibration.grow(1)
-    fade = np.full(learner.spread.shape[1], 0.5 ** (1 / (HALF_LIFE_DAYS * ROWS_A_DAY)))
+    fade = np.full(calibration.came.shape[1], 0.5 ** (1 / (HALF_LIFE_DAYS * ROWS_A_DAY)))
     waiting: deque[int] = deque()
     estimates = np.zeros(len(rows))
     for place, row in enumerate(rows):
@@ -94,10 +93,10 @@ def in_date_order(rows: list[Hashed], came: Floats, late: int, *, calibrates: bo
                 counts *= fade
             calibration.expected[0, LEAD] += learner.estimate(rows[known])
             calibration.tried[0, LEAD] += 1.0
-            learner.learn(rows[known], came[known])
+            learner.add([rows[known]], came[known : known + 1])
             calibration.came[0, LEAD] += float(came[known])
-        if place % ROWS_A_DAY == 0:
-            learner.forget(FORGET)
+        if place % EVERY == 0:
+            learner.train()
     return judge_in_periods(estimates, came)
 
 

@@ -6,80 +6,61 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from contatto.learning.columns import BIAS, F_CONTEXT, FAMILIES, HEADS, LEAD
+from contatto.learning.batch_learning import NO, YES
+from contatto.learning.columns import BIAS, F_CONTEXT, LEAD
 from contatto.learning.features import FeatureFields, slot_of
-from contatto.learning.learner import forget, learn_one, logistic, score_features, settle, shuffle
+from contatto.learning.learner import logistic, settle, shuffle
 from contatto.learning.market import FIRST_MEANS, FIRST_SPREAD
 
 BITS: Final = 20
 MOST: Final = 2_000
-FLOOR: Final = 0.004
-"""The least variance of a weight, as in the settings of delivery."""
 _SHIFT: Final = np.uint64(64 - BITS)
 _BIAS: Final = slot_of(np.uint64(0x5851F42D4C957F2D), _SHIFT)
-_NOBODY: Final = np.zeros((1, 2 * HEADS))
-_NO_SPREAD: Final = np.zeros(HEADS)
+_OF_BIAS: Final = float(np.array(FIRST_SPREAD[BIAS]))
+_SPREAD: Final = float(np.array(FIRST_SPREAD[F_CONTEXT]))
 
 type Floats = NDArray[np.float64]
 type Hashed = tuple[Sequence[int], Sequence[float]]
 
 
 class Learner:
-    """The weights of one question, with the variances that delivery expects of what a request says."""
+    """Weights of one question, with the prior variances of request features.
 
-    def __init__(self, spread: float | None = None) -> None:
-        self.table = np.zeros((1 << BITS, 2 * HEADS), np.float32)
-        self.family_of = np.full(1 << BITS, FAMILIES, np.uint8)
-        self.spread = np.zeros((FAMILIES, HEADS))
-        self.spread[BIAS] = FIRST_SPREAD[BIAS]
-        self.spread[F_CONTEXT] = FIRST_SPREAD[F_CONTEXT] if spread is None else spread
-        self.table[_BIAS, LEAD], self.table[_BIAS, HEADS + LEAD] = FIRST_MEANS[LEAD], self.spread[BIAS, LEAD]
-        self._slots, self._values = np.zeros(MOST, np.int64), np.zeros(MOST)
-        self._families = np.full(MOST, F_CONTEXT, np.int64)
-        self._slots[0], self._values[0], self._families[0] = _BIAS, 1.0, BIAS
+    Training settles one observation after the other, as delivery does, and continues from the last training.
+    """
+
+    def __init__(self) -> None:
+        self._means = np.zeros(1 << BITS)
+        self._means[_BIAS] = FIRST_MEANS[LEAD]
+        self._rows: list[tuple[NDArray[np.int64], Floats]] = []
+        self._labels: list[float] = []
+        self._amounts: list[float] = []
+        self._trainings = 0
 
     def estimate(self, row: Hashed) -> float:
-        """Return the chance that the answer is yes."""
-        count = self._place(row)
-        return float(logistic(score_features(self.table, self._slots, self._values, count, LEAD)))
+        """Return the probability of a positive outcome."""
+        return float(logistic(self._means[_BIAS] + np.array(row[1]) @ self._means[_slots_of(row)]))
 
-    def learn(self, row: Hashed, came: float) -> None:
-        """Learn one answer: 1 for yes, 0 for no."""
-        count = self._place(row)
-        learn_one(
-            self.table, self.family_of, self._slots, self._values, self._families, count, LEAD, self.spread,
-            FLOOR, _NOBODY, 0, _NO_SPREAD, int(came), 0.0, 0.0, 1.0,
-        )  # fmt: skip
+    def add(self, rows: Sequence[Hashed], came: Floats) -> None:
+        """Add observations for the next training."""
+        self._rows += [(_slots_of(row), np.array(row[1])) for row in rows]
+        self._labels += [YES if outcome else NO for outcome in came]
+        self._amounts += [0.0] * len(rows)
 
-    def forget(self, share: float) -> None:
-        """Let every weight be a little less sure."""
-        forget(self.table, self.family_of, self.spread, share)
-
-    def learn_again(self, rows: Sequence[Hashed], came: Floats, rounds: int) -> None:
-        """Find the likeliest weights for all of these answers, as delivery does for what is rare."""
-        means = np.zeros(1 << BITS)
-        means[_BIAS] = FIRST_MEANS[LEAD]
-        spread = float(self.spread[F_CONTEXT, LEAD])
-        places = [(_slots_of(row), np.array(row[1])) for row in rows]
-        held, bias = np.zeros(len(rows)), float(self.spread[BIAS, LEAD])
-        order = np.arange(len(rows))
-        for turn in range(rounds):
-            shuffle(order, np.uint64(turn))
+    def train(self, passes: int = 1) -> None:
+        """Settle all observations in random order, once per pass."""
+        order, means = np.arange(len(self._rows)), self._means
+        for _ in range(passes):
+            self._trainings += 1
+            shuffle(order, np.uint64(self._trainings))
             for row in order.tolist():
-                slots, values = places[row]
+                (slots, values), before = self._rows[row], self._amounts[row]
                 z = float(means[_BIAS] + values @ means[slots])
-                total = bias + spread * float(values @ values)
-                amount = settle(z, total, float(held[row]), -1.0 if came[row] else 1.0)
-                step, held[row] = amount - float(held[row]), amount
-                means[_BIAS] += bias * step
-                np.add.at(means, slots, spread * step * values)
-        self.table[:, LEAD] = means
-
-    def _place(self, row: Hashed) -> int:
-        count = len(row[0])
-        self._slots[1 : count + 1] = _slots_of(row)
-        self._values[1 : count + 1] = row[1]
-        return count + 1
+                total = _OF_BIAS + _SPREAD * float(values @ values)
+                self._amounts[row] = settle(z, total, before, self._labels[row])
+                step = self._amounts[row] - before
+                means[_BIAS] += _OF_BIAS * step
+                np.add.at(means, slots, _SPREAD * step * values)
 
 
 def _slots_of(row: Hashed) -> NDArray[np.int64]:

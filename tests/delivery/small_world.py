@@ -4,8 +4,9 @@ import heapq
 import random
 from collections.abc import Callable, Iterator
 from typing import Any
+from unittest.mock import patch
 
-from contatto.learning.batch_learning import relearn_in_slices
+from contatto.learning import batch_learning
 from contatto.learning.market import MarketState
 
 type Line = dict[str, Any]
@@ -109,6 +110,7 @@ def _live(
 
 
 def relearn_market(market: MarketState) -> None:
-    """Do all slices of a training at once."""
-    for _ in relearn_in_slices(market):
-        pass
+    """Do all slices of a training on all observations at once."""
+    with patch.object(batch_learning, "OTHERS_PER_NEW", 10**6):
+        for _ in batch_learning.relearn_in_slices(market):
+            pass

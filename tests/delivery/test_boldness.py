@@ -9,11 +9,10 @@ from hypothesis import strategies as st
 
 from contatto.learning.batch_learning import SLOPES, fit_slope
 from contatto.learning.columns import (
+    BAD,
     CLICK,
     CONVERSATION,
-    FIRST_AGAIN,
     HEADS,
-    HEADS_AGAIN,
     O_P,
     O_RAW,
     S_MEAN,
@@ -68,9 +67,9 @@ def test_when_all_is_learned_again_it_is_weighed_how_far_predictions_differ_and_
     market = marketplace.market
     relearn_market(market)
     slopes = market.numbers[S_SLOPE : S_SLOPE + HEADS]
-    again = slopes[FIRST_AGAIN : FIRST_AGAIN + HEADS_AGAIN]
-    assert again.max() == 1.0, "only the ratios of slopes count"
-    assert SLOPES[0] / SLOPES[1] <= again.min() < 1.0
+    fitted = slopes[:BAD]
+    assert slopes[BAD] == fitted.max() == 1.0, "only the ratios of slopes count"
+    assert SLOPES[0] / SLOPES[1] <= fitted.min() < 1.0
     restored = Marketplace(4)
     restored.restore(marketplace.save())
     assert (

@@ -1,5 +1,8 @@
 """Learning conversations, leads and spam again from all that is kept of them."""
 
+from collections import Counter
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,12 +17,12 @@ from contatto.learning.columns import (
     F_CONTEXT,
     F_CONTEXT_AD,
     F_CONTEXT_FEATURE,
-    FIRST_AGAIN,
-    HEADS_AGAIN,
+    HEADS,
     HISTORY,
     LEAD,
     SPAM,
     V_EFFECT,
+    V_FARM,
 )
 from contatto.learning.impressions import Impression
 from contatto.learning.learner import settle, shuffle, slope_of
@@ -62,13 +65,15 @@ def test_an_order_by_lot_has_each_number_once(count: int) -> None:
 @pytest.mark.parametrize(
     ("what", "known"),
     [
-        ({"is_settled": True}, (NO, 0.0, 0.0, 0.0)),
-        ({"clicked_at": 4}, (0.0, 0.0, 0.0, 0.0)),
-        ({**CLICKED, "waited_talk": 0.4}, (YES, 0.4, 0.0, 0.0)),
-        ({**CLICKED, "talked_at": 5, "waited_lead": 0.3, "waited_spam": 0.6}, (YES, YES, 0.3, 0.6)),
-        ({**CLICKED, "talked_at": 5, "lead_at": 6, "waited_spam": 0.6}, (YES, YES, YES, 0.6)),
-        ({**CLICKED, "talked_at": 5, "spam_at": 6, "waited_lead": 0.3}, (YES, YES, NO, YES)),
-        ({**CLICKED, "talked_at": 5, "spam_at": 6, "lead_at": 7}, (YES, YES, NO, YES)),
+        ({"is_settled": True}, (NO, 0.0, 0.0, 0.0, 0.0)),
+        ({"clicked_at": 4}, (0.0, 0.0, 0.0, 0.0, 0.0)),
+        ({**CLICKED, "waited_talk": 0.4}, (YES, 0.4, 0.0, 0.0, 0.0)),
+        ({**CLICKED, "talked_at": 5, "waited_lead": 0.3, "waited_spam": 0.6}, (YES, YES, 0.3, 0.6, 0.0)),
+        ({**CLICKED, "talked_at": 5, "lead_at": 6, "waited_spam": 0.6}, (YES, YES, YES, 0.6, 0.0)),
+        ({**CLICKED, "talked_at": 5, "lead_at": 6, "bad": NO}, (YES, YES, YES, 0.0, NO)),
+        ({**CLICKED, "talked_at": 5, "lead_at": 6, "bad": YES}, (YES, YES, YES, 0.0, YES)),
+        ({**CLICKED, "talked_at": 5, "spam_at": 6, "waited_lead": 0.3}, (YES, YES, NO, YES, 0.0)),
+        ({**CLICKED, "talked_at": 5, "spam_at": 6, "lead_at": 7}, (YES, YES, NO, YES, YES)),
     ],
 )
 def test_a_spam_chat_is_one_that_no_lead_came_of(what: dict[str, float], known: tuple[float, ...]) -> None:
@@ -87,29 +92,28 @@ def test_after_many_trainings_no_observation_moves_any_more_and_this_is_what_ser
     moved = np.abs(market.snapshots.held - before)
     assert np.abs(before).max() > 0.2
     assert moved.max() < 0.01
-    until = FIRST_AGAIN + HEADS_AGAIN
-    effects = market.viewers.table[:, V_EFFECT + FIRST_AGAIN : V_EFFECT + until]
-    assert (market.learned.table[:, FIRST_AGAIN:until] == market.learned.again).all()
-    assert (effects == market.viewers.again).all()
+    effects = market.viewers.table[:, V_EFFECT : V_EFFECT + HEADS]
+    assert (market.learned.table == market.learned.draft).all()
+    assert (effects == market.viewers.draft).all()
 
 
 def test_what_clicks_tell_of_a_fit_is_expected_of_conversations_and_leads_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(batch_learning, "labels_of", lambda shown: (labels_of(shown)[CLICK], 0.0, 0.0, 0.0))
+    monkeypatch.setattr(batch_learning, "labels_of", lambda shown: (labels_of(shown)[CLICK], *[0.0] * 4))
     marketplace = Marketplace(4)
     play(teller(marketplace), requests=1_500, days=0.9)
     market = marketplace.market
     relearn_market(market)
     learned, alike = market.learned, market.learned.prior_covariances()
     for family in (F_CONTEXT_AD, F_CONTEXT_FEATURE):
-        weights = learned.again[learned.family_of == family]
+        weights = learned.draft[learned.family_of == family]
         share = alike[family, CLICK] / alike[family, CLICK, CLICK]
         assert np.abs(weights[:, CLICK]).max() > 0.01
         assert np.allclose(weights, weights[:, [CLICK]] * share, atol=1e-5)
         assert min(share[CONVERSATION], share[LEAD]) > 0.2
         assert share[SPAM] == 0.0
-    assert not learned.again[learned.family_of == F_CONTEXT, CONVERSATION:].any()
+    assert not learned.draft[learned.family_of == F_CONTEXT, CONVERSATION:].any()
 
 
 @pytest.mark.parametrize(("features", "scale"), [(1, 3.0), (2, 3.0), (3, 2.0), (6, 1.0), (12, 1.0)])
@@ -133,12 +137,12 @@ def test_a_wider_prior_of_request_features_moves_their_weights_alone_and_is_kept
     learned = marketplace.market.learned
     outcomes.finish_work(marketplace.market)
     relearn_market(marketplace.market)
-    before, covariances, scale = learned.again.copy(), learned.prior_covariances(), learned.scale
+    before, covariances, scale = learned.draft.copy(), learned.prior_covariances(), learned.scale
     learned.scale_context(1.5 * scale)
     is_wider = np.isin(learned.family_of, (F_CONTEXT, F_CONTEXT_AD, F_CONTEXT_FEATURE))
     assert np.abs(before[is_wider]).max() > 0.01
-    assert np.allclose(learned.again[is_wider], 1.5 * before[is_wider])
-    assert (learned.again[~is_wider] == before[~is_wider]).all()
+    assert np.allclose(learned.draft[is_wider], 1.5 * before[is_wider])
+    assert (learned.draft[~is_wider] == before[~is_wider]).all()
     assert np.allclose(learned.prior_covariances()[F_CONTEXT], 1.5 * covariances[F_CONTEXT])
     other.restore(marketplace.save())
     assert other.market.learned.scale == 1.5 * scale
@@ -151,7 +155,7 @@ def test_a_place_that_is_used_again_has_moved_nothing_yet() -> None:
     kept.held[place], kept.shares[place], kept.stands_for[place] = 0.5, 0.1, 3.0
     kept.free.append(place)
     assert kept.take() == place
-    assert kept.held[place].tolist() == [0.0] * HEADS_AGAIN
+    assert kept.held[place].tolist() == [0.0] * HEADS
     assert kept.shares[place] == kept.stands_for[place] == 1.0
 
 
@@ -179,6 +183,45 @@ def test_some_views_without_a_click_are_kept_and_stand_for_all(monkeypatch: pyte
     assert (market.snapshots.stands_for[clicked] == 1.0).all()
 
 
+def test_a_training_visits_what_is_new_and_some_of_the_others_for_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    marketplace = Marketplace(4)
+    play(teller(marketplace), requests=1_500, days=0.9)
+    market, visited = marketplace.market, list[int]()
+    market.viewers.table[:, V_FARM] = 0.0  # what likely farms do has amounts of 0, and stays new
+    relearn_market(market)
+    shown = batch_learning.list_labelled(market, batch_learning.MOST)
+    new = [impression.place for impression in shown[-7:]]
+    market.snapshots.held[new] = 0.0
+    settle_observations = batch_learning.settle_observations
+
+    def watch(*args: Any) -> None:
+        visited.extend(args[1].samples[args[3], 0].tolist())
+        settle_observations(*args)
+
+    monkeypatch.setattr(batch_learning, "settle_observations", watch)
+    monkeypatch.setattr(batch_learning, "OTHERS_PER_NEW", 20)
+    for _ in batch_learning.relearn_in_slices(market):
+        pass
+    assert len(shown) > 300
+    assert set(new) < set(visited)
+    assert Counter(visited).most_common()[-1][1] == batch_learning.PASSES
+    assert len(set(visited)) == 7 + 7 * 20
+
+
+@pytest.mark.parametrize(("curvature", "width"), [(0.5, 0), (1.5, 2)])
+def test_a_prior_widens_by_strong_evidence_of_enough_observations_alone(curvature: float, width: int) -> None:
+    learned = Marketplace(4).market.learned
+    learned.family_of[9] = F_CONTEXT
+    learned.draft[9, SPAM] = 0.3
+    curves = batch_learning.no_curves(learned)
+    curves[9, SPAM] = curvature
+    batch_learning.widen_priors(learned, curves, batch_learning.ENOUGH_CURVATURE)
+    assert learned.widths[9].tolist() == [0, 0, 0, width, 0]
+    assert learned.draft[9, SPAM] == pytest.approx(0.3 * 4.0**width)
+
+
 def test_all_that_is_kept_is_learned_again_in_slices_between_requests(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -187,6 +230,7 @@ def test_all_that_is_kept_is_learned_again_in_slices_between_requests(
     play(teller(marketplace), requests=1_500, days=0.9)
     market = marketplace.market
     kept = len(batch_learning.list_labelled(market, batch_learning.MOST))
+    monkeypatch.setattr(batch_learning, "OTHERS_PER_NEW", kept)
     slices = sum(1 for _ in batch_learning.relearn_in_slices(market))
     assert slices >= kept // 20
 

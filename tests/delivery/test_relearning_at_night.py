@@ -24,7 +24,7 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock
 from contatto.kit.settings import Settings
 from contatto.learning.batch_learning import Weights
-from contatto.learning.columns import HEADS_AGAIN
+from contatto.learning.columns import HEADS
 from tests.delivery.learning import Market, add_market
 
 
@@ -133,7 +133,7 @@ def test_nothing_is_published_of_what_broke_off_or_is_no_number(shop: Market, we
         assert shop.db.read_now(relearner.read_next) is not None  # its process is killed: nothing is kept
         step(shop, relearner)
     else:
-        means = np.full((1, HEADS_AGAIN), math.nan, np.float32)
+        means = np.full((1, HEADS), math.nan, np.float32)
         step(
             shop,
             relearner,

@@ -1,1 +1,1 @@
-"""Online learning, auctions and pacing of one marketplace in memory."""
+"""Training, auctions and pacing of one marketplace in memory."""

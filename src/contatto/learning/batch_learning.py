@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from contatto.learning import columns as col
 from contatto.learning.impressions import EDGES_S, SNAPSHOT_ARRAYS, Impression, Snapshots
-from contatto.learning.learner import WIDENED, fill_residuals, learn_again, shuffle
-from contatto.learning.market import MEANS_AGAIN, Learned, MarketState
+from contatto.learning.learner import WIDENED, fill_residuals, settle_all, shuffle
+from contatto.learning.market import Learned, MarketState
+from contatto.learning.model import Quality
 
 type Floats = NDArray[np.float64]
 
@@ -55,12 +56,18 @@ MOST: Final = 120_000
 """Newest observations in the training set."""
 FEW: Final = 20
 """Clicks before the first training."""
-EVERY_S: Final = 3 * 3_600
+EVERY_S: Final = 3_600
 """Longest time between two trainings."""
+OTHERS: Final = 10_000
+"""Most old observations in a training, drawn by lot, …"""
+OTHERS_PER_NEW: Final = 30
+"""… and most of them per new observation."""
+PASSES: Final = 2
+"""Passes over the observations of a training; a changed prior counts from the second one."""
 MORE: Final = 1.3
 """Growth of clicks that starts a training earlier, as weights change fast at first."""
 YES: Final = -1.0
-_NO: Final = 1.0
+NO: Final = 1.0
 """Labels, as in `slope_of`: 0 is none, and those between 0 and 1 are censored."""
 
 
@@ -71,43 +78,58 @@ def is_time_to_relearn(market: MarketState) -> bool:
 
 
 def relearn_in_slices(market: MarketState) -> Generator[None]:
-    """Replace the weights by their maximum a posteriori fit to all stored observations.
+    """Move the weights towards their maximum a posteriori fit to all stored observations.
 
     It runs in slices of milliseconds, so that no decision waits. Each training continues from the weights of
-    the last one, so one pass over the observations is enough; a changed prior adds another.
+    the last one. It fits all new observations and some of the others, so that its cost does not grow with
+    their number.
     """
     market.relearned_at = market.now
     market.clicks_then = sum(group.clicks for group in market.groups.groups)
     labelled = list_labelled(market, MOST)
-    scale = context_scale(market.snapshots, labelled[-NEWEST:])
     yield
+    scale = context_scale(market.snapshots, labelled[-NEWEST:])
     if scale != market.learned.scale:
         market.learned.scale_context(scale)
-        yield
+    yield
     order, decisions = np.arange(len(labelled)), list[Numbers]()
-    for turn in range(2):
+    shuffle(order, np.uint64(market.seed + market.now))
+    places = np.array([impression.place for impression in labelled], np.int64)[order]
+    is_old = market.snapshots.held[places].any(axis=1)
+    new, old = order[~is_old], order[is_old]
+    others = old[: min(OTHERS, OTHERS_PER_NEW * max(len(new), 1))]
+    stands_for = len(old) / max(len(others), 1)
+    parts = [
+        ([labelled[i] for i in part[start : start + SLICE].tolist()], weight)
+        for part, weight in ((new, 1.0), (others, stands_for))
+        for start in range(0, len(part), SLICE)
+    ]
+    yield
+    observed = list[Observations]()
+    for turn in range(PASSES):
         curves = no_curves(market.learned)
-        shuffle(order, np.uint64(market.seed + turn))
-        for start in range(0, len(order), SLICE):
-            rows = [labelled[i] for i in order[start : start + SLICE].tolist()]
-            rows = [impression for impression in rows if impression.place >= 0]
-            observations = observe(rows)
+        for number, (rows, weight) in enumerate(parts):
+            if turn == 0:
+                rows[:] = [impression for impression in rows if impression.place >= 0]
+                observed.append(observe(rows))
             if turn == 0 and rows:  # scores at the decision, labels and weights by head
-                raw = np.array([row.raw[MEANS_AGAIN] for row in rows]).clip(1e-9, 1.0 - 1e-9)
+                outcomes = observed[number].outcomes
+                raw = np.array([row.raw[: col.HEADS] for row in rows]).clip(1e-9, 1.0 - 1e-9)
                 age_s = (market.now - np.array([row.asked_at for row in rows])) / col.SECOND
-                counts = np.where(observations.outcomes < 0.0, 1.0, observations.outcomes)
+                counts = np.where(outcomes < 0.0, 1.0, outcomes)
                 counts[:, col.CLICK] *= market.snapshots.stands_for[[row.place for row in rows]]
-                counts *= (0.5 ** (age_s / SLOPE_HALF_LIFE_S))[:, None]
-                decisions.append(np.array([np.log(raw) - np.log1p(-raw), observations.outcomes, counts]))
-            places, farm_prior = np.arange(len(observations.samples)), float(market.numbers[col.S_FARM_PRIOR])
-            settle_observations(market, observations, market.snapshots, places, farm_prior, curves)
+                counts *= weight * (0.5 ** (age_s / SLOPE_HALF_LIFE_S))[:, None]
+                decisions.append(np.array([np.log(raw) - np.log1p(-raw), outcomes, counts]))
+            kept = np.flatnonzero([impression.place >= 0 for impression in rows])
+            settle_observations(market, observed[number], market.snapshots, kept, curves, weight)
             yield
-        if turn or not widen_priors(market.learned, curves):
-            break
+        if turn == 0:
+            widen_priors(market.learned, curves, ENOUGH_CURVATURE * max(stands_for, 1.0))
+            yield
     if decisions:
         scores, labels, counts = np.concatenate(decisions, axis=1)
         fits = []
-        for head in range(col.HEADS_AGAIN):
+        for head in range(col.BAD):  # too few leads are unqualified for a slope
             has_label = labels[:, head] != 0.0
             fits.append(
                 fit_slope(scores[has_label, head], labels[has_label, head] < 0.0, counts[has_label, head])
@@ -115,14 +137,12 @@ def relearn_in_slices(market: MarketState) -> Generator[None]:
             yield
         slopes, means = np.array(fits).T
         # A winner is predicted too high by chance, which lowers all slopes; so only their ratios count.
-        market.numbers[col.S_SLOPE : col.S_MEAN][MEANS_AGAIN] = slopes / slopes.max()
-        market.numbers[col.S_MEAN :][MEANS_AGAIN] = means
+        market.numbers[col.S_SLOPE :][: col.BAD] = slopes / slopes.max()
+        market.numbers[col.S_MEAN :][: col.BAD] = means
     learned, viewers = market.learned, market.viewers
     used = np.flatnonzero(learned.family_of != col.FAMILIES)
-    learned.table[used, MEANS_AGAIN] = learned.again[used]
-    viewers.table[:, col.V_EFFECT + col.FIRST_AGAIN : col.V_EFFECT + col.FIRST_AGAIN + col.HEADS_AGAIN] = (
-        viewers.again
-    )
+    learned.table[used] = learned.draft[used]
+    viewers.table[:, col.V_EFFECT : col.V_EFFECT + col.HEADS] = viewers.draft
 
 
 NEWEST: Final = 1_000
@@ -147,44 +167,44 @@ def context_scale(snapshots: Snapshots, impressions: Sequence[Impression]) -> fl
 
 STRONG: Final = 8.0
 """Log-evidence from which a prior widens."""
+ENOUGH_CURVATURE: Final = 1.0
+"""Least curvature for a change of a prior: that of some five conversations in a training."""
 MOST_DOUBLINGS: Final = 4
 """Most doublings of a prior standard deviation."""
 DOUBLINGS_AT_ONCE: Final = 2
 """Most doublings per round, as a weight moves with its prior until the next round corrects it."""
-_WORSE: Final = np.array([0.0, -1.0, -1.0, 1.0])
+_WORSE: Final = np.array([0.0, -1.0, -1.0, 1.0, 0.0])
 """Sign of the weights that lower the value of a view, by head; 0: a click alone does not."""
 
 
-def widen_priors(learned: Learned, curves: Numbers) -> bool:
-    """Widen the prior of weights that expose click farms; return whether a prior changed.
+def widen_priors(learned: Learned, curves: Numbers, least: float) -> None:
+    """Widen the prior of weights that expose click farms.
 
     Hardly any conversation of a network or of new accounts may be genuine, which the usual prior excludes.
     The prior variance of such a weight becomes the one of most evidence (MacKay 1992, evidence
     approximation), if that has `STRONG` more than the usual one. Only weights that lower the value of a view
     widen: an auction would choose the errors of those that raise it. ``curves`` are curvatures of the
-    log-likelihood by slot and head.
+    log-likelihood by slot and head; below ``least`` a prior stays as it is.
     """
-    is_changed = False
     for family in WIDENED:
         slots = np.flatnonzero(learned.family_of == family)
         before = learned.widths[slots].astype(np.int64)
-        usual = learned.spread[family, MEANS_AGAIN]
-        weights, curve = learned.again[slots].astype(np.float64), np.maximum(curves[slots], 1e-9)
+        usual = learned.spread[family]
+        weights, curve = learned.draft[slots].astype(np.float64), np.maximum(curves[slots], 1e-9)
         pull = weights / (usual * 4.0**before) + curve * weights  # slope of the log-likelihood at 0
         best = np.maximum((pull / curve) ** 2 - 1.0 / curve, usual)
         gain = log_evidence(pull, curve, best) - log_evidence(pull, curve, usual)
         is_wide = (gain > STRONG) & (pull * _WORSE > 0.0)
         after = np.where(is_wide, np.log2(best / usual) / 2.0, 0.0).astype(np.int64).clip(0, MOST_DOUBLINGS)
         after = after.clip(before - DOUBLINGS_AT_ONCE, before + DOUBLINGS_AT_ONCE)
-        learned.again[slots] *= 4.0 ** (after - before)
+        after = np.where(curves[slots] < least, before, after)
+        learned.draft[slots] *= 4.0 ** (after - before)
         learned.widths[slots] = after
-        is_changed |= bool((after != before).any())
-    return is_changed
 
 
 def no_curves(learned: Learned) -> Numbers:
     """Return curvatures of 0 by slot and head; with `np.zeros_like` unused pages would take memory."""
-    return np.zeros(learned.again.shape, np.float32)
+    return np.zeros(learned.draft.shape, np.float32)
 
 
 def log_evidence(pull: Floats, curve: Floats, variance: Floats) -> Floats:
@@ -194,23 +214,24 @@ def log_evidence(pull: Floats, curve: Floats, variance: Floats) -> Floats:
 
 
 def settle_observations(
-    market: MarketState, observations: "Observations", features: Snapshots, order: Numbers, farm_prior: float,
-    curves: Numbers,
+    market: MarketState, observations: "Observations", features: Snapshots, order: Numbers,
+    curves: Numbers, weight: float = 1.0,
 ) -> None:  # fmt: skip
     """Fit the weights to observations in this order, and add the curvature of their log-likelihood.
 
-    ``farm_prior`` is the prior log-odds of click farms, ``curves`` the curvatures by slot and head.
+    Each observation adds ``weight`` times its curvature to ``curves``, by slot and head.
     """
     if not len(order):
         return
     learned, groups = market.learned, market.groups
-    learn_again(
+    settle_all(
         order, observations.samples, observations.outcomes, features.hashes, features.values, features.kinds,
         features.between, features.counts, features.held, features.shares,
         features.stands_for, groups.ads, groups.ad_hashes, groups.ad_features, groups.ad_values,
         groups.feature_hashes, groups.crosses, learned.shift, learned.slots, learned.weights,
-        learned.families, learned.prior_covariances(), learned.spread[col.F_VIEWER], market.viewers.table,
-        farm_prior, learned.again, market.viewers.again, learned.widths, curves,
+        learned.families, learned.family_of, learned.prior_covariances(), learned.spread[col.F_VIEWER],
+        market.viewers.table, float(market.numbers[col.S_FARM_PRIOR]), learned.draft, market.viewers.draft,
+        learned.widths, curves, weight,
     )  # fmt: skip
 
 
@@ -245,7 +266,7 @@ def measure_residuals(
         observations.samples, observations.outcomes, features.hashes, features.values, features.kinds,
         features.between, features.counts, shares, features.stands_for, groups.ads,
         groups.ad_hashes, groups.ad_features, groups.ad_values, groups.feature_hashes, groups.crosses,
-        learned.shift, learned.slots, learned.weights, learned.families, learned.again, market.viewers.again,
+        learned.shift, learned.slots, learned.weights, learned.families, learned.draft, market.viewers.draft,
         residuals,
     )  # fmt: skip
     return residuals
@@ -255,15 +276,16 @@ def labels_of(impression: Impression) -> tuple[float, ...]:
     """Return the labels of an impression by head (see `slope_of`); spam counts as no lead."""
     labels = [0.0] * col.HEADS
     if impression.is_settled:
-        labels[col.CLICK] = YES if impression.clicked_at else _NO
+        labels[col.CLICK] = YES if impression.clicked_at else NO
     if not impression.clicked_at:
-        return tuple(labels[MEANS_AGAIN])
+        return tuple(labels)
     labels[col.CONVERSATION] = YES if impression.talked_at else impression.waited_talk
     if impression.talked_at:
         labels[col.SPAM] = YES if impression.spam_at else impression.waited_spam
         lead_label = YES if impression.lead_at else impression.waited_lead
-        labels[col.LEAD] = _NO if impression.spam_at else lead_label
-    return tuple(labels[MEANS_AGAIN])
+        labels[col.LEAD] = NO if impression.spam_at else lead_label
+        labels[col.BAD] = YES if impression.spam_at and impression.lead_at else impression.bad
+    return tuple(labels)
 
 
 type Ints = NDArray[np.int64]
@@ -329,7 +351,7 @@ def batch_of(market: MarketState, columns: dict[str, Any], as_of_ts: int) -> Bat
             rows[is_filled] = np.concatenate(lists).astype(rows.dtype)
         setattr(features, name, rows)
     features.between = np.array(list(columns["between"])).astype(np.uint64).reshape(-1, col.BETWEEN)
-    features.held = np.zeros((len(is_filled), col.HEADS_AGAIN), np.float32)
+    features.held = np.zeros((len(is_filled), col.HEADS), np.float32)
     features.stands_for = np.ones(len(is_filled), np.float32)
     views = VIEWS_A_DAY / np.maximum(np.asarray(columns["views_day"], np.float64), VIEWS_A_DAY)
     clicks = CLICKS_A_DAY / np.maximum(np.asarray(columns["clicks_day"], np.float64), CLICKS_A_DAY)
@@ -344,7 +366,7 @@ def _outcomes_of(
     market: MarketState, columns: dict[str, Any], groups: Ints, as_of_ts: int
 ) -> tuple[Floats, NDArray[np.bool_]]:
     """Return the label of each example by head (see `slope_of`), and the examples that count for a head."""
-    outcomes = np.zeros((len(groups), col.HEADS_AGAIN))
+    outcomes = np.zeros((len(groups), col.HEADS))
     is_asked = np.ones(outcomes.shape, np.bool_)
     names = ("view", "click", "conversation", "lead", "spam")
     is_there = {name: ~np.ma.getmaskarray(columns[f"{name}_ts"]) for name in names}
@@ -353,7 +375,7 @@ def _outcomes_of(
         for name in names
     }
     is_over = age_s["view"] > market.click_wait
-    outcomes[:, col.CLICK] = np.where(is_there["click"], YES, np.where(is_over, _NO, 0.0))
+    outcomes[:, col.CLICK] = np.where(is_there["click"], YES, np.where(is_over, NO, 0.0))
     windows_s = [float(group.line.click_window_s or 0) for group in market.groups.groups]
     for head, since, until, delays in (
         (col.CONVERSATION, "click", "conversation", market.talks),
@@ -364,7 +386,11 @@ def _outcomes_of(
         shares = delays.shares_by_edge(windows_s)[groups, np.maximum(edges, 0)]
         is_asked[:, head] = is_there[since] & is_there["click"]
         outcomes[:, head] = np.where(is_there[until], YES, np.where(edges < 0, 0.0, shares))
-    outcomes[is_there["spam"], col.LEAD] = _NO
+    outcomes[is_there["spam"], col.LEAD] = NO
+    quality = np.ma.filled(columns["quality"], "")
+    is_bad = (quality == Quality.UNQUALIFIED) | is_there["spam"]
+    outcomes[:, col.BAD] = np.where(is_bad, YES, np.where(quality != "", NO, 0.0))
+    is_asked[:, col.BAD] = is_there["lead"]
     outcomes[~is_asked] = 0.0
     return outcomes, is_asked
 
@@ -402,44 +428,42 @@ def learn_pass(market: MarketState, observations: Observations, features: Snapsh
     order = order[order < count]
     for start in range(0, count, WINDOW):
         shuffle(order[start : start + WINDOW], np.uint64(seed + start))
-    settle_observations(market, observations, features, order, _NO_FARMS, no_curves(market.learned))
+    market.numbers[col.S_FARM_PRIOR] = _NO_FARMS
+    settle_observations(market, observations, features, order, no_curves(market.learned))
     return float(np.abs(features.held - before).mean()) if count else 0.0
 
 
 def weights_of(market: MarketState) -> Weights:
-    """Return the batch-trained weights that are not zero."""
+    """Return the weights of a run on files that are not zero."""
     learned, viewers = market.learned, market.viewers
-    slots, rows = (np.flatnonzero(table.any(axis=1)) for table in (learned.again, viewers.again))
+    slots, rows = (np.flatnonzero(table.any(axis=1)) for table in (learned.draft, viewers.draft))
     names = list(viewers.by_id)
     return Weights(
-        slots.tobytes(), learned.again[slots].tobytes(), [names[row] for row in rows],
-        viewers.again[rows].tobytes(),
+        slots.tobytes(), learned.draft[slots].tobytes(), [names[row] for row in rows],
+        viewers.draft[rows].tobytes(),
     )  # fmt: skip
 
 
 def apply_weights(market: MarketState, weights: Weights) -> None:
-    """Replace the weights of a marketplace by batch-trained ones.
+    """Replace the weights of a marketplace by those of a run on files.
 
-    Variances stay; weights without a variance are ignored. The dual amounts of stored impressions are set to
-    agree with the new weights. Raises ValueError: a weight is no number.
+    Weights that the marketplace has not trained are ignored. The dual amounts of stored impressions are set
+    to agree with the new weights. Raises ValueError: a weight is no number.
     """
     learned, viewers = market.learned, market.viewers
     slots = np.frombuffer(weights.slots, np.int64)
     means, effects = (
-        np.frombuffer(raw, np.float32).reshape(-1, col.HEADS_AGAIN)
-        for raw in (weights.means, weights.effects)
+        np.frombuffer(raw, np.float32).reshape(-1, col.HEADS) for raw in (weights.means, weights.effects)
     )
     if not (np.isfinite(means).all() and np.isfinite(effects).all()):
         raise ValueError("a weight that was learned is no number")
     is_used = learned.family_of[slots] != col.FAMILIES
-    learned.table[slots[is_used], MEANS_AGAIN] = learned.again[slots[is_used]] = means[is_used]
+    learned.table[slots[is_used]] = learned.draft[slots[is_used]] = means[is_used]
     for name, effect in zip(weights.viewers, effects, strict=True):
         row = viewers.by_id.get(name)
         if row is not None:
-            viewers.table[
-                row, col.V_EFFECT + col.FIRST_AGAIN : col.V_EFFECT + col.FIRST_AGAIN + col.HEADS_AGAIN
-            ] = effect
-            viewers.again[row] = effect
+            viewers.table[row, col.V_EFFECT : col.V_EFFECT + col.HEADS] = effect
+            viewers.draft[row] = effect
     snapshots = market.snapshots
     observations = observe(list_labelled(market, len(market.records.shown)))
     if len(observations.samples):

@@ -3,7 +3,7 @@
 Times are in seconds since 1970, money in micros (prices and bids: of a thousand views). Names in kernels:
 
 - hashes, values, kinds: features of a request, ``count`` of them.
-- table, shift: means, then variances of the weights by slot (see `slot_of`); new weights have variance 0.
+- table, shift: weights by slot and head (see `slot_of`).
 - slots, weights, families: weights of an observation, with the values and families of its features.
 - spread, viewer_spread: prior variances of weights by family and head, and of viewers' effects by head.
 - viewers, viewer: table of viewers, and the row of one.
@@ -28,9 +28,8 @@ SPAM: Final = 3
 BAD: Final = 4
 """A lead that is unqualified or spam."""
 HEADS: Final = 5
-FIRST_AGAIN: Final = CLICK
-HEADS_AGAIN: Final = 4
-"""Heads that are also trained in batches on stored impressions."""
+FITS: Final = LEAD + 1
+"""Heads before this one depend on the fit of ad and viewer."""
 
 # Kinds of request features; the kind decides about feature interactions.
 CONTEXT: Final = 0
@@ -52,8 +51,7 @@ FAMILIES: Final = 9
 
 # Viewers.
 V_EFFECT: Final = 0
-V_VARIANCE: Final = V_EFFECT + HEADS
-V_VIEWS: Final = V_VARIANCE + HEADS
+V_VIEWS: Final = V_EFFECT + HEADS
 V_CLICKS: Final = V_VIEWS + 1
 V_CONVERSATIONS: Final = V_VIEWS + 2
 V_LEADS: Final = V_VIEWS + 3
@@ -129,10 +127,9 @@ S_BAD_WEIGHT: Final = 1
 S_TEMPERATURE: Final = 2
 S_EXPLORE: Final = 3
 S_RANDOM: Final = 4
-S_FLOOR_VARIANCE: Final = 5
-S_FARM_PRIOR: Final = 6
+S_FARM_PRIOR: Final = 5
 """Log-odds that a new viewer is a click farm."""
-S_SLOPE: Final = 7
+S_SLOPE: Final = 6
 """Calibration slope of each head (see `learner.sloped`), and …"""
 S_MEAN: Final = S_SLOPE + HEADS
 """… the score that it leaves unchanged."""

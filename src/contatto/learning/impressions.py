@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from contatto.learning.columns import BETWEEN, DAY_US, HEADS_AGAIN, MOST_CONTEXT
+from contatto.learning.columns import BETWEEN, DAY_US, HEADS, MOST_CONTEXT
 from contatto.learning.model import AdGroupLine
 
 _FIRST: Final = 1024
@@ -33,8 +33,9 @@ class Impression(msgspec.Struct, array_like=True, gc=False):
     ``early_click_at`` is a click that arrived before its view. ``p`` are the calibrated predictions by head.
     ``raw`` are the uncalibrated ones, the viewer's value, and the score.
     ``place`` is the row of its feature snapshot, -1 for none. ``is_promised``: the budget reserves its price.
-    ``is_settled``: its click label is learned. ``waited_talk``, ``waited_lead`` and ``waited_spam`` are
-    shares of late labels: those that would have arrived by the age last learned as a missing label.
+    ``is_settled``: its click label is final. ``waited_talk``, ``waited_lead`` and ``waited_spam`` are
+    shares of late labels: those that would have arrived by the age of the last missing label. ``bad`` is the
+    label of an unqualified lead (see `learner.slope_of`).
     """
 
     request_id: str
@@ -61,12 +62,13 @@ class Impression(msgspec.Struct, array_like=True, gc=False):
     waited_talk: float = 0.0
     waited_lead: float = 0.0
     waited_spam: float = 0.0
+    bad: float = 0.0
 
 
 class Snapshots:
     """Feature snapshots of impressions, in reused rows of arrays.
 
-    ``held`` are dual amounts by head (see `learner.learn_again`).
+    ``held`` are dual amounts by head (see `learner.settle_all`).
     ``shares`` are weights in shared parameters, ``stands_for`` the numbers of views that rows represent.
     """
 
@@ -76,7 +78,7 @@ class Snapshots:
         self.kinds = np.zeros((_FIRST, MOST_CONTEXT), np.uint8)
         self.between = np.zeros((_FIRST, BETWEEN), np.uint64)
         self.counts = np.zeros(_FIRST, np.int64)
-        self.held = np.zeros((_FIRST, HEADS_AGAIN), np.float32)
+        self.held = np.zeros((_FIRST, HEADS), np.float32)
         self.shares = np.ones(_FIRST, np.float32)
         self.stands_for = np.ones(_FIRST, np.float32)
         self.free = list(range(_FIRST - 1, -1, -1))

@@ -1,4 +1,4 @@
-"""Bayesian logistic regression over hashed features: online and in batches."""
+"""Bayesian logistic regression over hashed features, and the evidence of click farms."""
 
 import math
 from typing import Final
@@ -8,10 +8,6 @@ import numpy as np
 from contatto.kit.runtime import Array, compiled
 from contatto.learning import columns as col
 from contatto.learning.features import chance, list_features
-
-_MOST_STEPS: Final = 40
-_NEAR: Final = 1e-9
-"""Tolerance of a step, as a share of the variance of the score."""
 
 
 @compiled
@@ -28,29 +24,6 @@ def sloped(z: float, head: int, settings: Array) -> float:
 
 
 @compiled
-def evidence(kind: int, p: float, before: float, after: float) -> tuple[float, float]:
-    """Return slope and curvature of an observation's log-likelihood.
-
-    Args:
-        kind: 0 negative, 1 positive, 2 censored, 3 late positive, 4 withdrawn, 5 corrected negative.
-        p: predicted probability.
-        before: share of late labels that the last learned age covered.
-        after: share of late labels that arrive by this age.
-    """
-    q = p * (1.0 - p)
-    if kind == 0:
-        return -p, q
-    if kind == 1:
-        return 1.0 - p, q
-    learned = before * q / (1.0 - p * before)
-    if kind == 2:
-        return learned - after * q / (1.0 - p * after), (after - before) * q
-    if kind == 3:
-        return 1.0 - p + learned, (1.0 - before) * q
-    return (-1.0 if kind == 4 else 1.0), 0.0
-
-
-@compiled
 def score_features(table: Array, slots: Array, weights: Array, count: int, head: int) -> float:
     """Return the weighted sum of one head."""
     z = 0.0
@@ -59,100 +32,11 @@ def score_features(table: Array, slots: Array, weights: Array, count: int, head:
     return z
 
 
-@compiled
-def agreed_step(kind: int, z: float, total: float, p: float) -> float:
-    """Return the implicit step of a score after a label (1 or 0): its slope is the one after the step.
-
-    Halley's method solves it, with bisection outside of the bounds. The residual (``rest``) falls by at least
-    1 per unit of the step, so it bounds the distance from the solution. ``total`` is the variance of ``z``.
-    """
-    low, high = (0.0, total) if kind == 1 else (-total, 0.0)
-    step = low if kind == 1 else high
-    for _ in range(_MOST_STEPS):
-        rest = total * (kind - p) - step
-        if abs(rest) < _NEAR * (total + 1.0):
-            break
-        if rest > 0.0:
-            low = step
-        else:
-            high = step
-        bend = total * p * (1.0 - p)
-        fall = bend + 1.0
-        step += rest * fall / (fall * fall + 0.5 * rest * bend * (1.0 - 2.0 * p))
-        if not low < step < high:
-            step = 0.5 * (low + high)
-        p = logistic(z + step)
-    return step
-
-
-@compiled
-def learn_one(
-    table: Array, family_of: Array, slots: Array, weights: Array, families: Array, count: int, head: int,
-    spread: Array, floor: float, viewers: Array, viewer: int, viewer_spread: Array, kind: int,
-    before: float, after: float, share: float,
-) -> float:  # fmt: skip
-    """Learn one observation of one head; return the probability before this step.
-
-    Args as in `columns` and `evidence`. ``floor`` is the smallest variance, as a share of the prior one.
-    ``share`` scales the step of shared weights; the viewer's own effect takes all. Viewers without consent
-    (row 0) are a new one each time, so that nothing of them is kept.
-    """
-    z, own, column = 0.0, float(viewer_spread[head]), col.HEADS + head
-    if viewer > 0 and viewers[viewer, col.V_VARIANCE + head] > 0.0:  # else the viewer is new
-        own = float(viewers[viewer, col.V_VARIANCE + head])
-    total = own
-    for j in range(count):
-        z += weights[j] * table[slots[j], head]
-        variance = table[slots[j], column]
-        if variance == 0.0:
-            variance = spread[families[j], head]
-        total += weights[j] * weights[j] * variance
-    if viewer > 0:
-        z += viewers[viewer, col.V_EFFECT + head]
-    p = logistic(z)
-    slope, curve = evidence(kind, p, before, after)
-    if kind == 0 or kind == 1:
-        # Implicit step: a rare positive must not move weights of low variance too far.
-        after_p = logistic(z + agreed_step(kind, z, total, p))
-        slope, curve = kind - after_p, after_p * (1.0 - after_p)
-        gain = 1.0
-        fall = 1.0 / (1.0 + curve * total)
-    else:
-        gain = 1.0 / (1.0 + curve * total)
-        fall = gain
-    for j in range(count):
-        slot = slots[j]
-        variance = table[slot, column]
-        if variance == 0.0:
-            variance = spread[families[j], head]
-        family_of[slot] = families[j]
-        step = weights[j] * variance * share
-        table[slot, head] += step * gain * slope
-        remaining = variance - step * fall * weights[j] * variance * curve
-        table[slot, column] = max(remaining, floor * spread[families[j], head])
-    if viewer > 0:
-        viewers[viewer, col.V_EFFECT + head] += own * gain * slope
-        remaining = own - own * own * fall * curve
-        viewers[viewer, col.V_VARIANCE + head] = max(remaining, 0.05 * viewer_spread[head])
-    return p
-
-
-@compiled
-def forget(table: Array, family_of: Array, spread: Array, share: float) -> None:
-    """Increase the variance of every weight, so that the learner follows changes."""
-    for slot in range(table.shape[0]):
-        family = family_of[slot]
-        if family == col.FAMILIES:
-            continue
-        for head in range(col.HEADS):
-            variance = float(table[slot, col.HEADS + head])
-            if variance > 0.0:
-                table[slot, col.HEADS + head] = min(variance * (1.0 + share), spread[family, head])
-
-
 _HALVINGS = 14
 WIDENED: Final = (col.F_CONTEXT, col.F_HISTORY)
 """Families with weights that `batch_learning.widen_priors` may widen."""
+OF_FIT: Final = (col.F_CONTEXT_AD, col.F_CONTEXT_FEATURE)
+"""Families of weights that are correlated between the heads of `columns.FITS`."""
 
 
 @compiled
@@ -197,23 +81,24 @@ def shuffle(order: Array, seed: np.uint64) -> None:
 
 
 @compiled
-def learn_again(
+def settle_all(
     order: Array, samples: Array, labels: Array, kept_hashes: Array, kept_values: Array,
     kept_kinds: Array, kept_between: Array, kept_counts: Array, amounts: Array, shares: Array,
     stands_for: Array, ads: Array, ad_hashes: Array, ad_features: Array, ad_values: Array,
     feature_hashes: Array, crosses: Array, shift: np.uint64, slots: Array, weights: Array,
-    families: Array, covariances: Array, viewer_spread: Array, viewers: Array, farm_prior: float,
-    means: Array, effects: Array, widths: Array, curves: Array,
+    families: Array, family_of: Array, covariances: Array, viewer_spread: Array, viewers: Array,
+    farm_prior: float, means: Array, effects: Array, widths: Array, curves: Array, weight: float,
 ) -> None:  # fmt: skip
     """Fit the weights by dual coordinate ascent: settle one observation after the other.
 
     ``samples`` are snapshot row, ad and viewer of each observation, ``labels`` its labels (see `slope_of`) by
-    head from ``FIRST_AGAIN`` on, 0 for none. ``kept_*`` are the feature snapshots, ``amounts`` the dual
-    amounts, ``shares`` the weights of observations in shared parameters, and ``stands_for`` the numbers of
-    views that they represent. ``covariances`` are prior ones by family, head and head, and ``widths``
+    head, 0 for none. ``kept_*`` are the feature snapshots, ``amounts`` the dual amounts, ``shares`` the
+    weights of observations in shared parameters, and ``stands_for`` the numbers of views that they represent.
+    ``covariances`` are prior ones by family, head and head, and ``widths``
     doublings of the prior standard deviations of request features by slot and head. ``means`` and
-    ``effects``, the weights and viewers' effects by head, are updated, and ``curves``, the curvatures of the
-    log-likelihood by slot and head, are added to.
+    ``effects``, the weights and viewers' effects by head, and ``family_of``, the family of each slot, are
+    updated. Each observation adds ``weight`` times its curvature of the log-likelihood to ``curves``, by slot
+    and head.
 
     The clicks and conversations of suspected click farms get amounts of 0, since they look like those of
     people. Their spam and lack of leads count, so that a trait that they share shows.
@@ -226,39 +111,43 @@ def learn_again(
             crosses, kept_between[place], shift, slots, weights, families,
         )  # fmt: skip
         is_trusted = trust_in(viewers, viewer, farm_prior) > SUSPECT
-        for k in range(col.HEADS_AGAIN):
-            if labels[i, k] == 0.0:
+        for head in range(col.HEADS):
+            if labels[i, head] == 0.0:
                 continue
-            head = col.FIRST_AGAIN + k
             is_early = head in (col.CLICK, col.CONVERSATION)
             share = float(shares[place]) if is_early else 1.0
-            before = float(amounts[place, k])
+            before = float(amounts[place, head])
             # Viewers without consent (row 0) have an effect of this observation alone.
-            effect = float(effects[viewer, k]) if viewer > 0 else float(viewer_spread[head]) * before
+            effect = float(effects[viewer, head]) if viewer > 0 else float(viewer_spread[head]) * before
             z, total = effect, float(viewer_spread[head])
             for j in range(count):
-                z += weights[j] * means[slots[j], k]
-                variance = covariances[families[j], k, k]
+                z += weights[j] * means[slots[j], head]
+                variance = covariances[families[j], head, head]
                 if families[j] in WIDENED:
-                    variance *= float(1 << 2 * widths[slots[j], k])
+                    variance *= float(1 << 2 * widths[slots[j], head])
                 total += weights[j] * weights[j] * variance * share
-            many = float(stands_for[place]) if k == 0 else 1.0
+            many = float(stands_for[place]) if head == col.CLICK else 1.0
             amount = 0.0
             if is_trusted or not is_early:
-                amount = many * settle(z, total * many, before / many, float(labels[i, k]))
+                amount = many * settle(z, total * many, before / many, float(labels[i, head]))
             step = amount - before
-            amounts[place, k] = amount
+            amounts[place, head] = amount
             if viewer > 0:
-                effects[viewer, k] += viewer_spread[head] * step
+                effects[viewer, head] += viewer_spread[head] * step
             for j in range(count):
-                slot, move, row = slots[j], weights[j] * step * share, covariances[families[j], k]
-                if families[j] in WIDENED:  # without a prior correlation between heads
+                slot, move, row = slots[j], weights[j] * step * share, covariances[families[j], head]
+                if before == 0.0:
+                    family_of[slot] = families[j]
+                if families[j] in WIDENED:
                     size = abs(amount) / many
-                    curves[slot, k] += weights[j] * weights[j] * share * many * size * (1.0 - size)
-                    means[slot, k] += move * row[k] * float(1 << 2 * widths[slot, k])
-                    continue
-                for column in range(col.HEADS_AGAIN):
-                    means[slot, column] += move * row[column]
+                    curve = weight * many * share * size * (1.0 - size)
+                    curves[slot, head] += weights[j] * weights[j] * curve
+                    move *= float(1 << 2 * widths[slot, head])
+                if families[j] in OF_FIT and head < col.FITS:
+                    for column in range(col.FITS):
+                        means[slot, column] += move * row[column]
+                else:
+                    means[slot, head] += move * row[head]
 
 
 @compiled
@@ -271,7 +160,7 @@ def fill_residuals(
 ) -> None:  # fmt: skip
     """Fill ``residuals`` with the slopes of the log-likelihood, by observation and head; 0 without a label.
 
-    The other arguments are those of `learn_again`.
+    The other arguments are those of `settle_all`.
     """
     for i in range(samples.shape[0]):
         place, ad, viewer = samples[i, 0], samples[i, 1], samples[i, 2]
@@ -280,16 +169,16 @@ def fill_residuals(
             ad_hashes[ad], ad_features[ad], ad_values[ad], int(ads[ad, col.A_FEATURES]), feature_hashes,
             crosses, kept_between[place], shift, slots, weights, families,
         )  # fmt: skip
-        for k in range(col.HEADS_AGAIN):
-            if labels[i, k] == 0.0:
+        for head in range(col.HEADS):
+            if labels[i, head] == 0.0:
                 continue
-            z = float(effects[viewer, k])
+            z = float(effects[viewer, head])
             for j in range(count):
-                z += weights[j] * means[slots[j], k]
+                z += weights[j] * means[slots[j], head]
             many = float(shares[place])
-            if k == 0:
+            if head == col.CLICK:
                 many *= float(stands_for[place])
-            residuals[i, k] = many * slope_of(z, float(labels[i, k]))
+            residuals[i, head] = many * slope_of(z, float(labels[i, head]))
 
 
 FEWEST: Final = 1.0 / 150.0

@@ -5,7 +5,6 @@ from collections import deque
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import permutations
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -23,7 +22,7 @@ from contatto.learning.impressions import (
     Snapshots,
     add_rows,
 )
-from contatto.learning.learner import FIRST_PRIOR
+from contatto.learning.learner import FIRST_PRIOR, OF_FIT
 from contatto.learning.model import AdGroupLine, AdLine, LineBudgetMode, LineGoal, Status
 
 UNITS: Final = 1_000
@@ -480,8 +479,6 @@ def _serves(line: AdGroupLine, country: str) -> bool:
     return not line.countries or country in {name.upper() for name in line.countries}
 
 
-MEANS_AGAIN: Final = slice(col.FIRST_AGAIN, col.FIRST_AGAIN + col.HEADS_AGAIN)
-"""Columns with the means of the batch-trained heads."""
 FIRST_MEANS: Final = (-3.5, -1.0, -1.0, -2.0, -2.0)
 """Prior scores of the heads."""
 FIRST_SPREAD: Final[dict[int, float | tuple[float, ...]]] = {
@@ -496,10 +493,9 @@ Viewers differ most in spam and leads. History predicts spam best: a smaller var
 Leads depend most on the interaction of request and ad, so its variance is larger there. A larger one for
 history would overfit the few leads of the first day.
 """
-FITS: Final = (col.CLICK, col.CONVERSATION, col.LEAD)
-"""Heads that depend on the fit of ad and viewer, …"""
 HOW_ALIKE: Final = 0.5
-"""… with this prior correlation between their weights of a request and ad interaction."""
+"""Prior correlation between heads that depend on the fit of ad and viewer, in their weights of a request and
+ad interaction."""
 OF_CONTEXT: Final = (col.F_CONTEXT, col.F_CONTEXT_AD, col.F_CONTEXT_FEATURE)
 """Families of request features and their interactions."""
 _MOST_WEIGHTS: Final = (col.MOST_CONTEXT + 2) * (col.MOST_AD_FEATURES + 2) + 2 * col.BETWEEN + 4
@@ -510,16 +506,17 @@ _MARKET_TRUST: Final = 5.0
 
 
 class Learned:
-    """Weights of the online learner.
+    """Weights by slot and head.
 
-    ``again`` are the means of batch training, ``widths`` the doublings of their prior standard deviation.
-    ``scale`` is the factor of the prior variances of request features.
+    Decisions read ``table``; training changes ``draft``, and replaces the table when it ends. ``widths`` are
+    the doublings of the prior standard deviation of a weight, ``scale`` is the factor of the prior variances
+    of request features.
     """
 
     def __init__(self, bits: int) -> None:
         self.bits = bits
         self.shift = np.uint64(64 - bits)
-        self.table = np.zeros((1 << bits, 2 * col.HEADS), np.float32)
+        self.table = np.zeros((1 << bits, col.HEADS), np.float32)
         self.family_of = np.full(1 << bits, col.FAMILIES, np.uint8)
         self.spread = np.zeros((col.FAMILIES, col.HEADS))
         for family, variance in FIRST_SPREAD.items():
@@ -533,28 +530,24 @@ class Learned:
             for value in range(col.BETWEEN_VALUES):
                 self.names[kind, value] = name_hash("between", str(kind), str(value))
         bias = slot_of(np.uint64(0x5851F42D4C957F2D), self.shift)
-        self.table[bias, : col.HEADS] = FIRST_MEANS
-        self.table[bias, col.HEADS :] = FIRST_SPREAD[col.BIAS]
-        self.again = np.zeros((1 << bits, col.HEADS_AGAIN), np.float32)
-        self.again[bias] = FIRST_MEANS[MEANS_AGAIN]
-        self.widths = np.zeros((1 << bits, col.HEADS_AGAIN), np.uint8)
+        self.draft = np.zeros((1 << bits, col.HEADS), np.float32)
+        self.table[bias] = self.draft[bias] = FIRST_MEANS
+        self.widths = np.zeros((1 << bits, col.HEADS), np.uint8)
         self.family_of[bias] = col.BIAS
 
     def scale_context(self, scale: float) -> None:
-        """Set the scale of the prior variances of request features, and scale their batch-trained weights."""
+        """Set the scale of the prior variances of request features, and scale their weights."""
         for family in OF_CONTEXT:
             self.spread[family] = np.array(FIRST_SPREAD[family]) * scale
-        self.again[np.flatnonzero(np.isin(self.family_of, OF_CONTEXT))] *= scale / self.scale
+        self.draft[np.flatnonzero(np.isin(self.family_of, OF_CONTEXT))] *= scale / self.scale
         self.scale = scale
 
     def prior_covariances(self) -> NDArray[np.float64]:
         """Return the prior covariance of the weights of a feature, by family, head and head."""
-        sizes = np.sqrt(self.spread[:, MEANS_AGAIN])
-        near = np.tile(np.eye(col.HEADS_AGAIN), (col.FAMILIES, 1, 1))
-        for head, partner in permutations(FITS, 2):
-            near[
-                [col.F_CONTEXT_AD, col.F_CONTEXT_FEATURE], head - col.FIRST_AGAIN, partner - col.FIRST_AGAIN
-            ] = HOW_ALIKE
+        sizes = np.sqrt(self.spread)
+        near = np.tile(np.eye(col.HEADS), (col.FAMILIES, 1, 1))
+        for family in OF_FIT:
+            near[family, : col.FITS, : col.FITS] += HOW_ALIKE * (1.0 - np.eye(col.FITS))
         covariance: NDArray[np.float64] = near * sizes[:, :, None] * sizes[:, None, :]
         return covariance
 
@@ -575,7 +568,8 @@ class Viewers:
     flags: NDArray[np.uint8] = field(
         default_factory=lambda: np.zeros((1024, col.KNOWN_ADVERTISERS), np.uint8)
     )
-    again: NDArray[np.float32] = field(default_factory=lambda: np.zeros((1024, col.HEADS_AGAIN), np.float32))
+    draft: NDArray[np.float32] = field(default_factory=lambda: np.zeros((1024, col.HEADS), np.float32))
+    """Effects in training, see `Learned`."""
 
     def row_of(self, viewer_id: str, now_s: float) -> int:
         """Return the row of a viewer; add a missing one."""
@@ -583,7 +577,7 @@ class Viewers:
         if row is None:
             row = self.by_id[viewer_id] = len(self.by_id)
             if row >= len(self.table):
-                for name in (*VIEWER_ARRAYS, "again"):
+                for name in (*VIEWER_ARRAYS, "draft"):
                     add_rows(getattr(self, name), -1 if name in ("recent", "known") else 0)
             self.table[row, col.V_DECAYED_AT] = now_s
             self.table[row, col.V_REQUESTED_AT] = -1e9
@@ -662,10 +656,6 @@ SETTINGS: Final = {
     "explore": Setting(
         0.003, 0.0, 1.0, "The share of requests that go to any ad whose offer reaches the floor."
     ),
-    "forget": Setting(0.02, 0.0, 1.0, "How much less sure every weight gets in a day."),
-    "floor_variance": Setting(
-        0.004, 0.0, 1.0, "The least variance of a weight, as a share of that of an unseen one."
-    ),
     "table_bits": Setting(20, 12, 26, "Weights are kept in a table of two to this power."),
     "click_wait_s": Setting(600, 10, 86_400, "After so long without a click a view counts as not clicked."),
     "promise_s": Setting(
@@ -734,7 +724,6 @@ class MarketState:
         self.numbers[col.S_BAD_WEIGHT] = self.settings["bad_weight"]
         self.numbers[col.S_TEMPERATURE] = self.settings["temperature"]
         self.numbers[col.S_EXPLORE] = self.settings["explore"]
-        self.numbers[col.S_FLOOR_VARIANCE] = self.settings["floor_variance"]
         self.numbers[col.S_RANDOM] = float(is_random)
         self.numbers[col.S_FARM_PRIOR] = FIRST_PRIOR
         self.numbers[col.S_SLOPE : col.S_MEAN] = 1.0

@@ -13,6 +13,7 @@ import numpy as np
 from contatto.learning import columns as col
 from contatto.learning import outcomes
 from contatto.learning.auction import hold_auction
+from contatto.learning.batch_learning import NO, YES
 from contatto.learning.features import (
     BUSY,
     LISTED,
@@ -223,12 +224,7 @@ class Marketplace:
         else:
             impression = market.records.shown.get(market.lead_of.get((viewer, advertiser), ""))
             if impression is not None:
-                outcomes.teach(
-                    market,
-                    impression,
-                    col.BAD,
-                    outcomes.YES if line.status is Quality.UNQUALIFIED else outcomes.NO,
-                )
+                impression.bad = YES if line.status is Quality.UNQUALIFIED else NO
 
     def _answer_query(self, line: ReportLine | RankLine) -> AnswerLine:
         """Answer a report or ranking; repeat the answer to a repeated query."""

@@ -334,8 +334,6 @@ def check_spend(groups: Groups, newest: NDArray[np.float64], passed_s: float) ->
             group.cost_factor = min(max(factor, FACTORS[0]), FACTORS[1])
 
 
-NO, YES, NOT_YET, CAME_LATE, TAKEN_BACK, WRONG_NO = range(6)
-"""Kinds of labels, see `learner.evidence`."""
 BESIDE_A_CLICK: Final = 4.0
 """Stored views without a click, per click. Storing all of them would add a fifth more information."""
 ENOUGH_BESIDE: Final = 30_000.0
@@ -346,38 +344,24 @@ _SCORE: Final = col.O_SCORE - col.O_RAW
 """Place of the score in an impression's raw predictions."""
 
 
-def teach(
-    market: MarketState, impression: Impression, head: int, kind: int, before: float = 0.0, after: float = 0.0
-) -> float:
-    """Learn one label of a head with the feature snapshot of the decision; return the prediction before it.
-
-    Without a snapshot this is the prediction of the decision. ``before`` and ``after`` are shares of late
-    labels, as in `learner.evidence`.
-    """
-    if impression.place < 0:
-        return impression.raw[head]
-    learned, viewers, snapshots, place = market.learned, market.viewers, market.snapshots, impression.place
-    count = market.list_weights(place, impression.ad)
-    share = float(learner.trust_in(viewers.table, impression.viewer, float(market.numbers[col.S_FARM_PRIOR])))
-    snapshots.shares[place] = share
-    estimated: float = learner.learn_one(
-        learned.table, learned.family_of, learned.slots, learned.weights, learned.families, count, head,
-        learned.spread, float(market.numbers[col.S_FLOOR_VARIANCE]), viewers.table, impression.viewer,
-        learned.spread[col.F_VIEWER], kind, before, after, share,
-    )  # fmt: skip
-    return estimated
-
-
 def _count_expected(
-    market: MarketState, impression: Impression, head: int, estimated: float, before: float, after: float
+    market: MarketState, impression: Impression, head: int, before: float, after: float
 ) -> None:
-    """Count the expected outcomes of a label between two shares of late labels (see `teach`).
+    """Count the expected outcomes of a label between two shares of late labels (see `Impression`).
 
     The present prediction measures the remaining error of the learner. The prediction of the decision would
     count errors that the learner has since corrected, so calibration would correct them twice. Once the
-    label itself was partly learned, only the old prediction is independent of it.
+    label itself was partly learned, or without a feature snapshot, only the old prediction is left.
     """
-    p = impression.raw[head] if before > 0.0 else estimated
+    p, place = impression.raw[head], impression.place
+    if place >= 0:
+        table = market.viewers.table
+        trust = learner.trust_in(table, impression.viewer, float(market.numbers[col.S_FARM_PRIOR]))
+        market.snapshots.shares[place] = trust
+        if before == 0.0:
+            learned, count = market.learned, market.list_weights(place, impression.ad)
+            z = learner.score_features(learned.table, learned.slots, learned.weights, count, head)
+            p = float(learner.logistic(z + table[impression.viewer, col.V_EFFECT + head]))
     p = learner.sloped(math.log(p / (1.0 - p)), head, market.numbers)
     market.calibration.expected[impression.group, head] += (after - before) * p
     market.calibration.tried[impression.group, head] += after - before
@@ -461,7 +445,6 @@ def take_click(market: MarketState, impression: Impression, ts: int) -> None:
     if impression.is_settled:
         if impression.place >= 0:
             market.snapshots.stands_for[impression.place] = 1.0
-        teach(market, impression, col.CLICK, WRONG_NO)
         _add_farm_evidence(market, impression, col.CLICK, is_positive=True)
         market.calibration.came[impression.group, col.CLICK] += 1.0
     market.talks.at_edge[0].append((market.now, impression.request_id))
@@ -514,9 +497,8 @@ def begin_talk(market: MarketState, impression: Impression) -> None:
         return
     impression.talked_at = max(market.now, 1)
     market.note(col.CONVERSATION, impression)
-    estimated = teach(market, impression, col.CONVERSATION, CAME_LATE, impression.waited_talk)
     market.calibration.came[impression.group, col.CONVERSATION] += 1.0
-    _count_expected(market, impression, col.CONVERSATION, estimated, impression.waited_talk, 1.0)
+    _count_expected(market, impression, col.CONVERSATION, impression.waited_talk, 1.0)
     market.leads.at_edge[0].append((market.now, impression.request_id))
     market.spam.at_edge[0].append((market.now, impression.request_id))
 
@@ -567,15 +549,11 @@ def take_lead(market: MarketState, line: LeadLine, viewer: int, advertiser: int)
         return
     impression.lead_at = max(market.now, 1)
     market.lead_of[viewer, advertiser] = impression.request_id
-    estimated = impression.raw[col.LEAD]
-    if impression.spam_at:
-        teach(market, impression, col.BAD, YES)
-    else:
+    if not impression.spam_at:
         _add_farm_evidence(market, impression, col.LEAD, is_positive=True)
-        estimated = teach(market, impression, col.LEAD, CAME_LATE, impression.waited_lead)
     market.note(col.LEAD, impression)
     market.calibration.came[impression.group, col.LEAD] += 1.0
-    _count_expected(market, impression, col.LEAD, estimated, impression.waited_lead, 1.0)
+    _count_expected(market, impression, col.LEAD, impression.waited_lead, 1.0)
 
 
 def take_spam(market: MarketState, viewer: int, advertiser: int) -> None:
@@ -591,19 +569,15 @@ def take_spam(market: MarketState, viewer: int, advertiser: int) -> None:
         return
     market.note(col.SPAM, impression)
     _add_farm_evidence(market, impression, col.SPAM, is_positive=True)
-    estimated = teach(market, impression, col.SPAM, CAME_LATE, impression.waited_spam)
     market.calibration.came[impression.group, col.SPAM] += 1.0
-    _count_expected(market, impression, col.SPAM, estimated, impression.waited_spam, 1.0)
+    _count_expected(market, impression, col.SPAM, impression.waited_spam, 1.0)
     if impression.lead_at:
-        teach(market, impression, col.BAD, YES)
-        teach(market, impression, col.LEAD, TAKEN_BACK)
         row = market.viewers.table[viewer]
         row[col.V_LEADS] = max(row[col.V_LEADS] - 1.0, 0.0)
     elif impression.waited_lead < 1.0:
         # A spam conversation brings no good lead, so its label is negative at once. Contacts from spam are
         # still expected and counted as leads, so that predictions match reports; they are not learned.
-        estimated = teach(market, impression, col.LEAD, NOT_YET, impression.waited_lead, 1.0)
-        _count_expected(market, impression, col.LEAD, estimated, impression.waited_lead, 1.0)
+        _count_expected(market, impression, col.LEAD, impression.waited_lead, 1.0)
         impression.waited_lead = 1.0
         _add_farm_evidence(market, impression, col.LEAD, is_positive=False)
 
@@ -619,8 +593,7 @@ def learn_due(market: MarketState) -> None:
             break
         unsettled.popleft()
         if impression is not None and not impression.is_settled:
-            estimated = teach(market, impression, col.CLICK, YES if impression.clicked_at else NO)
-            _count_expected(market, impression, col.CLICK, estimated, 0.0, 1.0)
+            _count_expected(market, impression, col.CLICK, 0.0, 1.0)
             impression.is_settled = True
             _add_farm_evidence(market, impression, col.CLICK, is_positive=bool(impression.clicked_at))
             if impression.clicked_at:
@@ -654,8 +627,7 @@ def _learn_waits(market: MarketState, waiting: LabelDelays, head: int, arrived: 
         window_s = market.groups.groups[impression.group].line.click_window_s or 0
         before, after = getattr(impression, waited), waiting.share_by(impression.group, edge, window_s)
         if after - before > 0.02 or (after == 1.0 and before < 1.0):
-            estimated = teach(market, impression, head, NOT_YET, before, after)
-            _count_expected(market, impression, head, estimated, before, after)
+            _count_expected(market, impression, head, before, after)
             setattr(impression, waited, after)
             if head in (col.SPAM, col.LEAD) and after == 1.0:
                 _add_farm_evidence(market, impression, head, is_positive=False)
@@ -718,8 +690,6 @@ def step_market(market: MarketState) -> None:
     if market.now - market.daily_at >= col.DAY_S * col.SECOND // 4:
         days = min((market.now - market.daily_at) / col.SECOND / col.DAY_S, 1.0) if market.daily_at else 0.25
         market.daily_at = market.now
-        learned = market.learned
-        learner.forget(learned.table, learned.family_of, learned.spread, market.settings["forget"] * days)
         for delays in (market.talks, market.leads, market.spam):
             delays.refit(0.5 ** (days / 7.0))
     if market.work is None and is_time_to_relearn(market):

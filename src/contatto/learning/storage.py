@@ -14,7 +14,7 @@ from contatto.learning.features import FeatureFields
 from contatto.learning.impressions import SNAPSHOT_ARRAYS, FrequencyCounter, LabelDelays, Records
 from contatto.learning.market import CalibrationCounts, Groups, MarketState, Traffic, Viewers
 
-_MAGIC: Final = b"contatto marketplace 18\n"
+_MAGIC: Final = b"contatto marketplace 19\n"
 _BY_FEATURE: Final = ("hashes", "values", "kinds")
 """Arrays with a column per feature, saved as wide as the widest row."""
 _LEARNED_NUMBERS: Final = slice(S_FARM_PRIOR, SETTINGS)
@@ -68,7 +68,7 @@ def save_market(market: MarketState) -> bytes:
         arrays[name][is_unused] = 0
     state = {
         "identity": market.identity(),
-        "weights": [used, table.table[used], table.family_of[used], table.again[used], table.widths[used]],
+        "weights": [used, table.table[used], table.family_of[used], table.draft[used], table.widths[used]],
         "scale": table.scale,
         "classes": [
             list(classes.words), list(classes.row_of), classes.noted, classes.fitted_at, classes.state(),
@@ -94,10 +94,10 @@ def restore_market(market: MarketState, raw: bytes) -> None:
         setattr(market, name, msgspec.convert(state[name], shape, dec_hook=from_builtin))
     market.seen = {digest for _, digest in market.seen_order}
     market.learned.scale_context(state["scale"])
-    used, rows, families, batch_means, widths = map(_unpack, state["weights"])
-    market.learned.table[:] = market.learned.again[:] = 0.0
+    used, rows, families, draft, widths = map(_unpack, state["weights"])
+    market.learned.table[:] = market.learned.draft[:] = 0.0
     market.learned.table[used], market.learned.family_of[used] = rows, families
-    market.learned.again[used], market.learned.widths[used] = batch_means, widths
+    market.learned.draft[used], market.learned.widths[used] = draft, widths
     words, waiting, noted, fitted_at, arrays = state["classes"]
     unpacked = {name: _unpack(packed) for name, packed in arrays.items()}
     market.classes.restore(words, waiting, noted, fitted_at, unpacked)

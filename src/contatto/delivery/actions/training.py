@@ -403,8 +403,8 @@ def relearn_files(
             for parts in list_batches(folder)
         )
         observed, features = batch_learning.map_batches(batches, folder / "arrays")
-        market.learned.again[:] = Learned(market.learned.bits).again  # the prior means
-        market.viewers.again[:] = 0.0
+        market.learned.draft[:] = Learned(market.learned.bits).draft  # the prior means
+        market.viewers.draft[:] = 0.0
         for passes in range(1, MOST_PASSES + 1):
             if batch_learning.learn_pass(market, observed, features, passes) < ENOUGH:
                 break
@@ -480,7 +480,7 @@ HELD_DAYS: Final = 2
 LABEL_DAYS: Final = 3
 """Newer days are excluded from the test, because their outcomes are still missing."""
 LEAST_ENTRIES: Final = 50_000
-"""With fewer entries the online learner keeps all of them in memory, and replays them."""
+"""With fewer entries the live model keeps all of them in memory, and trains on them."""
 MOST_ENTRIES: Final = 20_000_000
 """Joining more takes too long on one machine; use `contatto model relearn` with Spark."""
 _TIME_LIMIT_S: Final = 4 * 3_600.0

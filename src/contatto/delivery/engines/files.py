@@ -202,7 +202,7 @@ BATCH_ROWS: Final = 20_000
 _ORDER: Final = ("part", "nonce")
 _COLUMNS: Final = (
     "user_id, ts, ad, p, hashes, weights, kinds, between, view_ts, click_ts, conversation_ts, lead_ts,"
-    " spam_ts, views_day, clicks_day"
+    " spam_ts, quality, views_day, clicks_day"
 )
 
 
