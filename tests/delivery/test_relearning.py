@@ -22,7 +22,6 @@ from contatto.learning.columns import (
     LEAD,
     SPAM,
     V_EFFECT,
-    V_FARM,
 )
 from contatto.learning.impressions import Impression
 from contatto.learning.learner import settle, shuffle, slope_of
@@ -189,11 +188,11 @@ def test_a_training_visits_what_is_new_and_some_of_the_others_for_each(
     marketplace = Marketplace(4)
     play(teller(marketplace), requests=1_500, days=0.9)
     market, visited = marketplace.market, list[int]()
-    market.viewers.table[:, V_FARM] = 0.0  # what likely farms do has amounts of 0, and stays new
     relearn_market(market)
     shown = batch_learning.list_labelled(market, batch_learning.MOST)
     new = [impression.place for impression in shown[-7:]]
-    market.snapshots.held[new] = 0.0
+    for impression in shown[-7:]:
+        impression.is_new = True
     settle_observations = batch_learning.settle_observations
 
     def watch(*args: Any) -> None:

@@ -59,9 +59,9 @@ FEW: Final = 20
 EVERY_S: Final = 3_600
 """Longest time between two trainings."""
 OTHERS: Final = 10_000
-"""Most old observations in a training, drawn by lot, …"""
+"""Most observations without a new outcome in a training, drawn by lot, …"""
 OTHERS_PER_NEW: Final = 30
-"""… and most of them per new observation."""
+"""… and most of them per observation with one."""
 PASSES: Final = 2
 """Passes over the observations of a training; a changed prior counts from the second one."""
 MORE: Final = 1.3
@@ -81,8 +81,8 @@ def relearn_in_slices(market: MarketState) -> Generator[None]:
     """Move the weights towards their maximum a posteriori fit to all stored observations.
 
     It runs in slices of milliseconds, so that no decision waits. Each training continues from the weights of
-    the last one. It fits all new observations and some of the others, so that its cost does not grow with
-    their number.
+    the last one. It fits all observations with new outcomes and some of the others, so that its cost does not
+    grow with their number.
     """
     market.relearned_at = market.now
     market.clicks_then = sum(group.clicks for group in market.groups.groups)
@@ -94,9 +94,8 @@ def relearn_in_slices(market: MarketState) -> Generator[None]:
     yield
     order, decisions = np.arange(len(labelled)), list[Numbers]()
     shuffle(order, np.uint64(market.seed + market.now))
-    places = np.array([impression.place for impression in labelled], np.int64)[order]
-    is_old = market.snapshots.held[places].any(axis=1)
-    new, old = order[~is_old], order[is_old]
+    is_new = np.array([impression.is_new for impression in labelled], np.bool_)[order]
+    new, old = order[is_new], order[~is_new]
     others = old[: min(OTHERS, OTHERS_PER_NEW * max(len(new), 1))]
     stands_for = len(old) / max(len(others), 1)
     parts = [
@@ -112,6 +111,8 @@ def relearn_in_slices(market: MarketState) -> Generator[None]:
             if turn == 0:
                 rows[:] = [impression for impression in rows if impression.place >= 0]
                 observed.append(observe(rows))
+                for impression in rows:
+                    impression.is_new = False
             if turn == 0 and rows:  # scores at the decision, labels and weights by head
                 outcomes = observed[number].outcomes
                 raw = np.array([row.raw[: col.HEADS] for row in rows]).clip(1e-9, 1.0 - 1e-9)

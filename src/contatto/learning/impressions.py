@@ -35,7 +35,7 @@ class Impression(msgspec.Struct, array_like=True, gc=False):
     ``place`` is the row of its feature snapshot, -1 for none. ``is_promised``: the budget reserves its price.
     ``is_settled``: its click label is final. ``waited_talk``, ``waited_lead`` and ``waited_spam`` are
     shares of late labels: those that would have arrived by the age of the last missing label. ``bad`` is the
-    label of an unqualified lead (see `learner.slope_of`).
+    label of an unqualified lead (see `learner.slope_of`). ``is_new``: no training has its latest outcome.
     """
 
     request_id: str
@@ -63,6 +63,7 @@ class Impression(msgspec.Struct, array_like=True, gc=False):
     waited_lead: float = 0.0
     waited_spam: float = 0.0
     bad: float = 0.0
+    is_new: bool = True
 
 
 class Snapshots:

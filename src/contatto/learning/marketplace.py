@@ -225,6 +225,7 @@ class Marketplace:
             impression = market.records.shown.get(market.lead_of.get((viewer, advertiser), ""))
             if impression is not None:
                 impression.bad = YES if line.status is Quality.UNQUALIFIED else NO
+                impression.is_new = True
 
     def _answer_query(self, line: ReportLine | RankLine) -> AnswerLine:
         """Answer a report or ranking; repeat the answer to a repeated query."""

@@ -427,7 +427,7 @@ def take_click(market: MarketState, impression: Impression, ts: int) -> None:
     """Learn and count a click."""
     viewers = market.viewers
     group = market.groups.groups[impression.group]
-    impression.clicked_at = max(ts, 1)
+    impression.clicked_at, impression.is_new = max(ts, 1), True
     impression.click_until = impression.clicked_at + (group.line.click_window_s or 0) * col.SECOND
     group.clicks += 1
     market.note(col.CLICK, impression)
@@ -495,7 +495,7 @@ def begin_talk(market: MarketState, impression: Impression) -> None:
     """Learn the conversation of a click, and begin to wait for its labels of lead and spam."""
     if impression.talked_at or not impression.clicked_at:
         return
-    impression.talked_at = max(market.now, 1)
+    impression.talked_at, impression.is_new = max(market.now, 1), True
     market.note(col.CONVERSATION, impression)
     market.calibration.came[impression.group, col.CONVERSATION] += 1.0
     _count_expected(market, impression, col.CONVERSATION, impression.waited_talk, 1.0)
@@ -547,7 +547,7 @@ def take_lead(market: MarketState, line: LeadLine, viewer: int, advertiser: int)
     begin_talk(market, impression)
     if not impression.talked_at or impression.lead_at:
         return
-    impression.lead_at = max(market.now, 1)
+    impression.lead_at, impression.is_new = max(market.now, 1), True
     market.lead_of[viewer, advertiser] = impression.request_id
     if not impression.spam_at:
         _add_farm_evidence(market, impression, col.LEAD, is_positive=True)
@@ -564,7 +564,7 @@ def take_spam(market: MarketState, viewer: int, advertiser: int) -> None:
     if impression is None or impression.spam_at:
         return
     market.groups.groups[impression.group].spam += 1
-    impression.spam_at = max(market.now, 1)
+    impression.spam_at, impression.is_new = max(market.now, 1), True
     if not impression.talked_at:
         return
     market.note(col.SPAM, impression)
@@ -594,7 +594,7 @@ def learn_due(market: MarketState) -> None:
         unsettled.popleft()
         if impression is not None and not impression.is_settled:
             _count_expected(market, impression, col.CLICK, 0.0, 1.0)
-            impression.is_settled = True
+            impression.is_settled = impression.is_new = True
             _add_farm_evidence(market, impression, col.CLICK, is_positive=bool(impression.clicked_at))
             if impression.clicked_at:
                 calibration.came[impression.group, col.CLICK] += 1.0
