@@ -98,6 +98,8 @@ def market(database: Database, clock: FixedClock, monkeypatch: pytest.MonkeyPatc
     made = add_market(database, clock)
     for number in range(48):
         likes_tea = number % 2 == 0
+        if number == 46:
+            made.clock.advance(hours=1)  # a training is due
         (served,) = made.ask(1, features={"drink": "tea" if likes_tea else "water"})
         made.see(served)
         if number % 4 == 0:
