@@ -111,6 +111,6 @@ def _live(
 
 def relearn_market(market: MarketState) -> None:
     """Do all slices of a training on all observations at once."""
-    with patch.object(batch_learning, "OTHERS_PER_NEW", 10**6):
+    with patch.object(batch_learning, "MOST_OLD_PER_NEW", 10**6):
         for _ in batch_learning.relearn_in_slices(market):
             pass

@@ -200,7 +200,7 @@ def test_a_training_visits_what_is_new_and_some_of_the_others_for_each(
         settle_observations(*args)
 
     monkeypatch.setattr(batch_learning, "settle_observations", watch)
-    monkeypatch.setattr(batch_learning, "OTHERS_PER_NEW", 20)
+    monkeypatch.setattr(batch_learning, "MOST_OLD_PER_NEW", 20)
     for _ in batch_learning.relearn_in_slices(market):
         pass
     assert len(shown) > 300
@@ -229,7 +229,7 @@ def test_all_that_is_kept_is_learned_again_in_slices_between_requests(
     play(teller(marketplace), requests=1_500, days=0.9)
     market = marketplace.market
     kept = len(batch_learning.list_labelled(market, batch_learning.MOST))
-    monkeypatch.setattr(batch_learning, "OTHERS_PER_NEW", kept)
+    monkeypatch.setattr(batch_learning, "MOST_OLD_PER_NEW", kept)
     slices = sum(1 for _ in batch_learning.relearn_in_slices(market))
     assert slices >= kept // 20
 

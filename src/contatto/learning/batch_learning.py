@@ -58,9 +58,9 @@ FEW: Final = 20
 """Clicks before the first training."""
 EVERY_S: Final = 3_600
 """Longest time between two trainings."""
-OTHERS: Final = 10_000
+MOST_OLD: Final = 10_000
 """Most observations without a new outcome in a training, drawn by lot, …"""
-OTHERS_PER_NEW: Final = 30
+MOST_OLD_PER_NEW: Final = 30
 """… and most of them per observation with one."""
 PASSES: Final = 2
 """Passes over the observations of a training; a changed prior counts from the second one."""
@@ -81,7 +81,7 @@ def relearn_in_slices(market: MarketState) -> Generator[None]:
     """Move the weights towards their maximum a posteriori fit to all stored observations.
 
     It runs in slices of milliseconds, so that no decision waits. Each training continues from the weights of
-    the last one. It fits all observations with new outcomes and some of the others, so that its cost does not
+    the last one. It fits all observations with new outcomes and some old ones, so that its cost does not
     grow with their number.
     """
     market.relearned_at = market.now
@@ -96,11 +96,11 @@ def relearn_in_slices(market: MarketState) -> Generator[None]:
     shuffle(order, np.uint64(market.seed + market.now))
     is_new = np.array([impression.is_new for impression in labelled], np.bool_)[order]
     new, old = order[is_new], order[~is_new]
-    others = old[: min(OTHERS, OTHERS_PER_NEW * max(len(new), 1))]
-    stands_for = len(old) / max(len(others), 1)
+    sample = old[: min(MOST_OLD, MOST_OLD_PER_NEW * max(len(new), 1))]
+    stands_for = len(old) / max(len(sample), 1)
     parts = [
         ([labelled[i] for i in part[start : start + SLICE].tolist()], weight)
-        for part, weight in ((new, 1.0), (others, stands_for))
+        for part, weight in ((new, 1.0), (sample, stands_for))
         for start in range(0, len(part), SLICE)
     ]
     yield
@@ -121,8 +121,8 @@ def relearn_in_slices(market: MarketState) -> Generator[None]:
                 counts[:, col.CLICK] *= market.snapshots.stands_for[[row.place for row in rows]]
                 counts *= weight * (0.5 ** (age_s / SLOPE_HALF_LIFE_S))[:, None]
                 decisions.append(np.array([np.log(raw) - np.log1p(-raw), outcomes, counts]))
-            kept = np.flatnonzero([impression.place >= 0 for impression in rows])
-            settle_observations(market, observed[number], market.snapshots, kept, curves, weight)
+            usable = np.flatnonzero([impression.place >= 0 for impression in rows])
+            settle_observations(market, observed[number], market.snapshots, usable, curves, weight)
             yield
         if turn == 0:
             widen_priors(market.learned, curves, ENOUGH_CURVATURE * max(stands_for, 1.0))

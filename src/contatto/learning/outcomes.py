@@ -424,7 +424,7 @@ def take_view(market: MarketState, impression: Impression, ts: int) -> None:
 
 
 def take_click(market: MarketState, impression: Impression, ts: int) -> None:
-    """Learn and count a click."""
+    """Count a click."""
     viewers = market.viewers
     group = market.groups.groups[impression.group]
     impression.clicked_at, impression.is_new = max(ts, 1), True
@@ -479,7 +479,7 @@ def _flag(market: MarketState, viewer: int, advertiser: int, flag: int) -> None:
 
 
 def take_conversation(market: MarketState, line: ConversationLine, viewer: int, advertiser: int) -> None:
-    """Learn and count a conversation of a viewer with an advertiser."""
+    """Count a conversation of a viewer with an advertiser."""
     impression = find_attributed_touch(market, viewer, advertiser, line.ts)
     fade_viewer(market.viewers.table, viewer, market.now / col.SECOND)
     market.viewers.table[viewer, col.V_CONVERSATIONS] += 1.0
@@ -492,7 +492,7 @@ def take_conversation(market: MarketState, line: ConversationLine, viewer: int, 
 
 
 def begin_talk(market: MarketState, impression: Impression) -> None:
-    """Learn the conversation of a click, and begin to wait for its labels of lead and spam."""
+    """Count the conversation of a click, and begin to wait for its labels of lead and spam."""
     if impression.talked_at or not impression.clicked_at:
         return
     impression.talked_at, impression.is_new = max(market.now, 1), True
@@ -520,7 +520,7 @@ def _chat_without_lead(market: MarketState, viewer: int, advertiser: int, ts: in
 
 
 def take_lead(market: MarketState, line: LeadLine, viewer: int, advertiser: int) -> None:
-    """Learn and count a lead: once per viewer and advertiser, and again for a later conversation.
+    """Count a lead: once per viewer and advertiser, and again for a later conversation.
 
     Without repeated labels the learner would infer that existing leads have no value.
     """
@@ -557,7 +557,7 @@ def take_lead(market: MarketState, line: LeadLine, viewer: int, advertiser: int)
 
 
 def take_spam(market: MarketState, viewer: int, advertiser: int) -> None:
-    """Learn and count spam in the last conversation of a viewer with an advertiser."""
+    """Count spam in the last conversation of a viewer with an advertiser."""
     fade_viewer(market.viewers.table, viewer, market.now / col.SECOND)
     market.viewers.table[viewer, col.V_SPAM] += 1.0
     impression = market.records.shown.get(market.talk_of.get((viewer, advertiser), ""))
