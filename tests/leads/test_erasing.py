@@ -32,7 +32,7 @@ PHONE, MAIL, NAME = "+6591234567", "zelda.mark@example.com", "Zelda Markworth"
 REJECTED = "zelda.other@example.com"
 MARKS: Final = (PHONE, MAIL, NAME, REJECTED, "9123 4567")
 TEXT: Final = f"I am {NAME}, write to {REJECTED}, {MAIL} or call 9123 4567"
-MOST_OLD: Final = ("+6598887776", "otto.mark@example.com", "Otto Markworth")
+OTHERS: Final = ("+6598887776", "otto.mark@example.com", "Otto Markworth")
 
 PERSONAL: Final = {
     "leads", "contact_points", "evidence", "lead_history", "lead_entries", "lead_merges", "lead_notes",
@@ -93,7 +93,7 @@ class House:
         self.actor = Actor(self.business_id, make.member(tx, self.business_id).id, "Owner")
         self.gone = self.person(tx, (PHONE, MAIL, NAME), TEXT, REJECTED)
         self.stays = self.person(
-            tx, MOST_OLD, f"I am {MOST_OLD[2]}: {MOST_OLD[0]}, {MOST_OLD[1]}", "otto.x@example.com"
+            tx, OTHERS, f"I am {OTHERS[2]}: {OTHERS[0]}, {OTHERS[1]}", "otto.x@example.com"
         )
 
     def person(self, tx: Tx, marks: tuple[str, str, str], text: str, rejected: str) -> Lead:
@@ -264,14 +264,14 @@ def test_no_table_holds_a_value_of_an_erased_person_in_any_form(database: Databa
     planted = {place.partition(".")[0] for place in before}
     assert PERSONAL - planted == WITH_IDS_ALONE, "the test plants too little to find anything"
     assert {"clear", "sealed", "index", "print"} == {place.rpartition(" ")[2] for place in before}
-    others = traces(database, house.business_id, MOST_OLD)
+    others = traces(database, house.business_id, OTHERS)
 
     job = erase(database, house.actor, house.gone.id)
 
     assert (job.state, job.done, job.skipped) == (LeadJobState.DONE, 1, 0)
     assert traces(database, house.business_id, MARKS) == []
     kept_files = [place for place in others if not place.startswith(("export_jobs", "kept_pages"))]
-    assert traces(database, house.business_id, MOST_OLD) == kept_files
+    assert traces(database, house.business_id, OTHERS) == kept_files
 
 
 def test_a_consent_stays_on_record_without_its_person(database: Database, house: House) -> None:
