@@ -318,9 +318,17 @@ def test_a_saved_marketplace_goes_on_like_the_one_that_was_saved() -> None:
     for line in told[:half]:
         teller(going)(line)
     other.restore(going.save())
-    for line in told[half:]:
-        assert teller(going)(line) == teller(other)(line)
+    assert [_answer(going, line) for line in told[half:]] == [_answer(other, line) for line in told[half:]]
     assert going.save() == other.save()
+
+
+def _answer(marketplace: Marketplace, line: Line) -> Line | str | None:
+    """Return the answer, or why the line was of no use: saving ends a training, so later ads may differ."""
+    try:
+        answer: Line | None = teller(marketplace)(line)
+    except UnusableLine as error:
+        return str(error)
+    return answer
 
 
 def test_bytes_that_are_not_whole_or_of_another_marketplace_are_found() -> None:

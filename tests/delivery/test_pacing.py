@@ -21,7 +21,6 @@ from contatto.learning.market import (
     find_quantile,
     multiplier_at,
     spend_at,
-    usual_day,
 )
 from contatto.learning.marketplace import Marketplace, reasons_of
 from contatto.learning.model import LineGoal, Phase, Reason
@@ -130,7 +129,8 @@ def test_the_first_day_is_not_spent_ahead_of_its_plan_however_far_estimates_move
         hour_s = (line["ts"] - BEGINS) / SECOND / 3_600
         for group in marketplace.market.groups.groups:
             if group.plan.amount and 1.0 < hour_s < 22.0:
-                most = usual_day(0.0).cumsum()[int(hour_s * 4) + 3] / SLOTS
+                curve = marketplace.market.traffic.curve_of(np.ones(8, np.bool_)).cumsum()
+                most = curve[int(hour_s * 4) + 3] / curve[-1]
                 over.append(group.spent_day / group.plan.amount - most)
         return answer
 
@@ -147,17 +147,18 @@ def test_a_day_that_nobody_has_seen_yet_is_thought_to_be_busiest_in_the_evening_
         assert curve.min() > 0.3 * curve.max()
 
 
-def test_half_a_day_that_was_seen_scales_the_other_half() -> None:
-    traffic, everywhere = Traffic(), np.ones(8, np.bool_)
-    noon = 12 * 3_600
-    for second in range(noon, 86_400, 10):
-        traffic.count(0, second)
-    traffic.count(0, 86_400)
-    curve = traffic.curve_of(everywhere, 0.0)
-    assert curve[60:90] == pytest.approx(np.full(30, 90.0), rel=0.05)
-    expected = usual_day(0.0)
-    scale = 90.0 / expected[48:].mean()
-    assert curve[10:40] == pytest.approx(scale * expected[10:40], rel=0.05)
+def test_half_a_day_tells_the_level_of_the_other_half_and_when_most_requests_come() -> None:
+    everywhere, hours = np.ones(8, np.bool_), np.arange(SLOTS) / 4
+    for peak in (13.0, 20.0):
+        wave = 40.0 + 30.0 * np.cos((hours - peak) * np.pi / 12.0)
+        traffic = Traffic()
+        for slot, count in enumerate(wave[:49].tolist()):
+            for number in range(round(count)):
+                traffic.count(0, slot * 900 + number)
+        curve = traffic.curve_of(everywhere)
+        assert curve[2:46] == pytest.approx(wave[2:46], rel=0.1)
+        assert curve[50:].sum() == pytest.approx(wave[50:].sum(), rel=0.15)
+        assert float(hours[curve.argmax()]) == pytest.approx(peak, abs=1.5)
 
 
 def test_results_are_added_up_once_per_goal_however_many_ad_groups_have_a_cost_target(

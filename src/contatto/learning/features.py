@@ -78,9 +78,12 @@ BUSY: Final = 64
 MOST_VALUES: Final = 20_000
 MOST_FIELDS: Final = 400
 MOST_OF_LIST: Final = 32
+WHOLE_ITEMS: Final = 5
+"""Items of a list that count as a field each; those of a longer list count as much as these together."""
 LEARN_NUMBERS: Final = 256
 """Numbers of a field from which its knots are set."""
-KNOTS: Final = 10
+KNOTS: Final = 5
+"""Knots of a field; more tell less alike numbers apart, but learn each from fewer observations."""
 OUTER_NUMBERS: Final = 64
 """Numbers outside of all knots from which …"""
 OUTER_KNOTS: Final = 3
@@ -211,7 +214,7 @@ class FeatureFields:
                     complain("a list of features holds something that is no string")
                 items = [values.hash_of(text) for text in texts]
                 hashes += items
-                weights += [1.0 / math.sqrt(len(texts))] * len(texts) if texts else []
+                weights += [min(math.sqrt(WHOLE_ITEMS / max(len(texts), 1)), 1.0)] * len(texts)
                 words += items
             elif kind is bool:
                 hashes.append(values.hash_of("true" if value else "false"))
@@ -418,8 +421,11 @@ def weigh_between(between: Array, shift: np.uint64, table: Array, into: Array) -
             into[b, head] = table[slot, head]
 
 
-_SMOOTHING = 20.0
-"""Weight of the overall word frequencies in each class, in words."""
+_SMOOTHING = 65.0
+"""Weight of the overall word frequencies in each class, in viewers.
+
+With less, classes fit the chance of their own viewers: most held-out viewers were less likely by them.
+"""
 
 
 @compiled
@@ -488,13 +494,14 @@ def fit_classes(
         for k in range(classes):
             prior[k] = math.log(prior[k] / (ends - begins + classes))
             everything += totals[k]
+        smoothing = _SMOOTHING * everything / max(ends - begins, 1)
         for word in range(words):
             usual = 0.01
             for k in range(classes):
                 usual += scores[word, k]
             usual /= everything
             for k in range(classes):
-                share = (scores[word, k] + _SMOOTHING * usual) / (totals[k] + _SMOOTHING)
+                share = (scores[word, k] + smoothing * usual) / (totals[k] + smoothing)
                 scores[word, k] = math.log(share)
         likelihood = 0.0
         for i in range(begins, ends):
@@ -556,8 +563,10 @@ CLASSES: Final = 24
 """More classes than a market has segments of viewers; else fits often merge two segments and split one."""
 LISTED: Final = 3
 """Number of likeliest classes that become features of a viewer."""
-STRENGTH: Final = 4.0
+STRENGTH: Final = 3.0
 """Value of a certain class; larger than 1, as a class is worth more than one word."""
+BESIDE_CLASSES: Final = 0.4
+"""Factor of the values of other features where classes exist, as classes stand for most of them."""
 MOST_WORDS: Final = 4_096
 MOST_SAID: Final = 32
 """Words of one viewer."""

@@ -135,10 +135,14 @@ SLOTS: Final = 96
 SLOT_S: Final = 900
 _NEWEST: Final = 0.4
 """Weight of the newest day in the curve."""
-_PEAK_HOUR: Final = 20.0
-_DEPTH: Final = 0.5
-"""Prior of the daily curve: most requests at 20:00, a third of that at 8:00. With an even curve the first
-day's budget is spent at most a sixth too late."""
+_USUAL_PEAK: Final = 20.0
+_PEAK_TRUST: Final = 2.0
+"""Prior of the hour with most requests, by local time: von Mises with this concentration."""
+_PEAKS: Final = np.arange(24.0)
+_DEPTHS: Final = np.array([0.2, 0.5, 0.8])
+"""Half of the difference of the busiest and the quietest hour, as a multiple of the mean."""
+_MOST_EVIDENCE: Final = 300.0
+"""Requests that count as evidence of a daily curve: it is no wave in detail."""
 
 Curve = NDArray[np.float64]
 
@@ -152,9 +156,11 @@ class Traffic:
     weight: Curve = field(default_factory=lambda: np.zeros(SLOTS))
     day: int = -1
     began_s: int = 0
+    now_s: int = 0
 
     def count(self, country: int, now_s: int) -> None:
         day, second = divmod(now_s, col.DAY_S)
+        self.now_s = now_s
         if day != self.day:
             if self.day < 0:
                 self.began_s = now_s
@@ -176,24 +182,41 @@ class Traffic:
     def curve_of(self, countries: NDArray[np.bool_], offset_s: float = 0.0) -> Curve:
         """Return the smoothed requests of these countries in each quarter hour of a UTC day.
 
-        Unobserved slots follow the prior curve of a time zone with this UTC offset.
+        Slots that no day has shown yet follow the curve of `expect_day` for a time zone with this UTC offset.
         """
         served = np.flatnonzero(countries[: len(self.mean)])
         curve: Curve = self.mean[served].sum(axis=0)
-        observed = self.weight > 0.0
-        expected = usual_day(offset_s)
-        usual = float(curve[observed].sum() / expected[observed].sum()) if observed.any() else 1.0
-        if usual <= 0.0:
-            return expected
-        curve = np.where(observed, curve, usual * expected)
+        is_known = self.weight > 0.0
+        is_new = self._is_complete() & ~is_known
+        curve[is_new] = self.today[served].sum(axis=0)[is_new]
+        is_known |= is_new
+        expected = expect_day(curve, is_known, offset_s)
+        curve = np.where(is_known, curve, expected)
         curve = 0.5 * curve + 0.25 * (np.roll(curve, 1) + np.roll(curve, -1))
-        return np.asarray(curve + 0.01 * usual)
+        return np.asarray(curve + 0.01 * expected.mean())
+
+    def _is_complete(self) -> NDArray[np.bool_]:
+        """Mark the quarter hours of today that were observed from begin to end."""
+        slots, day_s = np.arange(SLOTS), self.day * col.DAY_S
+        return (day_s + slots * SLOT_S >= self.began_s) & (day_s + (slots + 1) * SLOT_S <= self.now_s)
 
 
-def usual_day(offset_s: float) -> Curve:
-    """Return the prior daily curve, with a mean of 1."""
+def expect_day(curve: Curve, is_known: NDArray[np.bool_], offset_s: float) -> Curve:
+    """Return the daily curve that the known slots of ``curve`` let expect.
+
+    It is the mean of waves with different peaks and depths, weighted by their posterior given the known slots.
+    """
     hours = (np.arange(SLOTS) + 0.5) * SLOT_S / 3_600 + offset_s / 3_600
-    return np.asarray(1.0 + _DEPTH * np.cos((hours - _PEAK_HOUR) * (2.0 * np.pi / 24.0)))
+    waves = 1.0 + _DEPTHS[:, None, None] * np.cos((hours - _PEAKS[:, None]) * (np.pi / 12.0))
+    waves = waves.reshape(-1, SLOTS)
+    evidence = np.tile(np.cos((_PEAKS - _USUAL_PEAK) * (np.pi / 12.0)), len(_DEPTHS)) * _PEAK_TRUST
+    total = float(curve[is_known].sum())
+    if total > 0.0:
+        waves *= total / waves[:, is_known].sum(axis=1, keepdims=True)
+        weight = min(_MOST_EVIDENCE / total, 1.0)
+        evidence += weight * (np.log(waves[:, is_known]) @ curve[is_known])
+    chances = np.exp(evidence - evidence.max())
+    return np.asarray(chances @ waves / chances.sum())
 
 
 def amount_between(cumulated: Curve, from_s: float, to_s: float) -> float:

@@ -15,6 +15,7 @@ from contatto.learning import outcomes
 from contatto.learning.auction import hold_auction
 from contatto.learning.batch_learning import NO, YES
 from contatto.learning.features import (
+    BESIDE_CLASSES,
     BUSY,
     LISTED,
     MOST_FIELDS,
@@ -331,6 +332,7 @@ def describe_request(
     if row:
         classes.note(row, words, is_new=bool(viewers.table[row, col.V_REQUESTED_AT] < 0.0))
     if classes.read(words):
+        market.values[:count] *= BESIDE_CLASSES
         count = add_classes(
             classes.chances, classes.named, LISTED, STRENGTH, market.hashes, market.values, market.kinds,
             count,

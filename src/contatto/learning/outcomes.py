@@ -18,6 +18,7 @@ from contatto.learning.market import (
     HALF_LIFE,
     HORIZON_S,
     NO_END_S,
+    SLOT_S,
     UNITS,
     VIEW,
     AuctionGroup,
@@ -294,13 +295,17 @@ def _explore(
 
 
 def _curve(groups: Groups, group: AuctionGroup, traffic: Traffic) -> NDArray[np.float64]:
-    """Return the cumulative daily curve of an ad group, cached until the day or a country changes."""
+    """Return the cumulative daily curve of an ad group.
+
+    It is cached until the day or a country changes; before a whole day is known, for a quarter of an hour.
+    """
     cached = groups.curves.get(group.number)
-    if cached is None or cached[0] != traffic.day:
+    until = traffic.now_s // (col.DAY_S if traffic.weight.all() else SLOT_S)
+    if cached is None or cached[0] != until:
         offset_s = float(groups.table[group.number, col.G_OFFSET])
         daily = traffic.curve_of(groups.allowed[group.number].astype(bool), offset_s)
         curve = np.concatenate((np.zeros(1), np.cumsum(daily)))
-        cached = groups.curves[group.number] = (traffic.day, curve)
+        cached = groups.curves[group.number] = (until, curve)
     return cached[1]
 
 

@@ -23,8 +23,8 @@ from contatto.simulator.worlds.model import (
 
 STEADY_DAYS: Final = 3
 _LEARNED: Final = 0.9
-_STARVED: Final = 3
-"""An ad group with fewer leads after three days of its own is starved."""
+_STARVED: Final = (3, 0.5)
+"""An ad group with fewer leads and a smaller share of its budget spent after its first three days is starved."""
 _YOUNG_DAYS: Final = 3
 """Days after which a cost target must hold, and a starved ad group counts."""
 _COLD_DAYS: Final = 2
@@ -201,7 +201,10 @@ def _group_figures(
         last = min(world.days, (ad_group.ends_ts - STARTS_TS) // DAY if ad_group.ends_ts else world.days)
         if judged[number] and last - first >= _YOUNG_DAYS:
             young = rows & ((shown.ts - STARTS_TS) // DAY < first + _YOUNG_DAYS)
-            if shown.leads[young].sum() < _STARVED:
+            days = _YOUNG_DAYS / (last - first if ad_group.budget_mode == "total" else 1)
+            share = _ratio(shown.spend[young].sum(), ad_group.budget_micros / 1e6 * days)
+            spends = not ad_group.bid_micros and share >= _STARVED[1]
+            if shown.leads[young].sum() < _STARVED[0] and not spends:
                 starved.append(ad_group.id)
         if ad_group.starts_ts > STARTS_TS and end - ad_group.starts_ts >= _COLD_DAYS * DAY:
             young = rows & (shown.ts < ad_group.starts_ts + _COLD_DAYS * DAY)
