@@ -204,7 +204,7 @@ class Traffic:
 def expect_day(curve: Curve, is_known: NDArray[np.bool_], offset_s: float) -> Curve:
     """Return the daily curve that the known slots of ``curve`` let expect.
 
-    It is the mean of waves with different peaks and depths, weighted by their posterior given the known slots.
+    It is the mean of waves with different peaks and depths, by their posterior given the known slots.
     """
     hours = (np.arange(SLOTS) + 0.5) * SLOT_S / 3_600 + offset_s / 3_600
     waves = 1.0 + _DEPTHS[:, None, None] * np.cos((hours - _PEAKS[:, None]) * (np.pi / 12.0))

@@ -24,7 +24,7 @@ from contatto.simulator.worlds.model import (
 STEADY_DAYS: Final = 3
 _LEARNED: Final = 0.9
 _STARVED: Final = (3, 0.5)
-"""An ad group with fewer leads and a smaller share of its budget spent after its first three days is starved."""
+"""A starved ad group has fewer leads and spent a smaller share of its budget in its first three days."""
 _YOUNG_DAYS: Final = 3
 """Days after which a cost target must hold, and a starved ad group counts."""
 _COLD_DAYS: Final = 2
