@@ -155,6 +155,16 @@ def test_each_round_of_the_fit_makes_the_viewers_likelier() -> None:
     assert np.exp(scores).sum(axis=0) == pytest.approx(np.ones(6))
 
 
+def test_a_word_that_is_new_during_a_fit_waits_for_the_next_one() -> None:
+    classes = noted(crowd(FIRST_FIT, KINDS)[0])
+    fit = classes.refit_in_slices(7)
+    next(fit)
+    classes.note(FIRST_FIT, [WORDS + 1], is_new=True)
+    for _ in fit:
+        pass
+    assert len(classes.scores) == len(classes.words) - 1
+
+
 def test_the_likeliest_classes_become_features_in_their_order() -> None:
     named, chances = np.arange(CLASSES, dtype=np.uint64), np.zeros(CLASSES)
     chances[[4, 2, 9]] = 0.2, 0.5, 0.3

@@ -85,7 +85,8 @@ def load_kernels() -> None:
     scratch.take(AdLine(ts=1, ad_id="x", adgroup_id="g", features={"format": "image"}))
     for number in range(FIRST_FIT + 1):
         ts, viewer, request = 2 + number * 1_000_000, f"v{number}", f"r{number}"
-        features = {"language": "en", "interests": ["tea", str(number % 7)]}
+        kind = f"kind {number % 4}"  # so that there are classes, whose kernels are loaded too
+        features = {"language": kind, "device": kind, "interests": [kind, str(number % 7)]}
         scratch.take(RequestLine(ts, request, viewer, "SG", features, 1))
         if scratch.market.records.shown[request] is None or number > CLICKS_TO_RELEARN:
             continue
@@ -96,6 +97,7 @@ def load_kernels() -> None:
         scratch.take(LeadLine(ts, viewer, "a", LineLeadSource.CHAT))
     scratch.take(RequestLine(ts + 7 * 3_600_000_000, "last", "v", "SG", {"language": "en"}, 1))
     finish_work(scratch.market)
+    scratch.take(RequestLine(ts + 7 * 3_600_000_000, "classes", "v", "SG", features, 1))
     freeze_loaded_objects()
 
 

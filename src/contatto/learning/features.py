@@ -653,8 +653,8 @@ class LatentClasses:
     def refit_in_slices(self, seed: int) -> Generator[None]:
         """Fit the classes to steady words in slices of milliseconds; use them if held-out viewers gain."""
         self.fitted_at = self.noted
-        total = min(self.noted, REMEMBERED)
-        is_steady = (self.again[: len(self.words)] + 1.0) / (self.asked[: len(self.words)] + 1.0) >= STEADY
+        total, words = min(self.noted, REMEMBERED), len(self.words)  # later words wait for the next fit
+        is_steady = (self.again[:words] + 1.0) / (self.asked[:words] + 1.0) >= STEADY
         bags, sizes = np.zeros((total, MOST_SAID), np.int16), np.zeros(total, np.int16)
         for row in range(total):
             bag = self.bags[row, : self.sizes[row]]
@@ -671,7 +671,7 @@ class LatentClasses:
             for start, shares in enumerate(starts):
                 begin_classes(np.uint64(seed + start), shares)
         best: tuple[Numbers, Numbers] = (self.scores, self.prior)
-        words, likeliest = len(self.words), -math.inf
+        likeliest = -math.inf
         for shares in starts:
             scores, prior = np.zeros((words, CLASSES)), np.zeros(CLASSES)
             for _ in range(LATER_ROUNDS if len(self.scores) else FIRST_ROUNDS):
@@ -684,7 +684,7 @@ class LatentClasses:
         gain = judge_classes(
             bags, sizes, learned, total, total, scores, prior, np.zeros(max(len(scores), CLASSES))
         )
-        scores[~is_steady[: len(scores)]] = 0.0
+        scores[~is_steady] = 0.0
         if gain >= LEAST_GAIN:
             self.scores, self.prior = scores.astype(np.float32), prior
 
