@@ -11,6 +11,7 @@ import gc
 import pickle
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -98,10 +99,6 @@ def replay(log: Log, seed: int) -> dict[str, float]:
         message = decoder.decode(msgspec.json.encode(line))
         is_late = (message.ts - STARTS_TS) // col.DAY_US >= log.days // 2
         if not isinstance(message, RequestLine):
-            try:
-                marketplace.take(message)
-            except UnusableLine:
-                continue
             if line["type"] == "view":
                 found = decided.pop(message.request_id, None)
                 chances = (np.nan,) * len(HEADS)
@@ -109,6 +106,8 @@ def replay(log: Log, seed: int) -> dict[str, float]:
                     chances = (found.p_click, found.p_conversation, found.p_lead, found.p_spam)
                 predicted.append(chances)
                 halves.append(is_late)
+            with suppress(UnusableLine):
+                marketplace.take(message)
             continue
         message = msgspec.structs.replace(message, floor_micros=1)
         is_on = groups.ads[:, col.A_ON].copy()
@@ -124,6 +123,7 @@ def replay(log: Log, seed: int) -> dict[str, float]:
         if worth is not None:
             ranked.append((is_late, worth, _score_ads(marketplace, message, asked_at, place_of)))
     figures = _value(ranked, np.array(log.groups))
+    figures["views in the log that could not be shown"] = float(np.isnan(predicted).any(1).mean())
     return figures | _errors(np.array(predicted), log.shown, np.array(halves))
 
 
