@@ -424,7 +424,7 @@ def weigh_between(between: Array, shift: np.uint64, table: Array, into: Array) -
 _SMOOTHING = 65.0
 """Weight of the overall word frequencies in each class, in viewers.
 
-With less, classes fit the chance of their own viewers: most held-out viewers were less likely by them.
+With 20 words, 2,000 held-out viewers were less likely by the classes than without any.
 """
 
 

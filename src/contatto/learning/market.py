@@ -191,6 +191,8 @@ class Traffic:
         curve[is_new] = self.today[served].sum(axis=0)[is_new]
         is_known |= is_new
         expected = expect_day(curve, is_known, offset_s)
+        if not curve.any():
+            return expected
         curve = np.where(is_known, curve, expected)
         curve = 0.5 * curve + 0.25 * (np.roll(curve, 1) + np.roll(curve, -1))
         return np.asarray(curve + 0.01 * expected.mean())
