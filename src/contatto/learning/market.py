@@ -186,8 +186,8 @@ class Traffic:
         """
         served = np.flatnonzero(countries[: len(self.mean)])
         curve: Curve = self.mean[served].sum(axis=0)
-        is_known = self.weight > 0.0
-        is_new = self._is_complete() & ~is_known
+        is_known, begins_s = self.weight > 0.0, self.day * col.DAY_S + np.arange(SLOTS) * SLOT_S
+        is_new = ~is_known & (begins_s >= self.began_s) & (begins_s + SLOT_S <= self.now_s)
         curve[is_new] = self.today[served].sum(axis=0)[is_new]
         is_known |= is_new
         expected = expect_day(curve, is_known, offset_s)
@@ -196,11 +196,6 @@ class Traffic:
         curve = np.where(is_known, curve, expected)
         curve = 0.5 * curve + 0.25 * (np.roll(curve, 1) + np.roll(curve, -1))
         return np.asarray(curve + 0.01 * expected.mean())
-
-    def _is_complete(self) -> NDArray[np.bool_]:
-        """Mark the quarter hours of today that were observed from begin to end."""
-        slots, day_s = np.arange(SLOTS), self.day * col.DAY_S
-        return (day_s + slots * SLOT_S >= self.began_s) & (day_s + (slots + 1) * SLOT_S <= self.now_s)
 
 
 def expect_day(curve: Curve, is_known: NDArray[np.bool_], offset_s: float) -> Curve:
