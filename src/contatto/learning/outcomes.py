@@ -300,12 +300,12 @@ def _curve(groups: Groups, group: AuctionGroup, traffic: Traffic) -> NDArray[np.
     It is cached until the day or a country changes; before a whole day is known, for a quarter of an hour.
     """
     cached = groups.curves.get(group.number)
-    until = traffic.now_s // (col.DAY_S if traffic.weight.all() else SLOT_S)
-    if cached is None or cached[0] != until:
+    period = traffic.now_s // (col.DAY_S if traffic.weight.all() else SLOT_S)
+    if cached is None or cached[0] != period:
         offset_s = float(groups.table[group.number, col.G_OFFSET])
         daily = traffic.curve_of(groups.allowed[group.number].astype(bool), offset_s)
         curve = np.concatenate((np.zeros(1), np.cumsum(daily)))
-        cached = groups.curves[group.number] = (until, curve)
+        cached = groups.curves[group.number] = (period, curve)
     return cached[1]
 
 
