@@ -50,7 +50,7 @@ def measure_rates(requests: int, ads: int) -> Rates:
     cpu_s = (time.process_time_ns() - started) / 1e9
     state = market.market
     finish_work(state)
-    observations, curves = observe(list_labelled(state, MOST)), no_curves(state.learned)
+    observations, curves = observe(state, list_labelled(state, MOST)), no_curves(state.learned)
     order = np.random.default_rng(3).permutation(len(observations.samples))
     started = time.process_time_ns()
     settle_observations(state, observations, state.snapshots, order, curves)

@@ -23,14 +23,17 @@ from contatto.learning.columns import (
     SPAM,
     V_EFFECT,
 )
-from contatto.learning.impressions import Impression
+from contatto.learning.impressions import EDGES_S, Impression
 from contatto.learning.learner import settle, shuffle, slope_of
 from contatto.learning.marketplace import Marketplace
-from tests.delivery.small_world import play, relearn_market
+from tests.delivery.small_world import BEGINS, play, relearn_market, set_up
 from tests.delivery.test_marketplace import teller
 
 NO, YES = 1.0, -1.0
-CLICKED = {"clicked_at": 4, "is_settled": True}
+NOW = BEGINS + 1_000_000_000
+LATELY = NOW - 700_000_000
+"""Between the second edge of label delays and the third."""
+CLICKED = {"clicked_at": LATELY, "is_settled": True}
 
 
 @given(st.floats(-6, 6), st.floats(0.01, 20), st.floats(-1, 1), st.one_of(st.just(YES), st.floats(0.05, 1)))
@@ -61,22 +64,38 @@ def test_an_order_by_lot_has_each_number_once(count: int) -> None:
     assert count < 50 or order.tolist() != list(range(count))
 
 
+def share_by_edge(*shares: float) -> dict[int, list[float]]:
+    """Shares of the first ad group's late labels that arrive by each edge."""
+    return {0: [*shares, *[1.0] * (len(EDGES_S) - len(shares))]}
+
+
 @pytest.mark.parametrize(
     ("what", "known"),
     [
         ({"is_settled": True}, (NO, 0.0, 0.0, 0.0, 0.0)),
-        ({"clicked_at": 4}, (0.0, 0.0, 0.0, 0.0, 0.0)),
-        ({**CLICKED, "waited_talk": 0.4}, (YES, 0.4, 0.0, 0.0, 0.0)),
-        ({**CLICKED, "talked_at": 5, "waited_lead": 0.3, "waited_spam": 0.6}, (YES, YES, 0.3, 0.6, 0.0)),
-        ({**CLICKED, "talked_at": 5, "lead_at": 6, "waited_spam": 0.6}, (YES, YES, YES, 0.6, 0.0)),
-        ({**CLICKED, "talked_at": 5, "lead_at": 6, "bad": NO}, (YES, YES, YES, 0.0, NO)),
-        ({**CLICKED, "talked_at": 5, "lead_at": 6, "bad": YES}, (YES, YES, YES, 0.0, YES)),
-        ({**CLICKED, "talked_at": 5, "spam_at": 6, "waited_lead": 0.3}, (YES, YES, NO, YES, 0.0)),
-        ({**CLICKED, "talked_at": 5, "spam_at": 6, "lead_at": 7}, (YES, YES, NO, YES, YES)),
+        ({"clicked_at": NOW}, (0.0, 0.0, 0.0, 0.0, 0.0)),
+        (CLICKED, (YES, 0.4, 0.0, 0.0, 0.0)),
+        ({**CLICKED, "talked_at": LATELY}, (YES, YES, 0.3, 0.6, 0.0)),
+        ({**CLICKED, "talked_at": NOW}, (YES, YES, 0.0, 0.0, 0.0)),
+        ({**CLICKED, "talked_at": LATELY, "lead_at": NOW}, (YES, YES, YES, 0.6, 0.0)),
+        ({**CLICKED, "talked_at": NOW, "lead_at": NOW, "bad": NO}, (YES, YES, YES, 0.0, NO)),
+        ({**CLICKED, "talked_at": NOW, "lead_at": NOW, "bad": YES}, (YES, YES, YES, 0.0, YES)),
+        ({**CLICKED, "talked_at": LATELY, "spam_at": NOW}, (YES, YES, NO, YES, 0.0)),
+        ({**CLICKED, "talked_at": LATELY, "spam_at": NOW, "lead_at": NOW}, (YES, YES, NO, YES, YES)),
     ],
 )
-def test_a_spam_chat_is_one_that_no_lead_came_of(what: dict[str, float], known: tuple[float, ...]) -> None:
-    assert labels_of(Impression("r", 0, 0, 0, 1, 1, 1, 1.0, (), (), 0, **what)) == known  # type: ignore[arg-type]
+def test_a_missing_label_weighs_by_what_arrives_by_its_age_and_spam_is_no_lead(
+    what: dict[str, float], known: tuple[float, ...]
+) -> None:
+    marketplace = Marketplace(4)
+    teller(marketplace)(next(set_up()))
+    market = marketplace.market
+    market.now = NOW
+    market.talks.shares, market.leads.shares, market.spam.shares = (
+        share_by_edge(0.0, share) for share in (0.4, 0.3, 0.6)
+    )
+    impression = Impression("r", 0, 0, 0, 1, 1, 1, 1.0, (), (), 0, **what)  # type: ignore[arg-type]
+    assert labels_of(market, impression) == known
 
 
 def test_after_many_trainings_no_observation_moves_any_more_and_this_is_what_serves() -> None:
@@ -99,7 +118,9 @@ def test_after_many_trainings_no_observation_moves_any_more_and_this_is_what_ser
 def test_what_clicks_tell_of_a_fit_is_expected_of_conversations_and_leads_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(batch_learning, "labels_of", lambda shown: (labels_of(shown)[CLICK], *[0.0] * 4))
+    monkeypatch.setattr(
+        batch_learning, "labels_of", lambda market, shown: (labels_of(market, shown)[CLICK], *[0.0] * 4)
+    )
     marketplace = Marketplace(4)
     play(teller(marketplace), requests=1_500, days=0.9)
     market = marketplace.market

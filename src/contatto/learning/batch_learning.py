@@ -110,7 +110,7 @@ def relearn_in_slices(market: MarketState) -> Generator[None]:
         for number, (rows, weight) in enumerate(parts):
             if turn == 0:
                 rows[:] = [impression for impression in rows if impression.place >= 0]
-                observed.append(observe(rows))
+                observed.append(observe(market, rows))
                 for impression in rows:
                     impression.is_new = False
             if turn == 0 and rows:  # scores at the decision, labels and weights by head
@@ -249,11 +249,11 @@ class Observations(NamedTuple):
     outcomes: Numbers
 
 
-def observe(impressions: Sequence[Impression]) -> Observations:
+def observe(market: MarketState, impressions: Sequence[Impression]) -> Observations:
     """Return samples and labels of impressions with feature snapshots."""
     return Observations(
         np.array([(item.place, item.ad, item.viewer) for item in impressions], np.int64),
-        np.array([labels_of(impression) for impression in impressions]),
+        np.array([labels_of(market, impression) for impression in impressions]),
     )
 
 
@@ -273,18 +273,27 @@ def measure_residuals(
     return residuals
 
 
-def labels_of(impression: Impression) -> tuple[float, ...]:
-    """Return the labels of an impression by head (see `slope_of`); spam counts as no lead."""
+def labels_of(market: MarketState, impression: Impression) -> tuple[float, ...]:
+    """Return the labels of an impression by head (see `slope_of`); spam counts as no lead.
+
+    A missing label weighs by the share of late ones that arrive by its age, as label delays are known now.
+    """
     labels = [0.0] * col.HEADS
     if impression.is_settled:
         labels[col.CLICK] = YES if impression.clicked_at else NO
     if not impression.clicked_at:
         return tuple(labels)
-    labels[col.CONVERSATION] = YES if impression.talked_at else impression.waited_talk
+    group, window_s = impression.group, market.groups.groups[impression.group].line.click_window_s or 0
+    since_click_s, since_talk_s = (
+        (market.now - at) / col.SECOND for at in (impression.clicked_at, impression.talked_at)
+    )
+    no_talk = market.talks.share_at(group, since_click_s, window_s)
+    labels[col.CONVERSATION] = YES if impression.talked_at else no_talk
     if impression.talked_at:
-        labels[col.SPAM] = YES if impression.spam_at else impression.waited_spam
-        lead_label = YES if impression.lead_at else impression.waited_lead
-        labels[col.LEAD] = NO if impression.spam_at else lead_label
+        no_spam = market.spam.share_at(group, since_talk_s, window_s)
+        no_lead = NO if impression.spam_at else market.leads.share_at(group, since_talk_s, window_s)
+        labels[col.SPAM] = YES if impression.spam_at else no_spam
+        labels[col.LEAD] = YES if impression.lead_at and not impression.spam_at else no_lead
         labels[col.BAD] = YES if impression.spam_at and impression.lead_at else impression.bad
     return tuple(labels)
 
@@ -466,7 +475,7 @@ def apply_weights(market: MarketState, weights: Weights) -> None:
             viewers.table[row, col.V_EFFECT : col.V_EFFECT + col.HEADS] = effect
             viewers.draft[row] = effect
     snapshots = market.snapshots
-    observations = observe(list_labelled(market, len(market.records.shown)))
+    observations = observe(market, list_labelled(market, len(market.records.shown)))
     if len(observations.samples):
         snapshots.held[observations.samples[:, 0]] = measure_residuals(
             market, observations, snapshots, np.ones_like(snapshots.shares)

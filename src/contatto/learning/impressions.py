@@ -1,5 +1,6 @@
 """Recent impressions, label delays, calibration, and frequency caps."""
 
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -34,8 +35,9 @@ class Impression(msgspec.Struct, array_like=True, gc=False):
     ``raw`` are the uncalibrated ones, the viewer's value, and the score.
     ``place`` is the row of its feature snapshot, -1 for none. ``is_promised``: the budget reserves its price.
     ``is_settled``: its click label is final. ``waited_talk``, ``waited_lead`` and ``waited_spam`` are
-    shares of late labels: those that would have arrived by the age of the last missing label. ``bad`` is the
-    label of an unqualified lead (see `learner.slope_of`). ``is_new``: no training has its latest outcome.
+    shares of late labels, as calibration counts them: those that would have arrived by the age of the last
+    missing label. ``bad`` is the label of an unqualified lead (see `learner.slope_of`). ``is_new``: no
+    training has its latest outcome.
     """
 
     request_id: str
@@ -207,7 +209,7 @@ _SHRINK: Final = 40.0
 """Weight of the likely label delay in that of an ad group, in samples."""
 _MEANS_S: Final = (0.25 * HOUR, HOUR, 4 * HOUR, 12 * HOUR, DAY, 2 * DAY, 4 * DAY)
 """Mean delays of the exponential curves that are compared with the market's."""
-_MARKET_WEIGHT: Final = 0.5
+_MARKET_WEIGHT: Final = 0.3
 """Prior probability that the labels of an ad group arrive as those of the market."""
 _RATE_STEPS: Final = 8
 
@@ -313,8 +315,13 @@ class LabelDelays:
             hazards = (self.came[group] + _SHRINK * likely) / (self.waited[group] + _SHRINK)
             shares = [float(share) for share in 1.0 - np.cumprod(1.0 - np.minimum(hazards, 0.95))]
             self.shares[group] = shares
-        last = next((i for i, age_s in enumerate(EDGES_S) if window_s <= age_s), len(EDGES_S) - 1)
+        last = min(bisect_left(EDGES_S, window_s), len(EDGES_S) - 1)
         return 1.0 if edge >= last else min(shares[edge] / max(shares[last], 1e-9), 1.0)
+
+    def share_at(self, group: int, age_s: float, window_s: float) -> float:
+        """Return `share_by` the last edge before an age; 0 before the first."""
+        edge = bisect_right(EDGES_S, age_s) - 1
+        return self.share_by(group, edge, window_s) if edge >= 0 else 0.0
 
     def refit(self, fade: float) -> None:
         """Decay the counts per ad group, and invalidate the shares."""
