@@ -31,7 +31,7 @@ from contatto.simulator.worlds.policies import Score, make_score
 from contatto.simulator.worlds.simulation import Player, Size, make_world
 
 SAYS = "choices and predictions of delivery on the same log for every version"
-CASES = ("default", "segments", "thresholds", "interests", "strangers")
+CASES = ("default", "segments", "thresholds", "interests", "strangers", "hours")
 SHARES = (0.03, 0.1, 0.25)
 """Shares of the requests that an ad group could buy: those that are ranked highest."""
 EVERY = 12

@@ -37,6 +37,7 @@ NAMED: dict[str, tuple[WorldName, dict[str, float]]] = {
     "thresholds": (WorldName.THRESHOLDS, {}),
     "interests": (WorldName.INTERESTS, {}),
     "strangers": (WorldName.STRANGERS, {}),
+    "hours": (WorldName.HOURS, {}),
     "long game": (
         WorldName.LINEAR,
         {"requests": 80_000, "days": 10, "ads": 60, "viewers": 40_000, "budget_micros": 2_000_000},

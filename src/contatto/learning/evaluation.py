@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from contatto.kit.values import from_micros, interval_of, loss_of_rate
 from contatto.learning import columns as col
+from contatto.learning.features import HOURS
 from contatto.learning.impressions import Impression
 from contatto.learning.market import VIEW, MarketState
 from contatto.learning.marketplace import Replica, repeat_decision
@@ -442,7 +443,7 @@ def weigh_influences(market: MarketState) -> list[Influence]:
         (InfluenceSource.FIELD, market.asked_fields),
     ):
         for name, values in fields.by_name.items():
-            key = (source, name.removeprefix("\0"))
+            key = (InfluenceSource.HOUR, "") if name == HOURS else (source, name.removeprefix("\0"))
             names[values.rare] = key, ""
             text_of = _short if values.knots else str
             names |= {hashed: (key, text_of(value)) for value, hashed in values.hashes.items()}

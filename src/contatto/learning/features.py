@@ -91,6 +91,11 @@ OUTER_KNOTS: Final = 3
 MOST_KNOTS: Final = 30
 """Limit of the knots of a field with drifting numbers."""
 LARGEST: Final = 1e15
+HOURS: Final = "\0hours"
+"""Field of the part of the day in a country: some ads please in the morning, some in the evening."""
+HOURS_S: Final = 4 * 3_600
+OF_HOURS: Final = 0.6
+"""Value of the part of the day beside other features, which matter more in most markets."""
 
 type Hashed = tuple[list[int], list[float]]
 

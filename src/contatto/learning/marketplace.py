@@ -17,8 +17,11 @@ from contatto.learning.batch_learning import NO, YES
 from contatto.learning.features import (
     BESIDE_CLASSES,
     BUSY,
+    HOURS,
+    HOURS_S,
     LISTED,
     MOST_FIELDS,
+    OF_HOURS,
     STRENGTH,
     FeatureFields,
     FieldValues,
@@ -324,6 +327,10 @@ def describe_request(
         names.append(place.hash_of(country))
         values.append(1.0)
         words.append(names[-1])
+    hours = market.asked_fields.values_of(HOURS)
+    if hours is not None:
+        names.append(hours.hash_of(f"{country} {int(now_s % col.DAY_S // HOURS_S)}"))
+        values.append(OF_HOURS)
     count = len(names)
     market.hashes[:count] = names
     market.values[:count] = values

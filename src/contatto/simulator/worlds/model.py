@@ -328,25 +328,29 @@ class World(ABC):
         """Return the requests of a day; the same at every call."""
         return self.draw_requests(day, self.weights(day), self.flow(day), self.stream)
 
-    def draw_requests(self, day: int, weights: Floats, flow: Floats, stream: int) -> Requests:
+    def draw_requests(
+        self, day: int, weights: Floats, flow: Floats, stream: int, strata: Ints | None = None
+    ) -> Requests:
         """Draw the requests of a day.
 
-        ``flow`` has the expected number of requests by tick and country; its viewers share it by weight.
+        ``flow`` has the expected number of requests by tick and stratum; its viewers share it by weight.
+        ``strata`` has the stratum of each viewer: without it the country.
         """
+        strata = self.viewer_country if strata is None else strata
         rng, places, market = chance(self.seed, stream, day), self._places, self._market
         expected = flow.ravel()
         count = round(float(expected.sum()))
         cells = np.searchsorted(np.cumsum(expected / expected.sum()), rng.random(count), side="right")
-        tick, country = np.divmod(np.minimum(cells, len(expected) - 1), flow.shape[1])
+        tick, stratum = np.divmod(np.minimum(cells, len(expected) - 1), flow.shape[1])
         ts = STARTS_TS + day * DAY + tick * TICK + (rng.random(count) * TICK).astype(np.int64)
         order = np.argsort(ts, kind="stable")
-        ts, tick, country = ts[order], tick[order], country[order]
-        # A viewer of each country by weight.
-        draws, viewers = rng.random(count), np.argsort(self.viewer_country, kind="stable")
+        ts, tick, stratum = ts[order], tick[order], stratum[order]
+        # A viewer of each stratum by weight.
+        draws, viewers = rng.random(count), np.argsort(strata, kind="stable")
         sums = np.cumsum(weights[viewers])
-        ends = np.searchsorted(self.viewer_country[viewers], np.arange(len(self.zones)), side="right")
+        ends = np.searchsorted(strata[viewers], np.arange(flow.shape[1]), side="right")
         upper = np.concatenate([[0.0], sums])[ends]
-        low, high = np.concatenate([[0.0], upper[:-1]])[country], upper[country]
+        low, high = np.concatenate([[0.0], upper[:-1]])[stratum], upper[stratum]
         viewer_indexes = np.searchsorted(sums, low + draws * (high - low), side="right")
         viewer = viewers[np.minimum(viewer_indexes, len(viewers) - 1)]
         shares = np.cumsum(places.shares)

@@ -27,6 +27,8 @@ from contatto.simulator.worlds.model import World, WorldSetting
 from contatto.simulator.worlds.policies import Auction
 from contatto.simulator.worlds.segments import SegmentsSetting, SegmentsWorld
 from contatto.simulator.worlds.tastes import (
+    HoursSetting,
+    HoursWorld,
     InterestsSetting,
     InterestsWorld,
     StrangersSetting,
@@ -40,6 +42,7 @@ class WorldName(StrEnum):
     THRESHOLDS = "thresholds"
     INTERESTS = "interests"
     STRANGERS = "strangers"
+    HOURS = "hours"
 
 
 BUILDING_SEEDS: Final = range(100)
@@ -66,6 +69,7 @@ _WORLDS: Final[Mapping[WorldName, Callable[[Any, int], World]]] = {
     WorldName.THRESHOLDS: ThresholdsWorld,
     WorldName.INTERESTS: InterestsWorld,
     WorldName.STRANGERS: StrangersWorld,
+    WorldName.HOURS: HoursWorld,
 }
 SETTINGS: Final[Mapping[tuple[WorldName, Size], WorldSetting]] = {
     (WorldName.LINEAR, Size.FULL): LinearSetting(),
@@ -102,6 +106,13 @@ SETTINGS: Final[Mapping[tuple[WorldName, Size], WorldSetting]] = {
     ),
     (WorldName.STRANGERS, Size.TINY): StrangersSetting(
         viewers=15_000, days=5, requests=6_000, budget_micros=1_200_000, farm_day=1
+    ),
+    (WorldName.HOURS, Size.FULL): HoursSetting(),
+    (WorldName.HOURS, Size.SMALL): HoursSetting(
+        viewers=7_000, days=10, requests=25_000, budget_micros=4_500_000
+    ),
+    (WorldName.HOURS, Size.TINY): HoursSetting(
+        viewers=2_000, days=5, requests=6_000, budget_micros=1_000_000, farm_day=1
     ),
 }
 MOST: Final = {"days": 60, "requests": 1_000_000, "viewers": 1_000_000, "ads": 500, "groups": 500}

@@ -1,4 +1,4 @@
-"""Worlds of hidden personal taste: interests of regulars, and strangers."""
+"""Worlds of hidden personal taste: interests of regulars, strangers, and hours of the day."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,6 +35,7 @@ from contatto.simulator.worlds.model import (
     logistic_shrinkage,
     make_groups,
     mix_farms,
+    offset_s,
     set_farm,
     sigmoid,
     standardize,
@@ -431,3 +432,188 @@ class StrangersWorld(World):
         spams = talks * ((1 - farm) * spam + farm * np.float32(0.97))
         leads = talks * ((1 - farm) * (1 - spam) * lead + farm * np.float32(0.03 * 0.01))
         return ObservableChances(self._mean_click, talks, leads, spams)
+
+
+HOUR_ZONES: Final = {
+    "FR": "Europe/Paris",
+    "JP": "Asia/Tokyo",
+    "BR": "America/Sao_Paulo",
+    "AE": "Asia/Dubai",
+}
+_HOUR_SHARES: Final = (0.35, 0.25, 0.25, 0.15)
+_DAYPARTS: Final = (0.07, 0.28, 0.3, 0.35)
+"""Shares of the people who come at night, in the morning, in the afternoon and in the evening."""
+_SCENES: Final = 6
+_TRADES: Final = 8
+_HOUR_ADS: Final = 3
+_SHOPS: Final = 6
+_HOUR_CHAT: Final = 0.6
+"""Standard deviation of personal chattiness, in logits."""
+_WILL: Final = 0.8
+"""Standard deviation of personal willingness to share a contact, in logits."""
+_NIGHT_FARM: Final = (-0.8, 0.6, 0.93, 0.02)
+"""Behaviour of the farm, which works at night; see `FarmChances`."""
+_NIGHT_SHIFT: Final = 0.01
+"""Share of the viewers who belong to the farm."""
+_HOUR_GROUPS: Final = (
+    GroupKind("day", 1.0),
+    GroupKind("day", 1.2),
+    GroupKind("day", 0.8),
+    GroupKind("day", 1.0, joins=5.0),
+    GroupKind("day", 3.0, target=1.2),
+    GroupKind("total", 14.0, leaves=14.0),
+    GroupKind("day", 1.0),
+    GroupKind("day", 0.9, joins=8.0),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class HoursSetting(WorldSetting):
+    """Settings of the world of hours.
+
+    ``dayparts``, ``weariness`` and ``farms`` are strengths: 1 is usual, 0 is none.
+    """
+
+    viewers: int = 20_000
+    requests: int = 70_000
+    budget_micros: int = 12_000_000
+    dayparts: float = 1.0
+    weariness: float = 1.0
+    farms: float = 1.0
+    farm_day: int = 4
+    lead_micros: int = 350_000
+
+
+class HoursWorld(World):
+    """People in four time zones who come at their part of the day, and eight ad groups with three ads each.
+
+    Theory. Everybody has a part of the day. No field tells it, but the hour of a request in its country does.
+    It decides which scenes of ads please, and how willing people are. Trades matter less. Some people chat
+    more and share more, which is hidden. A click farm with the usual fields works at night.
+    """
+
+    name = "hours"
+    zones: ClassVar = HOUR_ZONES
+    day_shape = (18.0, 0.0, 0.0)
+    stream = 62
+    delay_hours: ClassVar = {"fast": 0.4, "mixed": 6.0, "slow": 20.0}
+    places: tuple[Features, ...] = ({"slot": "list"}, {"slot": "banner"})
+    setting: HoursSetting
+
+    def __init__(self, setting: HoursSetting, seed: int) -> None:
+        super().__init__(setting, seed)
+        self.nature = Nature(
+            weariness=0.25 * setting.weariness,
+            night=0.6,
+            once=True,
+            view_lost=0.02,
+            view_after_s=2.0,
+            spam_recall=0.8,
+            spam_after_s=(300.0, 6 * 3_600.0),
+        )
+        self._places = PlacementMix(np.array([0.7, 0.3]), np.array([0.1, -0.3]))
+        by_hour = 0.3 * np.sin((np.arange(TICKS) * 24 / TICKS - 12) * 2 * np.pi / 24)
+        self._market = OutsideBids(0.003 * setting.competition, 0.5, 0.15, bidders=2, by_tick=by_hour)
+        rng = chance(seed, 61)
+        money = WorldBudget(setting.budget_micros, setting.lead_micros, _HOUR_SHARES, setting.days)
+        self.groups = make_groups(rng, _HOUR_GROUPS, money, HOUR_ZONES, _SHOPS)
+        self.advertisers = tuple(f"shop-{number}" for number in range(_SHOPS))
+        scenes = rng.integers(0, _SCENES, len(_HOUR_GROUPS) * _HOUR_ADS)
+        self.ads = tuple(
+            WorldAd(f"h{number}", number // _HOUR_ADS, {"scene": f"scene {scene}"})
+            for number, scene in enumerate(scenes)
+        )
+        midday = STARTS_TS + int(self.days * 0.5) * DAY + 12 * HOUR
+        self.edits = (
+            Edit(midday, 0, {"budget_micros": round(1.5 * self.groups[0].budget_micros)}),
+            Edit(midday + 2 * HOUR, 6, {"is_on": False}),
+            Edit(midday + 26 * HOUR, 6, {"is_on": True}),
+        )
+        self._draw_viewers(rng)
+        strength = 0.9 * setting.dayparts
+        by_daypart = rng.normal(0, strength, (2, len(_DAYPARTS), _SCENES))
+        by_trade = rng.normal(0, 0.3, (2, _TRADES, _SCENES))
+        by_ad = rng.normal(0, 0.3, (2, len(self.ads)))
+        willing = rng.normal(0, 0.5 * setting.dayparts, (2, len(_DAYPARTS), 1))
+        fits = [
+            (by_daypart[stage] + willing[stage])[self._daypart][:, scenes]
+            + by_trade[stage][self._trade][:, scenes]
+            for stage in (0, 1)
+        ]
+        self._logits = [
+            np.asarray(logit, np.float32)
+            for logit in (
+                -3.4 + fits[0] + by_ad[0],
+                -0.5 + 0.3 * fits[0],
+                -1.4 + 0.3 * (self._trade % 3)[:, None] + np.zeros(len(self.ads)),
+                -1.4 + fits[1] + by_ad[1],
+            )
+        ]
+        chat, will = rng.normal(0, 1, (2, setting.viewers, 1)).astype(np.float32)
+        chat, will = _HOUR_CHAT * chat, _WILL * will
+        click, talk, spam, lead = self._logits
+        tables = Tables(click + chat, sigmoid(talk + chat), sigmoid(spam + chat), sigmoid(lead + will))
+        set_farm(tables, self.is_farm, _NIGHT_FARM)
+        self._tables = tables
+        worth = sigmoid(click) * sigmoid(talk) * (1 - sigmoid(spam)) * sigmoid(lead)
+        self._value = standardize(np.log(worth).mean(1))
+
+    def _draw_viewers(self, rng: np.random.Generator) -> None:
+        count = self.setting.viewers
+        self.viewer_country = rng.choice(len(HOUR_ZONES), count, p=_HOUR_SHARES)
+        self._daypart = rng.choice(len(_DAYPARTS), count, p=_DAYPARTS)
+        self._trade = rng.integers(0, _TRADES, count)
+        since = np.round(rng.lognormal(6.0, 1.0, count))
+        self.farm_of = np.where(rng.random(count) < _NIGHT_SHIFT * self.setting.farms, 0, -1)
+        self.farm_starts = (STARTS_TS + self.setting.farm_day * DAY,)
+        self._daypart[self.is_farm] = 0
+        self.viewer_ids = tuple(f"u{number:06d}" for number in rng.permutation(count))
+        self.viewer_features = tuple(
+            {"trade": f"trade {trade}", "since_days": int(days)}
+            for trade, days in zip(self._trade, since, strict=True)
+        )
+        self._activity = np.where(self.is_farm, 0.0, rng.lognormal(0, 0.7, count))
+        self._busy_farm = (0, 4.0 * self._activity.mean(), range(self.setting.farm_day, self.days))
+
+    def _flow_by_daypart(self, day: int) -> Floats:
+        """Return the expected requests by tick, country and part of the day; a part has six local hours."""
+        weights, parts, size = self.weights(day), len(_DAYPARTS), TICKS // len(_DAYPARTS)
+        usual = (self._activity * ~self.is_farm).sum()
+        strata = self.viewer_country * parts + self._daypart
+        shares = np.bincount(strata, weights, len(self.zones) * parts).reshape(-1, parts) / usual
+        flow = np.zeros((TICKS, len(self.zones), parts))
+        for country, zone in enumerate(self.zones.values()):
+            for part in range(parts):
+                curve = np.zeros(TICKS)
+                curve[part * size : (part + 1) * size] = 1 / size
+                ahead = round(offset_s(zone, day) / 86_400 * TICKS)
+                flow[:, country, part] = np.roll(curve, -ahead) * shares[country, part]
+        return self.setting.requests * self.week[day % 7] * flow
+
+    def flow(self, day: int) -> Floats:
+        return np.asarray(self._flow_by_daypart(day).sum(2))
+
+    def requests(self, day: int) -> Requests:
+        """Return the requests of a day, each by a viewer of that part of the day in its country."""
+        strata = self.viewer_country * len(_DAYPARTS) + self._daypart
+        flow = self._flow_by_daypart(day).reshape(TICKS, -1)
+        return self.draw_requests(day, self.weights(day), flow, self.stream, strata)
+
+    def observable(self, day: int, past: Past) -> ObservableChances:
+        """Return means over personal taste; at night, marks of spam raise the chance of the farm."""
+        click, talk, spam, lead = self._logits
+        clicks, talks, spams = (np.zeros_like(click) for _ in range(3))
+        for node, weight in NORMAL_NODES:
+            chat = np.float32(_HOUR_CHAT * node)
+            part = np.float32(weight) * sigmoid(click + chat)
+            clicks += part
+            talks += part * sigmoid(talk + chat)
+            spams += part * sigmoid(talk + chat) * sigmoid(spam + chat)
+        leads = sigmoid(np.float32(logistic_shrinkage(_WILL)) * lead)
+        farm = np.zeros(self.setting.viewers)
+        if day >= self.setting.farm_day and self.setting.farms:
+            at_night, weights = self._daypart == 0, self.weights(day)
+            odds = (weights * self.is_farm).sum() / (weights * (at_night & ~self.is_farm)).sum()
+            farm = np.where(at_night, farm_chance(float(odds), _NIGHT_FARM[2], self.nature, past), 0.0)
+        people = (clicks, talks, (talks - spams) * leads, spams)
+        return mix_farms(farm[:, None], people, (_NIGHT_FARM,))
