@@ -368,9 +368,8 @@ def _count_expected(
             z = learner.score_features(learned.table, learned.slots, learned.weights, count, head)
             p = float(learner.logistic(z + table[impression.viewer, col.V_EFFECT + head]))
     p = learner.sloped(math.log(p / (1.0 - p)), head, market.numbers)
-    for counts, more in ((market.calibration.expected, p), (market.calibration.tried, 1.0)):
-        count = counts[impression.group, head] + (after - before) * more
-        counts[impression.group, head] = max(count, 0.0)  # label delays turned out longer than was thought
+    market.calibration.expected[impression.group, head] += (after - before) * p
+    market.calibration.tried[impression.group, head] += after - before
 
 
 def _add_farm_evidence(market: MarketState, impression: Impression, head: int, *, is_positive: bool) -> None:
@@ -632,7 +631,7 @@ def _learn_waits(market: MarketState, waiting: LabelDelays, head: int, arrived: 
         waiting.count_wait(impression.group, edge)
         window_s = market.groups.groups[impression.group].line.click_window_s or 0
         before, after = getattr(impression, waited), waiting.share_by(impression.group, edge, window_s)
-        if abs(after - before) > 0.02 or (after == 1.0 and before < 1.0):
+        if after - before > 0.02 or (after == 1.0 and before < 1.0):
             _count_expected(market, impression, head, before, after)
             setattr(impression, waited, after)
             if head in (col.SPAM, col.LEAD) and after == 1.0:
