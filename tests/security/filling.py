@@ -399,7 +399,7 @@ def build_world(folder: Path, database: str, clock: FixedClock) -> Built:
     """Make both tenants in an empty installation; nobody has it open afterwards."""
     url = postgres.url_of(database) if database else ""
     with running_world(folder, url, clock) as world:
-        victim, attacker = make_tenant(world, "zulu", 1), make_tenant(world, "yankee", 2)
+        victim, attacker = make_tenant(world, "zanzibar", 1), make_tenant(world, "yankee", 2)
         for tenant in (victim, attacker):
             Filling(world, tenant).run()
     return Built(victim, attacker, clock.now(), folder, database)

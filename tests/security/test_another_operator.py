@@ -103,7 +103,7 @@ def test_a_business_sees_nothing_of_what_is_shared_with_another(world: World, ho
         for attempt in attempts_of(world, attacker, way):
             is_page = way.credential is Credential.MEMBER
             by = {"session": attacker.owner} if is_page else {"token": attacker.token}
-            assert "zulu transfer" not in attempt.send(world, **by).text, attempt
+            assert "zanzibar transfer" not in attempt.send(world, **by).text, attempt
     wanted = {"advertiser_id": world.victim.advertiser_id}
     for token in (attacker.token, host.token):
         path = "/open_api/v1.3/advertiser/balance/get/"

@@ -63,7 +63,7 @@ def test_nobody_is_signed_in_by_a_form_that_is_not_ours(world: World, said: str)
     """Else a stranger could have a member work in an account of the stranger's."""
     page, other = (world.ask("GET", "/login") for _ in range(2))
     token = csrf_of(other.text) if "another" in said else said
-    form = {"email": "owner@zulu.example.com", "password": PASSWORD, "csrf_token": token}
+    form = {"email": "owner@zanzibar.example.com", "password": PASSWORD, "csrf_token": token}
     headers = {"Cookie": f"{GUEST_COOKIE}={page.cookies[GUEST_COOKIE]}"}
     answer = world.ask("POST", "/login", data=form, headers=headers)
     assert answer.status_code == 403

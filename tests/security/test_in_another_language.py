@@ -13,7 +13,7 @@ from tests.security.world import World
 
 ENGLISH = re.compile(r"\b[A-Za-z]{2,}(?:[ '’-]+[a-z]{2,}){2,}")
 """Three words in a row. A page in Arabic has none that are not data of the business."""
-NAME = re.compile(r"name of \w+|zulu welcomes you")
+NAME = re.compile(r"name of \w+|zanzibar welcomes you")
 """Words of the business and of people in the world that is attacked."""
 SENSELESS = "1.250 x"
 """A value that no field but a free text takes."""

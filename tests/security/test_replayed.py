@@ -207,7 +207,7 @@ def test_an_auth_code_is_good_once_and_not_for_long(world: World) -> None:
 
 
 def test_a_session_is_worth_nothing_after_its_end(world: World) -> None:
-    session = world.log_in("agent@zulu.example.com", PASSWORD)
+    session = world.log_in("agent@zanzibar.example.com", PASSWORD)
     csrf = world.csrf(session)
     assert world.ask("POST", "/logout", session=session).status_code == 303
     with nothing_changes(world.context.db):
