@@ -567,6 +567,7 @@ class HoursWorld(World):
         self.farm_of = np.where(rng.random(count) < _NIGHT_SHIFT * self.setting.farms, 0, -1)
         self.farm_starts = (STARTS_TS + self.setting.farm_day * DAY,)
         self._daypart[self.is_farm] = 0
+        self._strata = self.viewer_country * len(_DAYPARTS) + self._daypart
         self.viewer_ids = tuple(f"u{number:06d}" for number in rng.permutation(count))
         self.viewer_features = tuple(
             {"trade": f"trade {trade}", "since_days": int(days)}
@@ -579,14 +580,13 @@ class HoursWorld(World):
         """Return the expected requests by tick, country and part of the day; a part has six local hours."""
         weights, parts, size = self.weights(day), len(_DAYPARTS), TICKS // len(_DAYPARTS)
         usual = (self._activity * ~self.is_farm).sum()
-        strata = self.viewer_country * parts + self._daypart
-        shares = np.bincount(strata, weights, len(self.zones) * parts).reshape(-1, parts) / usual
+        shares = np.bincount(self._strata, weights, len(self.zones) * parts).reshape(-1, parts) / usual
         flow = np.zeros((TICKS, len(self.zones), parts))
         for country, zone in enumerate(self.zones.values()):
+            ahead = round(offset_s(zone, day) / 86_400 * TICKS)
             for part in range(parts):
                 curve = np.zeros(TICKS)
                 curve[part * size : (part + 1) * size] = 1 / size
-                ahead = round(offset_s(zone, day) / 86_400 * TICKS)
                 flow[:, country, part] = np.roll(curve, -ahead) * shares[country, part]
         return self.setting.requests * self.week[day % 7] * flow
 
@@ -595,9 +595,8 @@ class HoursWorld(World):
 
     def requests(self, day: int) -> Requests:
         """Return the requests of a day, each by a viewer of that part of the day in its country."""
-        strata = self.viewer_country * len(_DAYPARTS) + self._daypart
         flow = self._flow_by_daypart(day).reshape(TICKS, -1)
-        return self.draw_requests(day, self.weights(day), flow, self.stream, strata)
+        return self.draw_requests(day, self.weights(day), flow, self.stream, self._strata)
 
     def observable(self, day: int, past: Past) -> ObservableChances:
         """Return means over personal taste; at night, marks of spam raise the chance of the farm."""
@@ -607,8 +606,9 @@ class HoursWorld(World):
             chat = np.float32(_HOUR_CHAT * node)
             part = np.float32(weight) * sigmoid(click + chat)
             clicks += part
-            talks += part * sigmoid(talk + chat)
-            spams += part * sigmoid(talk + chat) * sigmoid(spam + chat)
+            part *= sigmoid(talk + chat)
+            talks += part
+            spams += part * sigmoid(spam + chat)
         leads = sigmoid(np.float32(logistic_shrinkage(_WILL)) * lead)
         farm = np.zeros(self.setting.viewers)
         if day >= self.setting.farm_day and self.setting.farms:
