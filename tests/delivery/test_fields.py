@@ -14,7 +14,8 @@ def test_numbers_that_wander_out_of_the_first_ones_are_told_apart_again() -> Non
     values = FieldValues("rate")
     for _ in range(300):
         values.place_number(4.9)
-    assert values.place_number(1.2) == values.place_number(0.7) == values.place_number(4.9)
+    assert values.place_number(1.2) == values.place_number(0.7)
+    assert values.place_number(4.9)[0] == values.place_number(0.7)[0][1:]
     for number in range(300):
         values.place_number(0.5 + number % 40 / 10)
     assert values.place_number(1.2) != values.place_number(0.7)
@@ -22,6 +23,18 @@ def test_numbers_that_wander_out_of_the_first_ones_are_told_apart_again() -> Non
     for number in range(30_000):
         values.place_number(float(number))
     assert len(values.knots) < MOST_KNOTS + KNOTS
+
+
+def test_numbers_that_hardly_anybody_has_share_a_feature() -> None:
+    """What one new account of a click farm teaches holds for the next one, of another age."""
+    values = FieldValues("account_days")
+    for number in range(300):
+        values.place_number(float(10 + number))
+    low, high = values.hash_named("tail", "< 11"), values.hash_named("tail", "> 264")
+    assert (low, 1.0) in zip(*values.place_number(0.0), strict=True)
+    assert (low, 1.0) in zip(*values.place_number(3.0), strict=True)
+    assert (high, 1.0) in zip(*values.place_number(900.0), strict=True)
+    assert not {low, high} & {*values.place_number(11.0)[0], *values.place_number(264.0)[0]}
 
 
 def test_a_copy_that_serves_learns_no_knots() -> None:

@@ -109,6 +109,7 @@ class FieldValues:
     counts: dict[str, int] = field(default_factory=dict)
     numbers: list[float] = field(default_factory=list)
     knots: list[float] = field(default_factory=list)
+    usual: tuple[float, float] = (-math.inf, math.inf)
     rare: int = 0
 
     def __post_init__(self) -> None:
@@ -135,7 +136,8 @@ class FieldValues:
         """Return a number as weights of the two nearest knots, which are quantiles.
 
         Until enough numbers set the knots, return its half-octave instead. Many numbers outside of all knots
-        get new knots.
+        get new knots. Unusually low numbers have a feature together, and so have unusually high ones: few
+        people may have an account as new as those of a click farm.
         """
         if isinstance(number, int):
             number = min(max(number, -int(LARGEST)), int(LARGEST))
@@ -146,7 +148,17 @@ class FieldValues:
             if len(self.numbers) < LEARN_NUMBERS:
                 step = round(2.0 * math.log2(abs(number))) + 2_000 if number else 0
                 return [name_hash("log", self.name, str(step if number > 0 else -step))], [1.0]
+            ordered = sorted(self.numbers)
+            self.usual = ordered[1], ordered[-2]
             self._set_knots(KNOTS)
+        hashes, weights = self._place_between_knots(number)
+        low, high = self.usual
+        if low <= number <= high:
+            return hashes, weights
+        tail = f"< {low:g}" if number < low else f"> {high:g}"
+        return [self.hash_named("tail", tail), *hashes], [1.0, *weights]
+
+    def _place_between_knots(self, number: float) -> Hashed:
         knots = self.knots
         above = bisect_right(knots, number)
         if above == 0 or above == len(knots):
@@ -154,15 +166,15 @@ class FieldValues:
                 self.numbers.append(number)
                 if len(self.numbers) >= OUTER_NUMBERS:
                     self._set_knots(OUTER_KNOTS)
-            return [self._knot(knots[0] if above == 0 else knots[-1])], [1.0]
+            return [self.hash_named("knot", repr(knots[0] if above == 0 else knots[-1]))], [1.0]
         low, high = knots[above - 1], knots[above]
         share = (number - low) / (high - low)
-        return [self._knot(low), self._knot(high)], [1.0 - share, share]
+        return [self.hash_named("knot", repr(low)), self.hash_named("knot", repr(high))], [1.0 - share, share]
 
-    def _knot(self, knot: float) -> int:
-        key = repr(knot)
+    def hash_named(self, kind: str, key: str) -> int:
+        """Return the hash of a knot, or of all numbers beyond the usual ones."""
         hashed = self.hashes.get(key)
-        return self.hashes.setdefault(key, name_hash("knot", self.name, key)) if hashed is None else hashed
+        return self.hashes.setdefault(key, name_hash(kind, self.name, key)) if hashed is None else hashed
 
     def _set_knots(self, most: int) -> None:
         """Add quantiles of the stored numbers to the knots."""
@@ -229,7 +241,7 @@ class FeatureFields:
                 placed = values.place_number(value)
                 hashes += placed[0]
                 weights += placed[1]
-                words.append(placed[0][-1] if placed[1][-1] >= 0.5 else placed[0][0])
+                words.append(placed[0][-1 if placed[1][-1] >= 0.5 else -2])
             else:
                 complain(f"the feature {name[:40]!r} is no string, number or list of strings")
         return hashes[:most], weights[:most]

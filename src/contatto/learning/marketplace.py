@@ -625,7 +625,7 @@ class _FixedValues(FieldValues):
         super().__init__(name)
         if learned is not None:
             self.hashes, self.counts = dict(learned.hashes), learned.counts
-            self.numbers, self.knots = learned.numbers, learned.knots
+            self.numbers, self.knots, self.usual = learned.numbers, learned.knots, learned.usual
         self.size = len(self.hashes)
 
     def hash_of(self, value: str) -> int:
