@@ -5,12 +5,14 @@ import os
 import subprocess
 import sys
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contatto.learning import features
 from contatto.learning.features import (
     CLASSES,
     FIRST_FIT,
@@ -163,6 +165,23 @@ def test_a_word_that_is_new_during_a_fit_waits_for_the_next_one() -> None:
     for _ in fit:
         pass
     assert len(classes.scores) == len(classes.words) - 1
+
+
+def test_a_later_fit_uses_the_machine_code_that_serving_has_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiling for other types in the middle of a fit would hold up a decision for half a second."""
+    types = set()
+
+    def weigh(*given: Any) -> float:
+        types.add(tuple(getattr(value, "dtype", type(value)) for value in given))
+        return weigh_classes(*given)
+
+    monkeypatch.setattr(features, "weigh_classes", weigh)
+    classes = noted(crowd(FIRST_FIT, KINDS)[0])
+    refit(classes)
+    assert classes.read([1, 2, 3])
+    for _ in classes.refit_in_slices(7):
+        pass
+    assert len(types) == 1
 
 
 def test_the_likeliest_classes_become_features_in_their_order() -> None:

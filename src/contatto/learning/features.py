@@ -683,7 +683,7 @@ class LatentClasses:
         starts = [np.zeros((learned, CLASSES)) for _ in range(1 if len(self.scores) else STARTS)]
         if len(self.scores):  # the fit continues from the current classes
             for row, into in enumerate(starts[0]):
-                weigh_classes(self.scores, self.prior, self.bags[row], self.sizes[row], into)
+                weigh_classes(self.scores, self.prior, self.bags[row], int(self.sizes[row]), into)
         else:
             for start, shares in enumerate(starts):
                 begin_classes(np.uint64(seed + start), shares)
