@@ -151,14 +151,11 @@ class FieldValues:
             ordered = sorted(self.numbers)
             self.usual = ordered[1], ordered[-2]
             self._set_knots(KNOTS)
-        hashes, weights = self._place_between_knots(number)
-        low, high = self.usual
-        if low <= number <= high:
-            return hashes, weights
-        tail = f"< {low:g}" if number < low else f"> {high:g}"
-        return [self.hash_named("tail", tail), *hashes], [1.0, *weights]
-
-    def _place_between_knots(self, number: float) -> Hashed:
+        hashes, weights = list[int](), list[float]()
+        least, most = self.usual
+        if not least <= number <= most:
+            hashes.append(self.hash_named("tail", f"< {least:g}" if number < least else f"> {most:g}"))
+            weights.append(1.0)
         knots = self.knots
         above = bisect_right(knots, number)
         if above == 0 or above == len(knots):
@@ -166,10 +163,12 @@ class FieldValues:
                 self.numbers.append(number)
                 if len(self.numbers) >= OUTER_NUMBERS:
                     self._set_knots(OUTER_KNOTS)
-            return [self.hash_named("knot", repr(knots[0] if above == 0 else knots[-1]))], [1.0]
+            edge = knots[0] if above == 0 else knots[-1]
+            return [*hashes, self.hash_named("knot", repr(edge))], [*weights, 1.0]
         low, high = knots[above - 1], knots[above]
         share = (number - low) / (high - low)
-        return [self.hash_named("knot", repr(low)), self.hash_named("knot", repr(high))], [1.0 - share, share]
+        hashes += [self.hash_named("knot", repr(low)), self.hash_named("knot", repr(high))]
+        return hashes, [*weights, 1.0 - share, share]
 
     def hash_named(self, kind: str, key: str) -> int:
         """Return the hash of a knot, or of all numbers beyond the usual ones."""
