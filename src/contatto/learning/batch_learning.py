@@ -104,9 +104,8 @@ def relearn_in_slices(market: MarketState) -> Generator[None]:
         for start in range(0, len(part), SLICE)
     ]
     yield
-    observed = list[Observations]()
+    observed, curves = list[Observations](), no_curves(market.learned)
     for turn in range(PASSES):
-        curves = no_curves(market.learned)
         for number, (rows, weight) in enumerate(parts):
             if turn == 0:
                 rows[:] = [impression for impression in rows if impression.place >= 0]
