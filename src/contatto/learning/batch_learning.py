@@ -58,9 +58,9 @@ FEW: Final = 20
 """Clicks before the first training."""
 EVERY_S: Final = 3_600
 """Longest time between two trainings."""
-MOST_OLD: Final = 10_000
+MOST_OLD: Final = 30_000
 """Most observations without a new outcome in a training, drawn by lot, …"""
-MOST_OLD_PER_NEW: Final = 30
+MOST_OLD_PER_NEW: Final = 40
 """… and most of them per observation with one."""
 PASSES: Final = 2
 """Passes over the observations of a training; a changed prior counts from the second one."""
