@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from contatto.learning import features
 from contatto.learning.features import (
+    BUSY,
     CLASSES,
     FIRST_FIT,
     LISTED,
@@ -24,6 +25,7 @@ from contatto.learning.features import (
     add_classes,
     begin_classes,
     fit_classes,
+    measure_repetition,
     weigh_classes,
 )
 from contatto.learning.marketplace import Marketplace
@@ -40,10 +42,14 @@ def crowd(count: int, kinds: int, seed: int = 1) -> tuple[list[list[int]], list[
     return [rng.choice(WORDS, 8, p=usual[each]).tolist() for each in kind], kind.tolist()
 
 
+def in_one_field(words: list[int]) -> dict[int, int]:
+    return dict.fromkeys(words, 0)
+
+
 def noted(people: list[list[int]]) -> LatentClasses:
     classes = LatentClasses()
     for viewer, said in enumerate(people):
-        classes.note(viewer, said, is_new=True)
+        classes.note(viewer, in_one_field(said), is_new=True)
     return classes
 
 
@@ -55,7 +61,7 @@ def refit(classes: LatentClasses) -> None:
 
 
 def likeliest(classes: LatentClasses, said: list[int]) -> int:
-    assert classes.read(said)
+    assert classes.read(in_one_field(said))
     return int(classes.chances.argmax())
 
 
@@ -77,7 +83,7 @@ def test_people_of_one_kind_come_into_classes_that_no_other_kind_comes_into(fitt
 def test_where_people_are_of_no_kinds_there_are_no_classes() -> None:
     classes = noted(crowd(2 * FIRST_FIT, 1)[0])
     refit(classes)
-    assert not classes.read([1, 2, 3])
+    assert not classes.read(in_one_field([1, 2, 3]))
 
 
 def test_what_changes_from_one_request_of_a_viewer_to_the_next_makes_no_classes() -> None:
@@ -88,9 +94,10 @@ def test_what_changes_from_one_request_of_a_viewer_to_the_next_makes_no_classes(
         said = rng.integers(0, WORDS, 4).tolist()
         for visit in range(2):
             place = 1_000 * int(rng.integers(1, 5))
-            classes.note(viewer, [*said, place, place + 1, place + 2], is_new=visit == 0)
+            words = in_one_field([*said, place, place + 1, place + 2])
+            classes.note(viewer, words, is_new=visit == 0)
     refit(classes)
-    assert not classes.read([1, 2, 3])
+    assert not classes.read(in_one_field([1, 2, 3]))
     changing = {classes.words[place + field] for place in range(1_000, 5_000, 1_000) for field in range(3)}
     assert (classes.again / np.maximum(classes.asked, 1.0))[sorted(changing)].max() < 0.5
 
@@ -98,7 +105,7 @@ def test_what_changes_from_one_request_of_a_viewer_to_the_next_makes_no_classes(
 def test_few_viewers_are_no_ground_for_classes() -> None:
     classes = noted(crowd(FIRST_FIT - 1, KINDS)[0])
     refit(classes)
-    assert not classes.read([1, 2, 3])
+    assert not classes.read(in_one_field([1, 2, 3]))
 
 
 def test_a_later_fit_goes_on_from_the_classes_that_there_are() -> None:
@@ -108,7 +115,7 @@ def test_a_later_fit_goes_on_from_the_classes_that_there_are() -> None:
     refit(classes)
     before = [likeliest(classes, said) for said in people]
     for viewer in range(FIRST_FIT, more):
-        classes.note(viewer, people[viewer], is_new=True)
+        classes.note(viewer, in_one_field(people[viewer]), is_new=True)
     refit(classes)
     assert classes.fitted_at == more
     same = [likeliest(classes, said) == had for said, had in zip(people, before, strict=True)]
@@ -123,9 +130,9 @@ def test_what_is_saved_goes_on_as_the_saved_one_would(fitted: LatentClasses) -> 
     assert other.save() == saved.save()
     said = crowd(1, KINDS, seed=5)[0][0]
     for each in (saved, other):
-        each.market.classes.note(10**6, [10_000, *said], is_new=True)
-        each.market.classes.note(FIRST_FIT, said, is_new=False)
-        assert each.market.classes.read(said)
+        each.market.classes.note(10**6, {10_000: 1} | in_one_field(said), is_new=True)
+        each.market.classes.note(FIRST_FIT, in_one_field(said), is_new=False)
+        assert each.market.classes.read(in_one_field(said))
     assert saved.market.classes.chances.tolist() == other.market.classes.chances.tolist()
     assert other.save() == saved.save()
 
@@ -134,7 +141,7 @@ def test_what_is_saved_goes_on_as_the_saved_one_would(fitted: LatentClasses) -> 
 def test_whatever_is_shown_the_chances_of_classes_add_up_to_one(
     fitted: LatentClasses, said: list[int]
 ) -> None:
-    assert fitted.read(said)
+    assert fitted.read(in_one_field(said))
     assert fitted.chances.sum() == pytest.approx(1.0)
     assert (fitted.chances >= 0.0).all()
 
@@ -142,10 +149,27 @@ def test_whatever_is_shown_the_chances_of_classes_add_up_to_one(
 def test_more_words_and_viewers_than_are_kept_do_no_harm() -> None:
     classes = LatentClasses()
     for number in range(REMEMBERED + 10):
-        classes.note(number, list(range(number, number + 50)), is_new=True)
+        classes.note(number, in_one_field(list(range(number, number + 50))), is_new=True)
     assert len(classes.words) == MOST_WORDS
     assert classes.noted == REMEMBERED + 10
     refit(classes)
+
+
+def test_viewers_of_whom_nothing_is_known_make_no_classes() -> None:
+    classes = noted([[]] * FIRST_FIT)
+    refit(classes)
+    assert not classes.read({})
+
+
+def test_viewers_that_replace_others_during_a_fit_wait_for_the_next_one() -> None:
+    people, _ = crowd(REMEMBERED, KINDS)
+    classes = noted(people)
+    fit = classes.refit_in_slices(7)
+    next(fit)
+    classes.note(REMEMBERED, {WORDS + 1: 1}, is_new=True)
+    for _ in fit:
+        pass
+    assert len(classes.scores) == len(classes.words) - 1
 
 
 def test_each_round_of_the_fit_makes_the_viewers_likelier() -> None:
@@ -161,7 +185,7 @@ def test_a_word_that_is_new_during_a_fit_waits_for_the_next_one() -> None:
     classes = noted(crowd(FIRST_FIT, KINDS)[0])
     fit = classes.refit_in_slices(7)
     next(fit)
-    classes.note(FIRST_FIT, [WORDS + 1], is_new=True)
+    classes.note(FIRST_FIT, {WORDS + 1: 1}, is_new=True)
     for _ in fit:
         pass
     assert len(classes.scores) == len(classes.words) - 1
@@ -178,7 +202,7 @@ def test_a_later_fit_uses_the_machine_code_that_serving_has_loaded(monkeypatch: 
     monkeypatch.setattr(features, "weigh_classes", weigh)
     classes = noted(crowd(FIRST_FIT, KINDS)[0])
     refit(classes)
-    assert classes.read([1, 2, 3])
+    assert classes.read(in_one_field([1, 2, 3]))
     for _ in classes.refit_in_slices(7):
         pass
     assert len(types) == 1
@@ -195,13 +219,45 @@ def test_the_likeliest_classes_become_features_in_their_order() -> None:
 
 def test_words_are_texts_items_of_lists_and_the_nearest_knot_of_a_number() -> None:
     fields = FeatureFields("request")
+    said: dict[int, int] = {}
     for number in range(300):
-        fields.hash_features({"age": float(number)}, 40, print)
-    said: list[int] = []
-    hashes, _ = fields.hash_features({"age": 101.5, "os": "a", "likes": ["x", "y"]}, 40, print, said)
-    assert len(hashes) == 5
+        fields.hash_features({"age": float(number), "city": f"c{number}"}, 40, print, said)
+        if number == 254:
+            assert len(said) == BUSY, "rare values and numbers without knots are no words"
+    said.clear()
+    features = {"age": 101.5, "os": "a", "likes": ["x", "y"], "city": "new"}
+    hashes, _ = fields.hash_features(features, 40, print, said)
+    assert len(hashes) == 6
     assert len(said) == 4
     assert set(said) < set(hashes)
+    assert len(set(said.values())) == 3, "each word has its field"
+
+
+def of_places(viewer: int) -> dict[int, int]:
+    """What repeats: a city, and the country and the time zone of the city."""
+    city = viewer * 7 % 40
+    return {10_000 + city: 1, 11_000 + city % 5: 2, 12_000 + city % 5: 3}
+
+
+def test_fields_that_repeat_each_other_make_no_classes() -> None:
+    people, _ = crowd(FIRST_FIT, 1)
+    classes = LatentClasses()
+    for viewer, said in enumerate(people):
+        classes.note(viewer, in_one_field(said) | of_places(viewer), is_new=True)
+    refit(classes)
+    assert not classes.read(of_places(1))
+
+
+def test_kinds_of_people_are_found_beside_fields_that_repeat_each_other() -> None:
+    people, kinds = crowd(FIRST_FIT, KINDS)
+    classes, of_kind = LatentClasses(), np.zeros((KINDS, CLASSES))
+    for viewer, said in enumerate(people):
+        classes.note(viewer, in_one_field(said) | of_places(viewer), is_new=True)
+    refit(classes)
+    for viewer, (said, kind) in enumerate(zip(people, kinds, strict=True)):
+        assert classes.read(in_one_field(said) | of_places(viewer))
+        of_kind[kind, classes.chances.argmax()] += 1
+    assert of_kind.max(axis=0).sum() / FIRST_FIT > 0.85
 
 
 def test_classes_are_the_same_compiled_and_as_python() -> None:
@@ -228,4 +284,10 @@ def digest_of_fit() -> str:
     fit_classes(classes.bags, classes.sizes, 0, 60, 4, shares, scores, prior)
     chances = np.zeros(5)
     weigh_classes(scores, prior, classes.bags[0], int(classes.sizes[0]), chances)
-    return hashlib.sha256(b"".join(each.tobytes() for each in (shares, scores, prior, chances))).hexdigest()
+    for viewer in range(60):
+        classes.note(60 + viewer, of_places(viewer), is_new=True)
+    fields = classes.field_of[: len(classes.words)]
+    told = measure_repetition(classes.bags, classes.sizes, fields, 100, 120, 120)
+    assert told[1, 2:].min() > 0.1 > told[:, 1].max()
+    arrays = (shares, scores, prior, chances, told)
+    return hashlib.sha256(b"".join(each.tobytes() for each in arrays)).hexdigest()

@@ -85,8 +85,9 @@ def load_kernels() -> None:
     scratch.take(AdLine(ts=1, ad_id="x", adgroup_id="g", features={"format": "image"}))
     for number in range(FIRST_FIT + 1):
         ts, viewer, request = 2 + number * 1_000_000, f"v{number}", f"r{number}"
-        kind = f"kind {number % 4}"  # so that there are classes, whose kernels are loaded too
-        features = {"language": kind, "device": kind, "interests": [kind, str(number % 7)]}
+        # Interests of four kinds make classes, so that their kernels are loaded too.
+        interests = [f"{number % 4} {number // every % 5}" for every in (4, 20, 100)]
+        features = {"language": f"l{number % 3}", "interests": interests}
         scratch.take(RequestLine(ts, request, viewer, "SG", features, 1))
         if scratch.market.records.shown[request] is None or number > CLICKS_TO_RELEARN:
             continue

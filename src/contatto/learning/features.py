@@ -148,8 +148,6 @@ class FieldValues:
             if len(self.numbers) < LEARN_NUMBERS:
                 step = round(2.0 * math.log2(abs(number))) + 2_000 if number else 0
                 return [name_hash("log", self.name, str(step if number > 0 else -step))], [1.0]
-            ordered = sorted(self.numbers)
-            self.usual = ordered[1], ordered[-2]
             self._set_knots(KNOTS)
         hashes, weights = list[int](), list[float]()
         least, most = self.usual
@@ -178,8 +176,9 @@ class FieldValues:
     def _set_knots(self, most: int) -> None:
         """Add quantiles of the stored numbers to the knots."""
         ordered = sorted(self.numbers)
-        last = len(ordered) - 1
-        more = {ordered[round(last * step / (most - 1))] for step in range(most)}
+        if not self.knots:
+            self.usual = ordered[1], ordered[-2]
+        more = {ordered[round((len(ordered) - 1) * step / (most - 1))] for step in range(most)}
         self.knots = sorted({*self.knots, *more})
         self.numbers = []
 
@@ -202,13 +201,14 @@ class FeatureFields:
         features: dict[str, Any],
         most: int,
         complain: Callable[[str], None],
-        words: list[int] | None = None,
+        words: dict[int, int] | None = None,
     ) -> Hashed:
         """Return at most ``most`` hashes and weights of features; report unusable values and omit them.
 
-        ``words`` gets the hash of each text, of each list item, and of the nearest knot of each number.
+        ``words`` gets hashes of texts, list items and nearest knots of numbers, with the hash of rare values
+        of their field. Rare values, and numbers before there are knots, are left out.
         """
-        words = [] if words is None else words
+        words = {} if words is None else words
         hashes: list[int] = []
         weights: list[float] = []
         by_name = self.by_name
@@ -219,11 +219,13 @@ class FeatureFields:
             if values is None or value is None:
                 continue
             kind = type(value)
+            if kind is bool:
+                kind, value = str, "true" if value else "false"
             if kind is str:
                 hashed = values.hashes.get(value)
                 hashes.append(values.hash_of(value) if hashed is None else hashed)
                 weights.append(1.0)
-                words.append(hashes[-1])
+                words[hashes[-1]] = values.rare
             elif kind is list:
                 texts = list(dict.fromkeys(text for text in value if type(text) is str))[:MOST_OF_LIST]
                 if len(texts) < len(value) and any(type(text) is not str for text in value):
@@ -231,18 +233,16 @@ class FeatureFields:
                 items = [values.hash_of(text) for text in texts]
                 hashes += items
                 weights += [min(math.sqrt(WHOLE_ITEMS / max(len(texts), 1)), 1.0)] * len(texts)
-                words += items
-            elif kind is bool:
-                hashes.append(values.hash_of("true" if value else "false"))
-                weights.append(1.0)
-                words.append(hashes[-1])
+                words |= dict.fromkeys(items, values.rare)
             elif kind is int or kind is float:
                 placed = values.place_number(value)
                 hashes += placed[0]
                 weights += placed[1]
-                words.append(placed[0][-1 if placed[1][-1] >= 0.5 else -2])
+                if values.knots:
+                    words[placed[0][-1 if placed[1][-1] >= 0.5 else -2]] = values.rare
             else:
                 complain(f"the feature {name[:40]!r} is no string, number or list of strings")
+            words.pop(values.rare, None)
         return hashes[:most], weights[:most]
 
 
@@ -575,6 +575,51 @@ def add_classes(
     return count
 
 
+PAIRS: Final = 1 << 20
+"""Cells of the counts of word pairs, by hash."""
+_PAIR_SMOOTHING = 20.0
+"""Weight of the overall frequencies of a field's words beside another field, in words."""
+
+
+@compiled
+def measure_repetition(bags: Array, sizes: Array, fields: Array, begins: int, ends: int, total: int) -> Array:
+    """Return how much one field (row) tells of another (column), in log-likelihood per held-out viewer.
+
+    A city tells its country, for example. The first has a lower number, so that one of two fields remains
+    (a tree, as of Chow and Liu 1968), and is no list. ``fields`` has the field of each word. See
+    `judge_classes` for the rest.
+    """
+    words, many = fields.shape[0], int(fields.max()) + 1
+    counts, of_field = np.full(words, 0.01), np.full(many, 0.01)
+    pairs, beside = np.zeros(PAIRS, np.float32), np.zeros((words, many), np.float32)
+    is_list, gains = np.zeros(many, np.bool_), np.zeros((many, many))
+    for i in range(total):
+        if begins <= i < ends:
+            continue
+        for j in range(sizes[i]):
+            word = int(bags[i, j])
+            counts[word] += 1.0
+            of_field[fields[word]] += 1.0
+            for k in range(sizes[i]):
+                other = int(bags[i, k])
+                if fields[other] < fields[word]:
+                    pairs[(other * words + word) % PAIRS] += 1.0
+                    beside[other, fields[word]] += 1.0
+                elif other != word and fields[other] == fields[word]:
+                    is_list[fields[word]] = True
+    for i in range(begins, ends):
+        for j in range(sizes[i]):
+            word = int(bags[i, j])
+            field = fields[word]
+            usual = counts[word] / of_field[field]
+            for k in range(sizes[i]):
+                other = int(bags[i, k])
+                if fields[other] < field and not is_list[fields[other]]:
+                    ratio = pairs[(other * words + word) % PAIRS] / usual + _PAIR_SMOOTHING
+                    gains[fields[other], field] += math.log(ratio / (beside[other, field] + _PAIR_SMOOTHING))
+    return gains / max(ends - begins, 1)
+
+
 CLASSES: Final = 24
 """More classes than a market has segments of viewers; else fits often merge two segments and split one."""
 LISTED: Final = 3
@@ -600,6 +645,11 @@ LEAST_GAIN: Final = 0.5
 
 With real segments it is one and more, without them below zero.
 """
+REPEATED: Final = 0.1
+"""Gain from which on a field repeats another one, so classes would be its values (see `measure_repetition`).
+
+Where hidden segments alone connect fields, the gain is .01 at most.
+"""
 STEADY: Final = 0.9
 """Rate of repetition from which on a word belongs to the viewer, not to the placement or the hour."""
 
@@ -609,13 +659,16 @@ type Numbers = NDArray[Any]
 class LatentClasses:
     """Latent classes, fitted to the words of each viewer's first request.
 
-    ``words`` numbers the words. ``of``, ``bags`` and ``sizes`` have the newest viewers by row, with their
-    words. ``row_of`` has the viewers before their second request. Per word, ``asked`` counts second requests
-    after it, and ``again`` those that repeat it. ``noted`` counts viewers. ``chances`` is the last posterior.
+    ``words`` numbers the words, ``fields`` their fields; ``field_of`` has the field of each word. ``of``,
+    ``bags`` and ``sizes`` have the newest viewers by row, with their words. ``row_of`` has the viewers before
+    their second request. Per word, ``asked`` counts second requests after it, and ``again`` those that repeat
+    it. ``noted`` counts viewers. ``chances`` is the last posterior.
     """
 
     def __init__(self) -> None:
         self.words: dict[int, int] = {}
+        self.fields: dict[int, int] = {}
+        self.field_of = np.zeros(MOST_WORDS, np.int16)
         self.bags = np.zeros((REMEMBERED, MOST_SAID), np.int16)
         self.sizes = np.zeros(REMEMBERED, np.int16)
         self.of = np.full(REMEMBERED, -1, np.int64)
@@ -630,8 +683,8 @@ class LatentClasses:
         self.chances = np.zeros(CLASSES)
         self._bag = np.zeros(MOST_SAID, np.int16)
 
-    def note(self, viewer: int, words: list[int], *, is_new: bool) -> None:
-        """Store the words of a new viewer; at the second request count the repeated words."""
+    def note(self, viewer: int, words: dict[int, int], *, is_new: bool) -> None:
+        """Store a new viewer's words, with their fields; at the second request count the repeated words."""
         if not is_new:
             row = self.row_of.pop(viewer, None)
             if row is not None:
@@ -642,12 +695,13 @@ class LatentClasses:
             return
         numbers = self.words
         bag = []
-        for word in words[:MOST_SAID]:
+        for word in list(words)[:MOST_SAID]:
             number = numbers.get(word)
             if number is None:
                 if len(numbers) >= MOST_WORDS:
                     continue
                 number = numbers[word] = len(numbers)
+                self.field_of[number] = self.fields.setdefault(words[word], len(self.fields))
             bag.append(number)
         row = self.noted % REMEMBERED
         self.row_of.pop(int(self.of[row]), None)
@@ -656,29 +710,35 @@ class LatentClasses:
         self.sizes[row] = len(bag)
         self.noted += 1
 
-    def read(self, words: list[int]) -> bool:
+    def read(self, words: dict[int, int]) -> bool:
         """Set ``chances`` to the posterior given a viewer's words; return False before the first fit."""
         if not len(self.scores):
             return False
         numbers = self.words
-        bag = [numbers[word] for word in words[:MOST_SAID] if word in numbers]
+        bag = [numbers[word] for word in list(words)[:MOST_SAID] if word in numbers]
         self._bag[: len(bag)] = bag
         weigh_classes(self.scores, self.prior, self._bag, len(bag), self.chances)
         return True
 
     def refit_in_slices(self, seed: int) -> Generator[None]:
-        """Fit the classes to steady words in slices of milliseconds; use them if held-out viewers gain."""
+        """Fit the classes in slices of milliseconds; use them if held-out viewers gain.
+
+        Words that are not steady, and fields that repeat another one, are left out.
+        """
         self.fitted_at = self.noted
         total, words = min(self.noted, REMEMBERED), len(self.words)  # later words wait for the next fit
-        is_steady = (self.again[:words] + 1.0) / (self.asked[:words] + 1.0) >= STEADY
-        bags, sizes = np.zeros((total, MOST_SAID), np.int16), np.zeros(total, np.int16)
+        learned, fields = total - int(total * HELD_OUT), self.field_of[: max(words, 1)].copy()
+        bags, sizes = self.bags[:total].copy(), self.sizes[:total].copy()
+        repetition = measure_repetition(bags, sizes, fields, learned, total, total).max(axis=0)
+        yield
+        is_used = (self.again[:words] + 1.0) / (self.asked[:words] + 1.0) >= STEADY
+        is_used &= repetition[fields[:words]] < REPEATED
         for row in range(total):
-            bag = self.bags[row, : self.sizes[row]]
-            bag = bag[is_steady[bag]]
+            bag = bags[row, : sizes[row]]
+            bag = bag[is_used[bag]]
             bags[row, : len(bag)] = bag
             sizes[row] = len(bag)
         yield
-        learned = total - int(total * HELD_OUT)
         starts = [np.zeros((learned, CLASSES)) for _ in range(1 if len(self.scores) else STARTS)]
         if len(self.scores):  # the fit continues from the current classes
             for row, into in enumerate(starts[0]):
@@ -700,7 +760,7 @@ class LatentClasses:
         gain = judge_classes(
             bags, sizes, learned, total, total, scores, prior, np.zeros(max(len(scores), CLASSES))
         )
-        scores[~is_steady] = 0.0
+        scores[~is_used] = 0.0
         if gain >= LEAST_GAIN:
             self.scores, self.prior = scores.astype(np.float32), prior
 
@@ -714,19 +774,23 @@ class LatentClasses:
             "of": self.of[:total],
             "asked": self.asked[: len(self.words)],
             "again": self.again[: len(self.words)],
+            "field_of": self.field_of[: len(self.words)],
             "scores": self.scores,
             "prior": self.prior,
         }
 
     def restore(
-        self, words: list[int], waiting: list[int], noted: int, fitted_at: int, arrays: dict[str, Any]
-    ) -> None:
-        self.words = {word: number for number, word in enumerate(words)}
+        self, words: list[int], fields: list[int], waiting: list[int], noted: int, fitted_at: int,
+        arrays: dict[str, Any],
+    ) -> None:  # fmt: skip
+        self.words, self.fields = (
+            {hashed: number for number, hashed in enumerate(hashes)} for hashes in (words, fields)
+        )
         self.noted, self.fitted_at = noted, fitted_at
         total = len(arrays["sizes"])
         for name in ("bags", "sizes", "of"):
             getattr(self, name)[:total] = arrays[name]
-        for name in ("asked", "again"):
+        for name in ("asked", "again", "field_of"):
             getattr(self, name)[: len(words)] = arrays[name]
         row_of = {int(viewer): row for row, viewer in enumerate(self.of[:total])}
         self.row_of = {viewer: row_of[viewer] for viewer in waiting}

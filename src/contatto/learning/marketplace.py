@@ -317,16 +317,13 @@ def describe_request(
 ) -> int:
     """Fill the market's arrays with the features of a request; return their number."""
     viewers = market.viewers
-    names: list[int] = []
-    values: list[float] = []
-    words: list[int] = []
-    if features:
-        names, values = market.asked_fields.hash_features(features, MOST_ASKED, complain, words)
+    words: dict[int, int] = {}
+    names, values = market.asked_fields.hash_features(features or {}, MOST_ASKED, complain, words)
     place = market.asked_fields.values_of("\0country")
     if place is not None:
         names.append(place.hash_of(country))
         values.append(1.0)
-        words.append(names[-1])
+        words[names[-1]] = place.rare
     hours = market.asked_fields.values_of(HOURS)
     if hours is not None:
         names.append(hours.hash_of(f"{country} {int(now_s % col.DAY_S // HOURS_S)}"))

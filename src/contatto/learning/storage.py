@@ -14,7 +14,7 @@ from contatto.learning.features import FeatureFields
 from contatto.learning.impressions import SNAPSHOT_ARRAYS, FrequencyCounter, LabelDelays, Records
 from contatto.learning.market import CalibrationCounts, Groups, MarketState, Traffic, Viewers
 
-_MAGIC: Final = b"contatto marketplace 21\n"
+_MAGIC: Final = b"contatto marketplace 22\n"
 _BY_FEATURE: Final = ("hashes", "values", "kinds")
 """Arrays with a column per feature, saved as wide as the widest row."""
 _LEARNED_NUMBERS: Final = slice(S_FARM_PRIOR, SETTINGS)
@@ -71,7 +71,8 @@ def save_market(market: MarketState) -> bytes:
         "weights": [used, table.table[used], table.family_of[used], table.draft[used], table.widths[used]],
         "scale": table.scale,
         "classes": [
-            list(classes.words), list(classes.row_of), classes.noted, classes.fitted_at, classes.state(),
+            list(classes.words), list(classes.fields), list(classes.row_of), classes.noted,
+            classes.fitted_at, classes.state(),
         ],
         "snapshots": [[len(snapshots.counts), occupied, arrays], snapshots.free],
         "numbers": market.numbers[_LEARNED_NUMBERS].tolist(),
@@ -98,9 +99,9 @@ def restore_market(market: MarketState, raw: bytes) -> None:
     market.learned.table[:] = market.learned.draft[:] = 0.0
     market.learned.table[used], market.learned.family_of[used] = rows, families
     market.learned.draft[used], market.learned.widths[used] = draft, widths
-    words, waiting, noted, fitted_at, arrays = state["classes"]
+    words, fields, waiting, noted, fitted_at, arrays = state["classes"]
     unpacked = {name: _unpack(packed) for name, packed in arrays.items()}
-    market.classes.restore(words, waiting, noted, fitted_at, unpacked)
+    market.classes.restore(words, fields, waiting, noted, fitted_at, unpacked)
     (size, occupied, kept), free = state["snapshots"]
     places = _unpack(occupied)
     for name, array in kept.items():
