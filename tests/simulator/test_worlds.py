@@ -264,6 +264,16 @@ def test_settings_that_a_world_does_not_have_are_refused() -> None:
         make_world(WorldName.LINEAR, 1, Size.TINY, requests=1e9)
 
 
+def test_fields_that_repeat_each_other_tell_nothing_of_chances() -> None:
+    usual, more = (make_world(WorldName.SEGMENTS, 1, Size.TINY, repeats=repeats) for repeats in (0, 1))
+    assert np.array_equal(usual.tables(1).click, more.tables(1).click)
+    countries = {features["town"]: features["zone"] for features in more.viewer_features}
+    assert len(countries) == 5 * len(set(countries.values())) == 5 * len(more.zones)
+    assert len({features["station"] for features in more.viewer_features}) == len(countries)
+    for before, after in zip(usual.viewer_features, more.viewer_features, strict=True):
+        assert {name: after[name] for name in before} == before
+
+
 def test_the_full_oracle_never_pays_for_a_farm() -> None:
     world = make_world(WorldName.THRESHOLDS, 1, Size.TINY)
     assert measure(Auction(world, "oracle").play()).farm_share < 0.005

@@ -240,6 +240,8 @@ class WorldSetting:
     competition: float = 1.0
     """Factor of outside bids."""
     budget_micros: int = 0
+    repeats: float = 0.0
+    """With 1, viewers have three fields that tell each other and nothing else (see `World.repeat_fields`)."""
 
 
 class World(ABC):
@@ -294,6 +296,15 @@ class World(ABC):
     @property
     def is_farm(self) -> Flags:
         return self.farm_of >= 0
+
+    def repeat_fields(self) -> None:
+        """Add fields of viewers that tell each other: a town (five per country), its station, the time zone."""
+        shown = []
+        for viewer, features in enumerate(self.viewer_features):
+            country = self.countries[int(self.viewer_country[viewer])]
+            town = f"{country}-{viewer % 5}"
+            shown.append({**features, "town": town, "station": f"{town} north", "zone": self.zones[country]})
+        self.viewer_features = tuple(shown)
 
     def tables(self, day: int) -> Tables:
         """Return the true chances of a day."""

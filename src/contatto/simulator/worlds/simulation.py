@@ -131,7 +131,10 @@ def make_world(name: WorldName, seed: int, size: Size = Size.FULL, **changes: fl
         if not least <= value <= most:
             raise NoSuchSetting(f"{setting} is a number from {least} to {most}")
     converted = {setting: types[setting](value) for setting, value in changes.items()}
-    return _WORLDS[name](replace(defaults, **converted), seed)
+    world = _WORLDS[name](replace(defaults, **converted), seed)
+    if world.setting.repeats:
+        world.repeat_fields()
+    return world
 
 
 class Player(StrEnum):
