@@ -298,7 +298,7 @@ class World(ABC):
         return self.farm_of >= 0
 
     def repeat_fields(self) -> None:
-        """Add fields of viewers that tell each other: a town (five per country), its station, the time zone."""
+        """Add fields of viewers that tell each other: a town, its station and its time zone."""
         shown = []
         for viewer, features in enumerate(self.viewer_features):
             country = self.countries[int(self.viewer_country[viewer])]
