@@ -161,17 +161,6 @@ def test_viewers_of_whom_nothing_is_known_make_no_classes() -> None:
     assert not classes.read({})
 
 
-def test_viewers_that_replace_others_during_a_fit_wait_for_the_next_one() -> None:
-    people, _ = crowd(REMEMBERED, KINDS)
-    classes = noted(people)
-    fit = classes.refit_in_slices(7)
-    next(fit)
-    classes.note(REMEMBERED, {WORDS + 1: 1}, is_new=True)
-    for _ in fit:
-        pass
-    assert len(classes.scores) == len(classes.words) - 1
-
-
 def test_each_round_of_the_fit_makes_the_viewers_likelier() -> None:
     classes = noted(crowd(300, KINDS)[0])
     shares, scores, prior = np.zeros((300, 6)), np.zeros((len(classes.words), 6)), np.zeros(6)
@@ -181,11 +170,12 @@ def test_each_round_of_the_fit_makes_the_viewers_likelier() -> None:
     assert np.exp(scores).sum(axis=0) == pytest.approx(np.ones(6))
 
 
-def test_a_word_that_is_new_during_a_fit_waits_for_the_next_one() -> None:
-    classes = noted(crowd(FIRST_FIT, KINDS)[0])
+@pytest.mark.parametrize("viewers", [FIRST_FIT, REMEMBERED], ids=["more viewers", "viewers replace others"])
+def test_a_word_that_is_new_during_a_fit_waits_for_the_next_one(viewers: int) -> None:
+    classes = noted(crowd(viewers, KINDS)[0])
     fit = classes.refit_in_slices(7)
     next(fit)
-    classes.note(FIRST_FIT, {WORDS + 1: 1}, is_new=True)
+    classes.note(viewers, {WORDS + 1: 1}, is_new=True)
     for _ in fit:
         pass
     assert len(classes.scores) == len(classes.words) - 1

@@ -267,9 +267,9 @@ def test_settings_that_a_world_does_not_have_are_refused() -> None:
 def test_fields_that_repeat_each_other_tell_nothing_of_chances() -> None:
     usual, more = (make_world(WorldName.SEGMENTS, 1, Size.TINY, repeats=repeats) for repeats in (0, 1))
     assert np.array_equal(usual.tables(1).click, more.tables(1).click)
-    countries = {features["town"]: features["zone"] for features in more.viewer_features}
-    assert len(countries) == 5 * len(set(countries.values())) == 5 * len(more.zones)
-    assert len({features["station"] for features in more.viewer_features}) == len(countries)
+    zone_of = {features["town"]: features["zone"] for features in more.viewer_features}
+    assert len(zone_of) == 5 * len(set(zone_of.values())) == 5 * len(more.zones)
+    assert len({features["station"] for features in more.viewer_features}) == len(zone_of)
     for before, after in zip(usual.viewer_features, more.viewer_features, strict=True):
         assert {name: after[name] for name in before} == before
 

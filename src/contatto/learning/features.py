@@ -591,7 +591,7 @@ def measure_repetition(bags: Array, sizes: Array, fields: Array, begins: int, en
     """
     words, many = fields.shape[0], int(fields.max()) + 1
     counts, of_field = np.full(words, 0.01), np.full(many, 0.01)
-    pairs, beside = np.zeros(PAIRS, np.float32), np.zeros((words, many), np.float32)
+    pairs, sums = np.zeros(PAIRS, np.float32), np.zeros((words, many), np.float32)
     is_list, gains = np.zeros(many, np.bool_), np.zeros((many, many))
     for i in range(total):
         if begins <= i < ends:
@@ -601,11 +601,11 @@ def measure_repetition(bags: Array, sizes: Array, fields: Array, begins: int, en
             counts[word] += 1.0
             of_field[fields[word]] += 1.0
             for k in range(sizes[i]):
-                other = int(bags[i, k])
-                if fields[other] < fields[word]:
-                    pairs[(other * words + word) % PAIRS] += 1.0
-                    beside[other, fields[word]] += 1.0
-                elif other != word and fields[other] == fields[word]:
+                parent = int(bags[i, k])
+                if fields[parent] < fields[word]:
+                    pairs[(parent * words + word) % PAIRS] += 1.0
+                    sums[parent, fields[word]] += 1.0
+                elif parent != word and fields[parent] == fields[word]:
                     is_list[fields[word]] = True
     for i in range(begins, ends):
         for j in range(sizes[i]):
@@ -613,10 +613,10 @@ def measure_repetition(bags: Array, sizes: Array, fields: Array, begins: int, en
             field = fields[word]
             usual = counts[word] / of_field[field]
             for k in range(sizes[i]):
-                other = int(bags[i, k])
-                if fields[other] < field and not is_list[fields[other]]:
-                    ratio = pairs[(other * words + word) % PAIRS] / usual + _PAIR_SMOOTHING
-                    gains[fields[other], field] += math.log(ratio / (beside[other, field] + _PAIR_SMOOTHING))
+                parent = int(bags[i, k])
+                if fields[parent] < field and not is_list[fields[parent]]:
+                    ratio = pairs[(parent * words + word) % PAIRS] / usual + _PAIR_SMOOTHING
+                    gains[fields[parent], field] += math.log(ratio / (sums[parent, field] + _PAIR_SMOOTHING))
     return gains / max(ends - begins, 1)
 
 
