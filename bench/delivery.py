@@ -34,7 +34,7 @@ from contatto.simulator.worlds.simulation import (
 )
 
 SAYS = "delivery beside a plain learner and the best possible, in worlds with known truth"
-UNUSUAL = ("tension 2", "default repeats", "segments repeats", "long game")
+UNUSUAL = ("tension 2", "default repeats", "segments repeats", "default idle", "segments idle", "long game")
 USUAL = tuple(name for name in NAMED if name not in UNUSUAL)
 PLAIN_LEARNER = Path(__file__).parents[2] / "shared/tools/plain_learner.py"
 """A learner of 250 lines beside the project; ``--plain`` names another one."""

@@ -40,6 +40,8 @@ NAMED: dict[str, tuple[WorldName, dict[str, float]]] = {
     "hours": (WorldName.HOURS, {}),
     "default repeats": (WorldName.LINEAR, {"repeats": 1.0}),
     "segments repeats": (WorldName.SEGMENTS, {"repeats": 1.0}),
+    "default idle": (WorldName.LINEAR, {"idle": 1.0}),
+    "segments idle": (WorldName.SEGMENTS, {"idle": 1.0}),
     "long game": (
         WorldName.LINEAR,
         {"requests": 80_000, "days": 10, "ads": 60, "viewers": 40_000, "budget_micros": 2_000_000},

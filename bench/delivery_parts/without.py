@@ -86,6 +86,7 @@ PARTS: dict[str, Part] = {
     "advertiser of several ads": _attribute(market, "SEVERAL", float("inf")),
     "features of the ad": _family(columns.F_AD_FEATURE),
     "between viewer and ad": _family(columns.F_BETWEEN),
+    "contact status": _family(columns.F_CONTACT),
     "click farms told": _attribute(outcomes, "evidence_of", lambda *_, **__: 0.0),
     "spam power": _settings(spam_power=0.0),
     "drawing by lot": _settings(temperature=0.001, explore=0.0),

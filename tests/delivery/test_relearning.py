@@ -14,9 +14,11 @@ from contatto.learning.columns import (
     CLICK,
     CONTEXT,
     CONVERSATION,
+    F_CONTACT,
     F_CONTEXT,
     F_CONTEXT_AD,
     F_CONTEXT_FEATURE,
+    F_HISTORY,
     HEADS,
     HISTORY,
     LEAD,
@@ -136,8 +138,10 @@ def test_what_clicks_tell_of_a_fit_is_expected_of_conversations_and_leads_too(
     assert not learned.draft[learned.family_of == F_CONTEXT, CONVERSATION:].any()
 
 
-@pytest.mark.parametrize(("features", "scale"), [(1, 3.0), (2, 3.0), (3, 2.0), (6, 1.0), (12, 1.0)])
-def test_few_features_of_a_request_may_differ_as_much_as_many(features: int, scale: float) -> None:
+@pytest.mark.parametrize(
+    ("features", "scale"), [(1, 3.0), (2, 3.0), (3, 2.0), (6, 1.0), (10, 1.0), (20, 0.5)]
+)
+def test_requests_of_few_or_many_features_may_differ_as_much(features: int, scale: float) -> None:
     marketplace = Marketplace(4)
     play(teller(marketplace), requests=300, days=0.9)
     market = marketplace.market
@@ -240,6 +244,17 @@ def test_a_prior_widens_by_strong_evidence_of_enough_observations_alone(curvatur
     batch_learning.widen_priors(learned, curves, batch_learning.ENOUGH_CURVATURE)
     assert learned.widths[9].tolist() == [0, 0, 0, width, 0]
     assert learned.draft[9, SPAM] == pytest.approx(0.3 * 4.0**width)
+
+
+@pytest.mark.parametrize(("family", "width"), [(F_CONTEXT, 0), (F_HISTORY, 0), (F_CONTACT, 2)])
+def test_little_evidence_widens_the_prior_of_a_contact_status(family: int, width: int) -> None:
+    learned = Marketplace(4).market.learned
+    learned.family_of[9] = family
+    learned.draft[9, LEAD] = -0.06
+    curves = batch_learning.no_curves(learned)
+    curves[9, LEAD] = 1.5
+    batch_learning.widen_priors(learned, curves, batch_learning.ENOUGH_CURVATURE)
+    assert learned.widths[9].tolist() == [0, 0, width, 0, 0]
 
 
 def test_all_that_is_kept_is_learned_again_in_slices_between_requests(

@@ -274,6 +274,17 @@ def test_fields_that_repeat_each_other_tell_nothing_of_chances() -> None:
         assert {name: after[name] for name in before} == before
 
 
+def test_idle_fields_tell_nothing_of_chances() -> None:
+    usual, more = (make_world(WorldName.SEGMENTS, 1, Size.TINY, idle=idle) for idle in (0, 1))
+    assert np.array_equal(usual.tables(1).click, more.tables(1).click)
+    added = [
+        after.keys() - before.keys()
+        for before, after in zip(usual.viewer_features, more.viewer_features, strict=True)
+    ]
+    assert all(len(fields) == 30 for fields in added)
+    assert len({features["idle 0"] for features in more.viewer_features}) > 1
+
+
 def test_the_full_oracle_never_pays_for_a_farm() -> None:
     world = make_world(WorldName.THRESHOLDS, 1, Size.TINY)
     assert measure(Auction(world, "oracle").play()).farm_share < 0.005

@@ -149,24 +149,26 @@ NEWEST: Final = 1_000
 """Impressions that tell how many features a request has."""
 ENOUGH_FEATURES: Final = 6.0
 """Features of a request from which on their prior variance is the usual one."""
+MANY_FEATURES: Final = 10.0
+"""Features of a request from which on it is smaller, as most of them may tell nothing."""
 MOST_SCALE: Final = 3.0
 """Upper bound of the scale of prior variances."""
 
 
 def context_scale(snapshots: Snapshots, impressions: Sequence[Impression]) -> float:
-    """Return the scale of prior variances at which a request with few features varies as much as others."""
+    """Return the scale of prior variances at which requests with few or many features vary alike."""
     if not impressions:
         return 1.0
     rows = [impression.place for impression in impressions]
     is_context = (snapshots.kinds[rows] == col.CONTEXT) & (
         np.arange(col.MOST_CONTEXT) < snapshots.counts[rows, None]
     )
-    features = float((snapshots.values[rows] ** 2 * is_context).sum()) / len(rows)
-    return min(max(ENOUGH_FEATURES / max(features, 1.0), 1.0), MOST_SCALE)
+    features = max(float((snapshots.values[rows] ** 2 * is_context).sum()) / len(rows), 1.0)
+    return min(max(ENOUGH_FEATURES / features, 1.0), MOST_SCALE, MANY_FEATURES / features)
 
 
-STRONG: Final = 8.0
-"""Log-evidence from which a prior widens."""
+STRONG: Final = {col.F_CONTEXT: 8.0, col.F_HISTORY: 8.0, col.F_CONTACT: 2.0}
+"""Log-evidence from which a prior widens, by family: less where there are few weights."""
 ENOUGH_CURVATURE: Final = 1.0
 """Least curvature for a change of a prior: that of some five conversations in a training."""
 MOST_DOUBLINGS: Final = 4
@@ -178,7 +180,7 @@ _WORSE: Final = np.array([0.0, -1.0, -1.0, 1.0, 0.0])
 
 
 def widen_priors(learned: Learned, curves: Numbers, least: float) -> None:
-    """Widen the prior of weights that expose click farms.
+    """Widen the prior of weights that expose click farms, or people who do not become a lead twice.
 
     Hardly any conversation of a network or of new accounts may be genuine, which the usual prior excludes.
     The prior variance of such a weight becomes the one of most evidence (MacKay 1992, evidence
@@ -194,7 +196,7 @@ def widen_priors(learned: Learned, curves: Numbers, least: float) -> None:
         pull = weights / (usual * 4.0**before) + curve * weights  # slope of the log-likelihood at 0
         best = np.maximum((pull / curve) ** 2 - 1.0 / curve, usual)
         gain = log_evidence(pull, curve, best) - log_evidence(pull, curve, usual)
-        is_wide = (gain > STRONG) & (pull * _WORSE > 0.0)
+        is_wide = (gain > STRONG[family]) & (pull * _WORSE > 0.0)
         after = np.where(is_wide, np.log2(best / usual) / 2.0, 0.0).astype(np.int64).clip(0, MOST_DOUBLINGS)
         after = after.clip(before - DOUBLINGS_AT_ONCE, before + DOUBLINGS_AT_ONCE)
         after = np.where(curves[slots] < least, before, after)
@@ -209,8 +211,7 @@ def no_curves(learned: Learned) -> Numbers:
 
 def log_evidence(pull: Floats, curve: Floats, variance: Floats) -> Floats:
     """Return the log-evidence of a prior variance, up to a constant, for a quadratic log-likelihood."""
-    evidence: Floats = 0.5 * (pull**2 / (curve + 1.0 / variance) - np.log1p(curve * variance))
-    return evidence
+    return np.asarray(0.5 * (pull**2 / (curve + 1.0 / variance) - np.log1p(curve * variance)))
 
 
 def settle_observations(

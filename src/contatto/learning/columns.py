@@ -47,7 +47,8 @@ F_CONTEXT_AD: Final = 5
 F_CONTEXT_FEATURE: Final = 6
 F_BETWEEN: Final = 7
 F_VIEWER: Final = 8
-FAMILIES: Final = 9
+F_CONTACT: Final = 9
+FAMILIES: Final = 10
 
 # Viewers.
 V_EFFECT: Final = 0

@@ -406,8 +406,7 @@ def _weigh_score(
     families = learned.families[:count]
     added = learned.weights[:count] * learned.table[learned.slots[:count], head]
     context = np.flatnonzero(kinds == col.CONTEXT)
-    own = np.zeros(size)
-    own += added[(families == col.F_CONTEXT) | (families == col.F_HISTORY)]
+    own = added[(families == col.F_CONTEXT) | (families == col.F_HISTORY)]
     if len(context):
         own[context] += added[families == col.F_CONTEXT_AD]
         crosses = added[families == col.F_CONTEXT_FEATURE]
@@ -426,8 +425,8 @@ def _weigh_score(
     for feature, part in zip(features, added[families == col.F_AD_FEATURE].tolist(), strict=False):
         if feature in names:
             ad_parts.append((names[feature][0], part))
-    between = zip(range(col.BETWEEN), added[families == col.F_BETWEEN].tolist(), strict=True)
-    ad_parts += [((_BETWEEN[kind], ""), part) for kind, part in between]
+    for kind, part in enumerate(added[np.isin(families, (col.F_BETWEEN, col.F_CONTACT))].tolist()):
+        ad_parts.append(((_BETWEEN[kind], ""), part))
     for key, part in ad_parts:
         parts[key] = parts.get(key, 0.0) + part
     return parts, values

@@ -373,7 +373,8 @@ def list_features(
                 families[n] = col.F_CONTEXT_FEATURE
                 n += 1
     for b in range(between.shape[0]):
-        slots[n], weights[n], families[n] = slot_of(between[b], shift), 1.0, col.F_BETWEEN
+        slots[n], weights[n] = slot_of(between[b], shift), 1.0
+        families[n] = col.F_CONTACT if b == col.B_TALKED else col.F_BETWEEN
         n += 1
     return n
 

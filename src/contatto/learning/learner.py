@@ -33,7 +33,7 @@ def score_features(table: Array, slots: Array, weights: Array, count: int, head:
 
 
 _HALVINGS = 14
-WIDENED: Final = (col.F_CONTEXT, col.F_HISTORY)
+WIDENED: Final = (col.F_CONTEXT, col.F_HISTORY, col.F_CONTACT)
 """Families with weights that `batch_learning.widen_priors` may widen."""
 OF_FIT: Final = (col.F_CONTEXT_AD, col.F_CONTEXT_FEATURE)
 """Families of weights that are correlated between the heads of `columns.FITS`."""

@@ -505,7 +505,7 @@ FIRST_SPREAD: Final[dict[int, float | tuple[float, ...]]] = {
     col.BIAS: 4.0, col.F_CONTEXT: 0.015, col.F_HISTORY: (0.02, 0.05, 0.02, 0.1, 0.03),
     col.F_AD: 0.06, col.F_AD_FEATURE: 0.015, col.F_CONTEXT_AD: (0.006, 0.006, 0.012, 0.006, 0.006),
     col.F_CONTEXT_FEATURE: (0.009, 0.009, 0.018, 0.009, 0.009),
-    col.F_BETWEEN: 0.015, col.F_VIEWER: (0.1, 0.2, 0.5, 0.8, 0.3),
+    col.F_BETWEEN: 0.015, col.F_CONTACT: 0.015, col.F_VIEWER: (0.1, 0.2, 0.5, 0.8, 0.3),
 }  # fmt: skip
 """Prior variance of the weights by family, and by head where they differ; see `Learned.scale_context`.
 
@@ -568,8 +568,7 @@ class Learned:
         near = np.tile(np.eye(col.HEADS), (col.FAMILIES, 1, 1))
         for family in OF_FIT:
             near[family, : col.FITS, : col.FITS] += HOW_ALIKE * (1.0 - np.eye(col.FITS))
-        covariance: NDArray[np.float64] = near * sizes[:, :, None] * sizes[:, None, :]
-        return covariance
+        return np.asarray(near * sizes[:, :, None] * sizes[:, None, :])
 
 
 @dataclass

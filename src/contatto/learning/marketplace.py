@@ -342,12 +342,11 @@ def describe_request(
             count,
         )  # fmt: skip
     fade_viewer(viewers.table, row, now_s)
-    return int(
-        describe_viewer(
-            viewers.table, row, now_s, market.learned.spread[col.F_VIEWER], market.hashes, market.values,
-            market.kinds, count,
-        )
+    count = describe_viewer(
+        viewers.table, row, now_s, market.learned.spread[col.F_VIEWER], market.hashes, market.values,
+        market.kinds, count,
     )  # fmt: skip
+    return int(count)
 
 
 def reserve_impression(market: MarketState, impression: Impression) -> None:

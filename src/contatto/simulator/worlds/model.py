@@ -242,6 +242,8 @@ class WorldSetting:
     budget_micros: int = 0
     repeats: float = 0.0
     """With 1, viewers have three fields that tell each other and nothing else (see `World.repeat_fields`)."""
+    idle: float = 0.0
+    """With 1, viewers have thirty fields that tell nothing (see `World.add_idle_fields`)."""
 
 
 class World(ABC):
@@ -305,6 +307,15 @@ class World(ABC):
             town = f"{country}-{viewer % 5}"
             shown.append({**features, "town": town, "station": f"{town} north", "zone": self.zones[country]})
         self.viewer_features = tuple(shown)
+
+    def add_idle_fields(self) -> None:
+        """Add thirty fields of viewers that tell nothing, of 2 to 50 values each."""
+        rng = chance(self.seed, 9)
+        drawn = rng.integers(0, rng.choice((2, 5, 20, 50), 30), (len(self.viewer_features), 30))
+        self.viewer_features = tuple(
+            {**features, **{f"idle {field}": f"value {value}" for field, value in enumerate(values)}}
+            for features, values in zip(self.viewer_features, drawn.tolist(), strict=True)
+        )
 
     def tables(self, day: int) -> Tables:
         """Return the true chances of a day."""

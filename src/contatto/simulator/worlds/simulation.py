@@ -134,6 +134,8 @@ def make_world(name: WorldName, seed: int, size: Size = Size.FULL, **changes: fl
     world = _WORLDS[name](replace(defaults, **converted), seed)
     if world.setting.repeats:
         world.repeat_fields()
+    if world.setting.idle:
+        world.add_idle_fields()
     return world
 
 
