@@ -425,8 +425,8 @@ def _weigh_score(
     for feature, part in zip(features, added[families == col.F_AD_FEATURE].tolist(), strict=False):
         if feature in names:
             ad_parts.append((names[feature][0], part))
-    for kind, part in enumerate(added[np.isin(families, (col.F_BETWEEN, col.F_CONTACT))].tolist()):
-        ad_parts.append(((_BETWEEN[kind], ""), part))
+    between = added[np.isin(families, (col.F_BETWEEN, col.F_CONTACT))].tolist()
+    ad_parts += [((_BETWEEN[kind], ""), part) for kind, part in zip(range(col.BETWEEN), between, strict=True)]
     for key, part in ad_parts:
         parts[key] = parts.get(key, 0.0) + part
     return parts, values
