@@ -38,6 +38,7 @@ NAMED: dict[str, tuple[WorldName, dict[str, float]]] = {
     "interests": (WorldName.INTERESTS, {}),
     "strangers": (WorldName.STRANGERS, {}),
     "hours": (WorldName.HOURS, {}),
+    "variety": (WorldName.VARIETY, {}),
     "default repeats": (WorldName.LINEAR, {"repeats": 1.0}),
     "segments repeats": (WorldName.SEGMENTS, {"repeats": 1.0}),
     "default idle": (WorldName.LINEAR, {"idle": 1.0}),

@@ -34,6 +34,7 @@ from contatto.simulator.worlds.tastes import (
     StrangersSetting,
     StrangersWorld,
 )
+from contatto.simulator.worlds.variety import VarietySetting, VarietyWorld
 
 
 class WorldName(StrEnum):
@@ -43,6 +44,7 @@ class WorldName(StrEnum):
     INTERESTS = "interests"
     STRANGERS = "strangers"
     HOURS = "hours"
+    VARIETY = "variety"
 
 
 BUILDING_SEEDS: Final = range(100)
@@ -70,6 +72,7 @@ _WORLDS: Final[Mapping[WorldName, Callable[[Any, int], World]]] = {
     WorldName.INTERESTS: InterestsWorld,
     WorldName.STRANGERS: StrangersWorld,
     WorldName.HOURS: HoursWorld,
+    WorldName.VARIETY: VarietyWorld,
 }
 SETTINGS: Final[Mapping[tuple[WorldName, Size], WorldSetting]] = {
     (WorldName.LINEAR, Size.FULL): LinearSetting(),
@@ -113,6 +116,13 @@ SETTINGS: Final[Mapping[tuple[WorldName, Size], WorldSetting]] = {
     ),
     (WorldName.HOURS, Size.TINY): HoursSetting(
         viewers=2_000, days=5, requests=6_000, budget_micros=1_000_000, farm_day=1
+    ),
+    (WorldName.VARIETY, Size.FULL): VarietySetting(),
+    (WorldName.VARIETY, Size.SMALL): VarietySetting(
+        viewers=10_000, days=8, requests=25_000, budget_micros=30_000_000
+    ),
+    (WorldName.VARIETY, Size.TINY): VarietySetting(
+        viewers=2_000, days=5, requests=6_000, budget_micros=7_000_000, farm_day=1
     ),
 }
 MOST: Final = {"days": 60, "requests": 1_000_000, "viewers": 1_000_000, "ads": 500, "groups": 500}
