@@ -25,6 +25,7 @@ from contatto.learning.features import (
     add_classes,
     begin_classes,
     fit_classes,
+    judge_classes,
     measure_repetition,
     weigh_classes,
 )
@@ -238,6 +239,26 @@ def test_fields_that_repeat_each_other_make_no_classes() -> None:
     assert not classes.read(of_places(1))
 
 
+def of_nothing(viewer: int) -> dict[int, int]:
+    """What tells nothing: thirty fields of a value each."""
+    values = np.random.default_rng(viewer).integers(0, 20, 30).tolist()
+    return {20_000 + 100 * field + value: 10 + field for field, value in enumerate(values)}
+
+
+def test_fields_that_tell_nothing_hide_no_kinds_of_people() -> None:
+    people, kinds = crowd(FIRST_FIT, KINDS)
+    classes, of_kind = LatentClasses(), np.zeros((KINDS, CLASSES))
+    for viewer, said in enumerate(people):
+        classes.note(viewer, in_one_field(said) | of_nothing(viewer), is_new=True)
+    refit(classes)
+    for viewer, (said, kind) in enumerate(zip(people, kinds, strict=True)):
+        assert classes.read(in_one_field(said) | of_nothing(viewer))
+        of_kind[kind, classes.chances.argmax()] += 1
+    assert of_kind.max(axis=0).sum() / FIRST_FIT > 0.85
+    unlike = [classes.scores[classes.words[word]].any() for word in of_nothing(1)]
+    assert not any(unlike), "their words have no part in classes"
+
+
 def test_kinds_of_people_are_found_beside_fields_that_repeat_each_other() -> None:
     people, kinds = crowd(FIRST_FIT, KINDS)
     classes, of_kind = LatentClasses(), np.zeros((KINDS, CLASSES))
@@ -279,5 +300,6 @@ def digest_of_fit() -> str:
     fields = classes.field_of[: len(classes.words)]
     told = measure_repetition(classes.bags, classes.sizes, fields, 100, 120, 120)
     assert told[1, 2:].min() > 0.1 > told[:, 1].max()
-    arrays = (shares, scores, prior, chances, told)
+    gains = judge_classes(classes.bags, classes.sizes, fields, 40, 60, 60, scores, prior)
+    arrays = (shares, scores, prior, chances, told, gains)
     return hashlib.sha256(b"".join(each.tobytes() for each in arrays)).hexdigest()

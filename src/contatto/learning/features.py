@@ -439,10 +439,7 @@ def weigh_between(between: Array, shift: np.uint64, table: Array, into: Array) -
 
 
 _SMOOTHING = 65.0
-"""Weight of the overall word frequencies in each class, in viewers.
-
-With 20 words, 2,000 held-out viewers were less likely by the classes than without any.
-"""
+"""Weight of the overall word frequencies in each class, in viewers; with 20, classes fit noise."""
 
 
 @compiled
@@ -528,30 +525,30 @@ def fit_classes(
 
 @compiled
 def judge_classes(
-    bags: Array, sizes: Array, begins: int, ends: int, total: int, scores: Array, prior: Array, scratch: Array
-) -> float:
-    """Return the mean gain in log-likelihood of held-out viewers over a model without classes.
+    bags: Array, sizes: Array, fields: Array, begins: int, ends: int, total: int, scores: Array, prior: Array
+) -> Array:
+    """Return the gain in log-likelihood per held-out viewer over a model without classes, and that of fields.
 
-    The viewers from ``begins`` to ``ends`` of ``total`` are held out. ``scratch`` needs as many cells as
-    there are words or classes, whichever are more.
+    The gain of a field is that of its words given all others: zero or less if it tells nothing. The viewers
+    from ``begins`` to ``ends`` of ``total`` are held out.
     """
-    words = scores.shape[0]
-    scratch[:] = 0.01
-    everything = 0.01 * words
+    counts = np.full(scores.shape[0], 0.01)
     for i in range(total):
-        if begins <= i < ends:
-            continue
-        for j in range(sizes[i]):
-            scratch[bags[i, j]] += 1.0
-            everything += 1.0
-    baseline = 0.0
+        if not begins <= i < ends:
+            for j in range(sizes[i]):
+                counts[bags[i, j]] += 1.0
+    everything = 0.01 * scores.shape[0] + sizes[:begins].sum() + sizes[ends:total].sum()
+    gains, chances = np.zeros(int(fields.max()) + 2), np.zeros(prior.shape[0])
     for i in range(begins, ends):
+        gains[0] += weigh_classes(scores, prior, bags[i], sizes[i], chances)
         for j in range(sizes[i]):
-            baseline += math.log(scratch[bags[i, j]] / everything)
-    likelihood = 0.0
-    for i in range(begins, ends):
-        likelihood += weigh_classes(scores, prior, bags[i], sizes[i], scratch)
-    return (likelihood - baseline) / max(ends - begins, 1)
+            word = int(bags[i, j])
+            usual, ratio = counts[word] / everything, 0.0
+            for k in range(chances.shape[0]):
+                ratio += chances[k] * usual / math.exp(scores[word, k])
+            gains[0] -= math.log(usual)
+            gains[1 + fields[word]] -= math.log(ratio)
+    return gains / max(ends - begins, 1)
 
 
 @compiled
@@ -630,8 +627,10 @@ STRENGTH: Final = 3.0
 BESIDE_CLASSES: Final = 0.4
 """Factor of the values of other features where classes exist, as classes stand for most of them."""
 MOST_WORDS: Final = 4_096
-MOST_SAID: Final = 32
-"""Words of one viewer."""
+MOST_SAID: Final = 53
+"""Words of one viewer: all features of a request, and the country."""
+MOST_PAIRS: Final = 8_000_000
+"""Pairs of words counted at once (see `measure_repetition`), so that no decision waits."""
 REMEMBERED: Final = 8_192
 """Newest viewers, the training set."""
 FIRST_FIT: Final = 2_048
@@ -642,10 +641,9 @@ FIRST_ROUNDS: Final = 40
 LATER_ROUNDS: Final = 15
 HELD_OUT: Final = 0.2
 LEAST_GAIN: Final = 0.5
-"""Smallest mean gain in log-likelihood of held-out viewers at which classes are used.
-
-With real segments it is one and more, without them below zero.
-"""
+"""Smallest gain in log-likelihood of held-out viewers at which classes are used; 1 and more with segments."""
+FIELD_GAIN: Final = 0.003
+"""Smallest gain of a field given all others at which its words make classes (see `judge_classes`)."""
 REPEATED: Final = 0.1
 """Gain from which on a field repeats another one, so classes would be its values (see `measure_repetition`).
 
@@ -730,39 +728,41 @@ class LatentClasses:
         total, words = min(self.noted, REMEMBERED), len(self.words)  # later words wait for the next fit
         learned, fields = total - int(total * HELD_OUT), self.field_of[: max(words, 1)].copy()
         bags, sizes = self.bags[:total].copy(), self.sizes[:total].copy()
-        repetition = measure_repetition(bags, sizes, fields, learned, total, total).max(axis=0)
+        few = min(total, int(MOST_PAIRS / (1.0 + float(np.square(sizes, dtype=float).mean()))))
+        held = few - int(few * HELD_OUT)
+        repetition = measure_repetition(bags, sizes, fields, held, few, few).max(axis=0)
         yield
         is_used = (self.again[:words] + 1.0) / (self.asked[:words] + 1.0) >= STEADY
         is_used &= repetition[fields[:words]] < REPEATED
-        for row in range(total):
-            bag = bags[row, : sizes[row]]
-            bag = bag[is_used[bag]]
-            bags[row, : len(bag)] = bag
-            sizes[row] = len(bag)
-        yield
-        starts = [np.zeros((learned, CLASSES)) for _ in range(1 if len(self.scores) else STARTS)]
-        if len(self.scores):  # the fit continues from the current classes
-            for row, into in enumerate(starts[0]):
-                weigh_classes(self.scores, self.prior, self.bags[row], int(self.sizes[row]), into)
-        else:
+        for _ in range(2):  # the second fit leaves out fields that the classes of the first do not predict
+            for row in range(total):
+                bag = bags[row, : sizes[row]]
+                bag = bag[is_used[bag]]
+                bags[row, : len(bag)], sizes[row] = bag, len(bag)
+            yield
+            starts = [np.zeros((learned, CLASSES)) for _ in range(1 if len(self.scores) else STARTS)]
             for start, shares in enumerate(starts):
                 begin_classes(np.uint64(seed + start), shares)
-        best: tuple[Numbers, Numbers] = (self.scores, self.prior)
-        likeliest = -math.inf
-        for shares in starts:
-            scores, prior = np.zeros((words, CLASSES)), np.zeros(CLASSES)
-            for _ in range(LATER_ROUNDS if len(self.scores) else FIRST_ROUNDS):
-                yield
-                likely = fit_classes(bags, sizes, 0, len(shares), 1, shares, scores, prior)
-            if likely > likeliest:
-                likeliest, best = likely, (scores, prior)
-        yield
-        scores, prior = best
-        gain = judge_classes(
-            bags, sizes, learned, total, total, scores, prior, np.zeros(max(len(scores), CLASSES))
-        )
-        scores[~is_used] = 0.0
-        if gain >= LEAST_GAIN:
+            if len(self.scores):  # the fit continues from the current classes
+                for row, into in enumerate(starts[0]):
+                    weigh_classes(self.scores, self.prior, self.bags[row], int(self.sizes[row]), into)
+            likeliest = -math.inf
+            for shares in starts:
+                scores, prior = np.zeros((words, CLASSES)), np.zeros(CLASSES)
+                for _ in range(LATER_ROUNDS if len(self.scores) else FIRST_ROUNDS):
+                    yield
+                    likely = fit_classes(bags, sizes, 0, len(shares), 1, shares, scores, prior)
+                if likely > likeliest:
+                    likeliest, best = likely, (scores, prior)
+            yield
+            scores, prior = best
+            gains = judge_classes(bags, sizes, fields, learned, total, total, scores, prior)
+            scores[~is_used] = 0.0
+            is_told = gains[1 + fields[:words]] >= FIELD_GAIN
+            if is_told[is_used].all():
+                break
+            is_used &= is_told
+        if gains[0] >= LEAST_GAIN:
             self.scores, self.prior = scores.astype(np.float32), prior
 
     def state(self) -> dict[str, Any]:

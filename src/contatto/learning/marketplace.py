@@ -69,7 +69,7 @@ from contatto.learning.model import (
 )
 from contatto.learning.storage import restore_market, save_market
 
-MOST_ASKED: Final = 40
+MOST_ASKED: Final = 52
 """Largest number of hashed features of a request."""
 FEW_REQUESTS: Final = 20.0
 """Decayed number of requests below which an ad group has little traffic."""

@@ -14,7 +14,7 @@ from contatto.learning.features import FeatureFields
 from contatto.learning.impressions import SNAPSHOT_ARRAYS, FrequencyCounter, LabelDelays, Records
 from contatto.learning.market import CalibrationCounts, Groups, MarketState, Traffic, Viewers
 
-_MAGIC: Final = b"contatto marketplace 23\n"
+_MAGIC: Final = b"contatto marketplace 24\n"
 _BY_FEATURE: Final = ("hashes", "values", "kinds")
 """Arrays with a column per feature, saved as wide as the widest row."""
 _LEARNED_NUMBERS: Final = slice(S_FARM_PRIOR, SETTINGS)
