@@ -43,6 +43,7 @@ test-engines: ## run attribution on Spark (a cluster too), Sail and ClickHouse; 
 	@$(PYTHON) -m tools.engines $(E)
 
 check: lint imports ## what must be green before a commit: lint, types, imports, architecture tests
+	@$(PYTHON) -m tools.browser
 	@$(BIN)/mypy & types=$$!; $(BIN)/pytest -q tests/house; house=$$?; wait $$types && exit $$house
 	@$(BIN)/python -m tools.translations --check
 
