@@ -6,7 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from contatto.learning import batch_learning, columns, features, impressions, market, outcomes
+from contatto.learning import (
+    batch_learning,
+    columns,
+    features,
+    impressions,
+    learner,
+    market,
+    marketplace,
+    outcomes,
+)
 
 _NOTHING = 1e-9
 """A weight of which so little variance is expected never moves."""
@@ -66,6 +75,15 @@ def _as_estimated(self: market.CalibrationCounts) -> Any:
     return np.ones_like(self.came)
 
 
+_set_knots = features.FieldValues.set_knots
+
+
+def _knots_alone(self: features.FieldValues, most: int) -> None:
+    """Set the knots of a field, but count no number as unusual."""
+    _set_knots(self, most)
+    self.usual = (-np.inf, np.inf)
+
+
 def _far_from_all(share: float) -> Part:
     return _attribute(impressions, "_SHRINK", share)
 
@@ -85,9 +103,15 @@ PARTS: dict[str, Part] = {
     "request x ad feature": _family(columns.F_CONTEXT_FEATURE),
     "advertiser of several ads": _attribute(market, "SEVERAL", float("inf")),
     "features of the ad": _family(columns.F_AD_FEATURE),
+    "unusual numbers": _attribute(features.FieldValues, "set_knots", _knots_alone),
+    "part of the day": _attribute(marketplace, "OF_HOURS", _NOTHING),
+    "variance by number of features": _attribute(batch_learning, "context_scale", lambda *_: 1.0),
+    "wider priors": _attribute(batch_learning, "widen_priors", lambda *_: None),
+    "repeated fields without classes": _attribute(features, "REPEATED", float("inf")),
+    "idle fields without classes": _attribute(features, "FIELD_GAIN", -float("inf")),
     "between viewer and ad": _family(columns.F_BETWEEN),
     "contact status": _family(columns.F_CONTACT),
-    "click farms told": _attribute(outcomes, "evidence_of", lambda *_, **__: 0.0),
+    "click farms told": _attribute(learner, "evidence_of", lambda *_, **__: 0.0),
     "spam power": _settings(spam_power=0.0),
     "drawing by lot": _settings(temperature=0.001, explore=0.0),
     "budget for learning": _attribute(outcomes, "LEARNED_AT", 0),

@@ -11,6 +11,7 @@ import pytest
 
 from bench import harness
 from bench.decision_parts.parts import PARTS
+from bench.delivery_parts import without
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted(path for path in (ROOT / "bench").glob("*.py") if path.stem not in {"harness", "__init__"})
@@ -35,6 +36,12 @@ def test_every_benchmark_takes_quick_and_json(
 
 def test_the_parts_of_an_answer_that_are_timed_exist() -> None:
     assert [name for _, place, name in PARTS if not hasattr(place, name)] == []
+
+
+@pytest.mark.parametrize("part", without.PARTS)
+def test_every_part_of_delivery_can_be_taken_away(part: str) -> None:
+    with without.engine_without(part):
+        pass
 
 
 def test_a_benchmark_without_the_options_is_found(

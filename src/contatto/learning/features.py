@@ -148,7 +148,7 @@ class FieldValues:
             if len(self.numbers) < LEARN_NUMBERS:
                 step = round(2.0 * math.log2(abs(number))) + 2_000 if number else 0
                 return [name_hash("log", self.name, str(step if number > 0 else -step))], [1.0]
-            self._set_knots(KNOTS)
+            self.set_knots(KNOTS)
         hashes, weights = list[int](), list[float]()
         least, most = self.usual
         if not least <= number <= most:
@@ -160,7 +160,7 @@ class FieldValues:
             if not knots[0] <= number <= knots[-1] and len(knots) < MOST_KNOTS:
                 self.numbers.append(number)
                 if len(self.numbers) >= OUTER_NUMBERS:
-                    self._set_knots(OUTER_KNOTS)
+                    self.set_knots(OUTER_KNOTS)
             edge = knots[0] if above == 0 else knots[-1]
             return [*hashes, self.hash_named("knot", repr(edge))], [*weights, 1.0]
         low, high = knots[above - 1], knots[above]
@@ -173,7 +173,7 @@ class FieldValues:
         hashed = self.hashes.get(key)
         return self.hashes.setdefault(key, name_hash(kind, self.name, key)) if hashed is None else hashed
 
-    def _set_knots(self, most: int) -> None:
+    def set_knots(self, most: int) -> None:
         """Add quantiles of the stored numbers to the knots."""
         ordered = sorted(self.numbers)
         if not self.knots:
