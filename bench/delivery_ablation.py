@@ -1,21 +1,40 @@
 """Gains from each part of delivery: the engine without it, over worlds of different structure.
 
-For each part: leads of the last days and of all, cost per lead, spam share, calibration and pacing error,
-beside those of the whole engine, in the same worlds with the same luck. Seeds below 100 are for such work.
+For each part: the change of cost per lead against the whole engine in the same worlds with the same luck,
+over all games and in each world, with the share of click farms and the calibration error. Seeds below 100
+are for such work.
 """
 
 import argparse
+import gc
+import math
+import multiprocessing
 import sys
 import time
+from collections import defaultdict
+from collections.abc import Sequence
 from statistics import mean, stdev
+from typing import NamedTuple
 
 from bench.delivery_parts.arms import NAMED
 from bench.delivery_parts.without import PARTS, engine_without
 from bench.harness import Report, options
-from contatto.simulator.worlds.simulation import Player, RunResults, Size, compare, make_world
+from contatto.cli.deliver import load_kernels
+from contatto.simulator.worlds.metrics import RunFigures
+from contatto.simulator.worlds.simulation import Player, Size, compare, make_world
 
-SAYS = "the engine without each of its parts"
+SAYS = "change of cost per lead when a part of the engine is missing"
 WHOLE = "nothing"
+WORLDS = ("default", "segments", "thresholds", "interests", "strangers", "hours", "variety")
+
+
+class Trial(NamedTuple):
+    """One world of one seed, played by the engine without one part."""
+
+    part: str
+    world: str
+    seed: int
+    size: Size
 
 
 def main() -> None:
@@ -24,11 +43,19 @@ def main() -> None:
     more = chosen.more
     size = Size(more.size or (Size.TINY if chosen.quick else Size.SMALL))
     seeds = more.seeds or ((0,) if chosen.quick else (0, 1))
-    parts = more.part or ([WHOLE, "calibration"] if chosen.quick else list(PARTS))
-    names = more.case or (["default"] if chosen.quick else ["default", "segments", "thresholds"])
+    names = more.case or (WORLDS[:1] if chosen.quick else WORLDS)
+    parts = more.part or (["calibration"] if chosen.quick else [part for part in PARTS if part != WHOLE])
+    trials = [Trial(part, name, seed, size) for seed in seeds for part in (WHOLE, *parts) for name in names]
+    games: defaultdict[str, dict[tuple[str, int], RunFigures]] = defaultdict(dict)
+    with multiprocessing.get_context("spawn").Pool(more.jobs) as pool:
+        for trial, figures in pool.imap(_play, trials):
+            games[trial.part][trial.world, trial.seed] = figures
+            _show_progress(trial, figures, games[WHOLE][trial.world, trial.seed])
     report = Report("delivery_ablation", SAYS, chosen)
-    for name in names:
-        _add_world(report, name, [WHOLE, *(part for part in parts if part != WHOLE)], seeds, size)
+    for part, played in games.items():
+        report.add(
+            "the whole engine" if part == WHOLE else f"without {part}", **_row(played, games[WHOLE], names)
+        )
     report.finish()
 
 
@@ -36,54 +63,51 @@ def _add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seeds", type=lambda text: tuple(map(int, text.split(","))), default=(), metavar="N,N"
     )
-    parser.add_argument(
-        "--case", action="append", choices=list(NAMED), help="only this world; may come again"
-    )
-    parser.add_argument("--part", action="append", choices=list(PARTS), help="only this part; may come again")
+    parser.add_argument("--case", action="append", choices=NAMED, help="only this world; may come again")
+    parser.add_argument("--part", action="append", choices=PARTS, help="only this part; may come again")
     parser.add_argument("--size", choices=list(Size), help="how much of a world is played")
+    parser.add_argument("--jobs", type=int, default=1, help="how many worlds are played at once")
 
 
-def _add_world(report: Report, name: str, parts: list[str], seeds: tuple[int, ...], size: Size) -> None:
-    limits = [_play(name, seed, size, Player.ORACLE_OBS, {}) for seed in seeds]
-    whole: list[RunResults] = []
-    for part in parts:
-        started = time.perf_counter()
-        with engine_without(part) as settings:
-            runs = [_play(name, seed, size, Player.LEAD, settings) for seed in seeds]
-        whole = whole or runs
-        report.add(
-            f"{name}: " + ("the whole engine" if part == WHOLE else f"without {part}"),
-            **_row(runs, whole, limits),
-        )
-        took = time.perf_counter() - started
-        print(f"{report.rows[-1]} ({took:.0f} s)", file=sys.stderr, flush=True)
+def _play(trial: Trial) -> tuple[Trial, RunFigures]:
+    load_kernels()
+    gc.disable()  # as `contatto deliver` does
+    world, changes = NAMED[trial.world]
+    with engine_without(trial.part) as settings:
+        run = compare(make_world(world, trial.seed, trial.size, **changes), (Player.LEAD,), settings)
+    return trial, run.figures[Player.LEAD]
 
 
-def _row(runs: list[RunResults], whole: list[RunResults], limits: list[RunResults]) -> dict[str, object]:
-    ours, usual = ([run.figures[Player.LEAD] for run in several] for several in (runs, whole))
-    best = [run.figures[Player.ORACLE_OBS] for run in limits]
-    change = [each.cost_per_lead / own.cost_per_lead - 1 for each, own in zip(ours, usual, strict=True)]
+def _show_progress(trial: Trial, figures: RunFigures, whole: RunFigures) -> None:
+    print(
+        f"{time.strftime('%H:%M:%S')} without {trial.part}: {trial.world}, seed {trial.seed}: "
+        f"{figures.cost_per_lead / whole.cost_per_lead:.3f} "
+        f"{figures.cost_per_lead_whole / whole.cost_per_lead_whole:.3f} of the usual cost per lead, "
+        f"farms {figures.farm_share:.4f}, predicted over true {figures.calibration:.3f}",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def _row(
+    played: dict[tuple[str, int], RunFigures], whole: dict[tuple[str, int], RunFigures], names: Sequence[str]
+) -> dict[str, object]:
+    late = {game: each.cost_per_lead / whole[game].cost_per_lead - 1 for game, each in played.items()}
+    always = [each.cost_per_lead_whole / whole[game].cost_per_lead_whole - 1 for game, each in played.items()]
     return {
-        "of oracle_obs": f"{mean(a.leads_last / b.leads_last for a, b in zip(ours, best, strict=True)):.3f}",
-        "all days": f"{mean(a.leads / b.leads for a, b in zip(ours, best, strict=True)):.3f}",
-        "cost per lead": f"{mean(each.cost_per_lead for each in ours):.3f}",
-        "change": "" if runs is whole else _change(change),
-        "spam share": f"{mean(each.spam_share for each in ours):.3f}",
-        "predicted / true": f"{mean(each.calibration for each in ours):.2f}",
-        "pacing error": f"{mean(each.pacing_error for each in ours):.4f}",
-        "starved": sum(len(each.starved) for each in ours),
-        "faults": sum(sum(run.faults[Player.LEAD].values()) for run in runs),
+        "games": len(played),
+        "second half": _change(list(late.values())),
+        "all days": _change(always),
+        **{name: _change([each for game, each in late.items() if game[0] == name]) for name in names},
+        "farms": f"{mean(each.farm_share for each in played.values()):.4f}",
+        "calibration error": f"{mean(abs(math.log(each.calibration)) for each in played.values()):.3f}",
     }
 
 
 def _change(values: list[float]) -> str:
-    """Format a mean change in percent, and how far the seeds lie apart."""
-    return f"{100 * mean(values):+.1f} %" + (f" ± {100 * stdev(values):.1f}" if len(values) > 1 else "")
-
-
-def _play(name: str, seed: int, size: Size, arm: Player, settings: dict[str, float]) -> RunResults:
-    world, changes = NAMED[name]
-    return compare(make_world(world, seed, size, **changes), (arm,), settings)
+    """Format a mean change in percent with its standard error."""
+    error = f" ± {100 * stdev(values) / len(values) ** 0.5:.1f}" if len(values) > 1 else ""
+    return f"{100 * mean(values):+.1f}{error}"
 
 
 if __name__ == "__main__":
