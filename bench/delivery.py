@@ -12,7 +12,7 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-from bench.delivery_parts.arms import NAMED, cases, play_all
+from bench.delivery_parts.arms import NAMED, USUAL, add_game_options, cases, play_all
 from bench.delivery_parts.targets import (
     MEAN_LIMIT,
     PLAIN,
@@ -34,8 +34,6 @@ from contatto.simulator.worlds.simulation import (
 )
 
 SAYS = "delivery beside a plain learner and the best possible, in worlds with known truth"
-UNUSUAL = ("tension 2", "default repeats", "segments repeats", "default idle", "segments idle", "long game")
-USUAL = tuple(name for name in NAMED if name not in UNUSUAL)
 PLAIN_LEARNER = Path(__file__).parents[2] / "shared/tools/plain_learner.py"
 """A learner of 250 lines beside the project; ``--plain`` names another one."""
 
@@ -65,10 +63,7 @@ def main() -> None:
 
 
 def _add(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seeds", type=_numbers, default=(), metavar="N,N", help="seeds of the worlds")
-    parser.add_argument("--case", action="append", choices=list(NAMED), help="only this case; may come again")
-    parser.add_argument("--size", choices=list(Size), help="how much of a world is played")
-    parser.add_argument("--jobs", type=int, default=1, help="how many worlds are played at once")
+    add_game_options(parser)
     parser.add_argument("--plain", type=Path, default=PLAIN_LEARNER, help="a plain learner to compare with")
     parser.add_argument("--setting", action="append", default=[], metavar="NAME=VALUE", help="of the engine")
 
@@ -76,10 +71,6 @@ def _add(parser: argparse.ArgumentParser) -> None:
 def plain_learner(script: Path) -> Program:
     """Return the plain learner as a player, run by this Python."""
     return Program(PLAIN, (sys.executable, str(script)))
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in text.split(","))
 
 
 def _add_world(report: Report, name: str, runs: list[RunResults]) -> None:

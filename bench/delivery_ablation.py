@@ -6,35 +6,21 @@ are for such work.
 """
 
 import argparse
-import gc
 import math
-import multiprocessing
 import sys
-import time
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from statistics import mean, stdev
-from typing import NamedTuple
 
-from bench.delivery_parts.arms import NAMED
-from bench.delivery_parts.without import PARTS, engine_without
+from bench.delivery_parts.arms import USUAL, Case, add_game_options, cases, play_all
+from bench.delivery_parts.without import PARTS, WHOLE
 from bench.harness import Report, options
-from contatto.cli.deliver import load_kernels
 from contatto.simulator.worlds.metrics import RunFigures
-from contatto.simulator.worlds.simulation import Player, Size, compare, make_world
+from contatto.simulator.worlds.simulation import Player, Size
 
 SAYS = "change of cost per lead when a part of the engine is missing"
-WHOLE = "nothing"
-WORLDS = ("default", "segments", "thresholds", "interests", "strangers", "hours", "variety")
-
-
-class Trial(NamedTuple):
-    """One world of one seed, played by the engine without one part."""
-
-    part: str
-    world: str
-    seed: int
-    size: Size
+WORLDS = tuple(name for name in USUAL if name != "target cost")
 
 
 def main() -> None:
@@ -44,13 +30,18 @@ def main() -> None:
     size = Size(more.size or (Size.TINY if chosen.quick else Size.SMALL))
     seeds = more.seeds or ((0,) if chosen.quick else (0, 1))
     names = more.case or (WORLDS[:1] if chosen.quick else WORLDS)
-    parts = more.part or (["calibration"] if chosen.quick else [part for part in PARTS if part != WHOLE])
-    trials = [Trial(part, name, seed, size) for seed in seeds for part in (WHOLE, *parts) for name in names]
+    parts = [WHOLE, *(more.part or (["calibration"] if chosen.quick else PARTS))]
+    trials = [
+        replace(case, arms=(Player.LEAD,), without=part)
+        for seed in seeds
+        for part in dict.fromkeys(parts)
+        for case in cases(names, (seed,), size, {})
+    ]
     games: defaultdict[str, dict[tuple[str, int], RunFigures]] = defaultdict(dict)
-    with multiprocessing.get_context("spawn").Pool(more.jobs) as pool:
-        for trial, figures in pool.imap(_play, trials):
-            games[trial.part][trial.world, trial.seed] = figures
-            _show_progress(trial, figures, games[WHOLE][trial.world, trial.seed])
+    for trial, compared in play_all(trials, more.jobs):
+        figures = compared.figures[Player.LEAD]
+        games[trial.without][trial.case, trial.seed] = figures
+        _show_progress(trial, figures, games[WHOLE][trial.case, trial.seed])
     report = Report("delivery_ablation", SAYS, chosen)
     for part, played in games.items():
         report.add(
@@ -60,27 +51,13 @@ def main() -> None:
 
 
 def _add(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--seeds", type=lambda text: tuple(map(int, text.split(","))), default=(), metavar="N,N"
-    )
-    parser.add_argument("--case", action="append", choices=NAMED, help="only this world; may come again")
-    parser.add_argument("--part", action="append", choices=PARTS, help="only this part; may come again")
-    parser.add_argument("--size", choices=list(Size), help="how much of a world is played")
-    parser.add_argument("--jobs", type=int, default=1, help="how many worlds are played at once")
+    add_game_options(parser)
+    parser.add_argument("--part", action="append", choices=list(PARTS), help="only this part; may come again")
 
 
-def _play(trial: Trial) -> tuple[Trial, RunFigures]:
-    load_kernels()
-    gc.disable()  # as `contatto deliver` does
-    world, changes = NAMED[trial.world]
-    with engine_without(trial.part) as settings:
-        run = compare(make_world(world, trial.seed, trial.size, **changes), (Player.LEAD,), settings)
-    return trial, run.figures[Player.LEAD]
-
-
-def _show_progress(trial: Trial, figures: RunFigures, whole: RunFigures) -> None:
+def _show_progress(trial: Case, figures: RunFigures, whole: RunFigures) -> None:
     print(
-        f"{time.strftime('%H:%M:%S')} without {trial.part}: {trial.world}, seed {trial.seed}: "
+        f"without {trial.without}: {trial.case}, seed {trial.seed}: "
         f"{figures.cost_per_lead / whole.cost_per_lead:.3f} "
         f"{figures.cost_per_lead_whole / whole.cost_per_lead_whole:.3f} of the usual cost per lead, "
         f"farms {figures.farm_share:.4f}, predicted over true {figures.calibration:.3f}",

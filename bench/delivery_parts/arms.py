@@ -1,5 +1,6 @@
 """Arms of the benchmark of delivery: worlds, seeds and players, one after the other or side by side."""
 
+import argparse
 import gc
 import multiprocessing
 import sys
@@ -7,6 +8,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from bench.delivery_parts.without import WHOLE, engine_without
 from contatto.cli.deliver import load_kernels
 from contatto.simulator.worlds.game import Program
 from contatto.simulator.worlds.simulation import Player, RunResults, Size, WorldName, compare, make_world
@@ -17,7 +19,10 @@ TARGET = {"bid_micros": 350_000.0}
 
 @dataclass(frozen=True)
 class Case:
-    """One world of one seed, and who plays it; ``case`` groups what is summed up together."""
+    """One world of one seed, and who plays it; ``case`` groups what is summed up together.
+
+    ``without`` names the part that the engine lacks.
+    """
 
     case: str
     world: WorldName
@@ -27,6 +32,7 @@ class Case:
     changes: dict[str, float] = field(default_factory=dict)
     settings: dict[str, float] = field(default_factory=dict)
     programs: tuple[Program, ...] = ()
+    without: str = WHOLE
 
 
 NAMED: dict[str, tuple[WorldName, dict[str, float]]] = {
@@ -49,6 +55,21 @@ NAMED: dict[str, tuple[WorldName, dict[str, float]]] = {
     ),
 }
 """The worlds of the tables, and what of their settings is changed."""
+
+UNUSUAL = ("tension 2", "default repeats", "segments repeats", "default idle", "segments idle", "long game")
+USUAL = tuple(name for name in NAMED if name not in UNUSUAL)
+
+
+def add_game_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that choose games and how many are played at once."""
+    parser.add_argument("--seeds", type=_numbers, default=(), metavar="N,N", help="seeds of the worlds")
+    parser.add_argument("--case", action="append", choices=list(NAMED), help="only this case; may come again")
+    parser.add_argument("--size", choices=list(Size), help="how much of a world is played")
+    parser.add_argument("--jobs", type=int, default=1, help="how many worlds are played at once")
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in text.split(","))
 
 
 def cases(
@@ -99,7 +120,8 @@ def _play(case: Case) -> RunResults:
     gc.disable()  # as `contatto deliver` does
     started = time.perf_counter()
     world = make_world(case.world, case.seed, case.size, **case.changes)
-    found = compare(world, case.arms, case.settings, programs=case.programs)
+    with engine_without(case.without) as settings:
+        found = compare(world, case.arms, {**case.settings, **settings}, programs=case.programs)
     took = time.perf_counter() - started
     print(f"{case.case}, seed {case.seed}: played in {took:.0f} s", file=sys.stderr, flush=True)
     return found

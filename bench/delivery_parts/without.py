@@ -20,6 +20,9 @@ from contatto.learning import (
 _NOTHING = 1e-9
 """A weight of which so little variance is expected never moves."""
 
+WHOLE = "nothing"
+"""Name of the whole engine, which lacks nothing."""
+
 type Part = Callable[[], Iterator[dict[str, float]]]
 
 
@@ -89,7 +92,7 @@ def _far_from_all(share: float) -> Part:
 
 
 PARTS: dict[str, Part] = {
-    "nothing": _settings(),
+    WHOLE: _settings(),
     "delay model": _attribute(impressions.LabelDelays, "share_by", _at_once),
     "delay by ad group": _far_from_all(1e9),
     "calibration": _attribute(market.CalibrationCounts, "factors", _as_estimated),
@@ -116,7 +119,7 @@ PARTS: dict[str, Part] = {
     "drawing by lot": _settings(temperature=0.001, explore=0.0),
     "budget for learning": _attribute(outcomes, "LEARNED_AT", 0),
 }
-"""Parts to take away, by name; ``nothing`` is the whole engine."""
+"""Parts to take away, by name."""
 
 
 @contextmanager
